@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 from bench.stage import BenchFailed
 
 _BLOCK = 1 << 20
-_PATIENCE = 60.0  # seconds without a byte
+_TIMEOUT = 60.0  # seconds without a byte
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
@@ -56,12 +56,12 @@ class Crowd:
 @contextmanager
 def crowd(url: str, count: int) -> Iterator[Crowd]:
     """Yield connected callers, which are closed at the end."""
-    made = Crowd(url)
+    crowd_process = Crowd(url)
     try:
-        made.connect(count)
-        yield made
+        crowd_process.connect(count)
+        yield crowd_process
     finally:
-        for sock in made.socks:
+        for sock in crowd_process.socks:
             sock.close()
 
 
@@ -99,7 +99,7 @@ def upload(url: str, size: int) -> bytes:
 
 
 def _connect(parts: SplitResult) -> socket.socket:
-    return socket.create_connection((parts.hostname or "", parts.port or 80), timeout=_PATIENCE)
+    return socket.create_connection((parts.hostname or "", parts.port or 80), timeout=_TIMEOUT)
 
 
 def _head(method: str, parts: SplitResult, fields: str = "") -> bytes:

@@ -106,16 +106,16 @@ def started(name: str, stage: Stage) -> Iterator[Runner]:
         yield Runner(name, process, urls, stage.folder / contender.log if contender.log else log_of(file))
 
 
-def verify(runner: Runner, work: Workload, stage: Stage, *, patience: float = 15.0) -> None:
+def verify(runner: Runner, work: Workload, stage: Stage, *, timeout: float = 15.0) -> None:
     """Check that the correct response comes through this contender; the upstream requires the bearer. Retry for
-    `patience` seconds, because a contender may listen before it has its token.
+    `timeout` seconds, because a contender may listen before it has its token.
     """
     direct = f"http://127.0.0.1:{stage.words['UPSTREAM']}/ic{work.sample}"
     body = b"x" * 16 if work.size else None
     expected = b'{"ok":true}' if body else (stage.folder / "www" / "ic" / work.sample.split("/")[1]).read_bytes()
     if (status := ask(direct, body)[0]) != 401:
         raise BenchFailed(f"the upstream answers {status} without a bearer")
-    until = time.monotonic() + patience
+    until = time.monotonic() + timeout
     url = runner.urls[work.way] + work.sample
     while (answer := ask(url, body, work.headers)) != (200, expected):
         if time.monotonic() > until:
@@ -142,9 +142,9 @@ def ask(url: str, body: bytes | None = None, headers: Mapping[str, str] = NO_HEA
         connection.close()
 
 
-def verify_log(runner: Runner, requests: int, *, patience: float = 15.0) -> None:
-    """Check that at least one line for each request is written within `patience` seconds (writers flush late)."""
-    until = time.monotonic() + patience
+def verify_log(runner: Runner, requests: int, *, timeout: float = 15.0) -> None:
+    """Check that at least one line for each request is written within `timeout` seconds (writers flush late)."""
+    until = time.monotonic() + timeout
     while (lines := count_lines(runner.log)) < requests:
         if time.monotonic() > until:
             raise BenchFailed(f"{runner.name} wrote {lines} lines about {requests} requests")

@@ -36,8 +36,8 @@ class Verdict:
         """Return `reached`, `missed` or `not measured`."""
         if self.value is None:
             return "not measured"
-        kept = self.value >= self.goal.limit if self.goal.at_least else self.value <= self.goal.limit
-        return "reached" if kept else "missed"
+        is_met = self.value >= self.goal.limit if self.goal.at_least else self.value <= self.goal.limit
+        return "reached" if is_met else "missed"
 
     @property
     def limit(self) -> str:

@@ -76,10 +76,10 @@ def time_text(number: int) -> bytes:
 
 def microseconds(history: History, lines: list[bytes]) -> float:
     """Return the cost of one append."""
-    began = time.perf_counter()
+    started_at = time.perf_counter()
     for each in lines:
         history.append(each)
-    return (time.perf_counter() - began) / len(lines) * 1e6
+    return (time.perf_counter() - started_at) / len(lines) * 1e6
 
 
 def best(measure: Callable[[], float], times: int = 5) -> float:
@@ -103,9 +103,9 @@ def cpu_microseconds(folder: Path, limits: HistoryLimits) -> float:
     history = FileHistory(folder / "paced", limits)
     numbers = iter(range(MILLION))
     _send(history, numbers, FILLING)
-    began = time.process_time()
+    started_at = time.process_time()
     own = _send(history, numbers, PACED)
-    took = time.process_time() - began - own
+    took = time.process_time() - started_at - own
     history.close(10)
     if history.lost:
         raise SystemExit(f"{history.lost} calls were lost")
@@ -118,9 +118,9 @@ def _send(history: History, numbers: Iterator[int], count: int) -> float:
     """
     own = 0.0
     for _ in range(count // BURST):
-        began = time.thread_time()
+        started_at = time.thread_time()
         lines = [time_text(next(numbers)) for _ in range(BURST)]
-        own += time.thread_time() - began
+        own += time.thread_time() - started_at
         for each in lines:
             history.append(each)
         time.sleep(0.1)
@@ -130,9 +130,9 @@ def _send(history: History, numbers: Iterator[int], count: int) -> float:
 
 def milliseconds(path: Path, query: HistoryQuery) -> tuple[float, int]:
     """Return the cost of one search, including opening the file, and the number of calls found."""
-    began = time.perf_counter()
+    started_at = time.perf_counter()
     found = search_file(path, query, keep=1e9, now=START, until=time.monotonic() + 60)
-    return (time.perf_counter() - began) * 1e3, len(found.lines)
+    return (time.perf_counter() - started_at) * 1e3, len(found.lines)
 
 
 def main() -> None:
@@ -144,28 +144,28 @@ def main() -> None:
         print(f"note, file: {best(lambda: in_file(Path(folder), lines)):.2f} µs")
         print(f"note, file, all threads: {cpu_microseconds(Path(folder), FULL):.1f} µs of CPU")
         path = Path(folder, "million")
-        book = HistoryFile(path)
-        began = time.perf_counter()
+        history_file = HistoryFile(path)
+        started_at = time.perf_counter()
         for first in range(0, MILLION, 1000):
-            book.append([time_text(number) for number in range(first, first + 1000)])
-        book.close()
-        took = (time.perf_counter() - began) / MILLION * 1e6
+            history_file.append([time_text(number) for number in range(first, first + 1000)])
+        history_file.close()
+        took = (time.perf_counter() - started_at) / MILLION * 1e6
         print(f"written: {took:.1f} µs a call in the thread, {path.stat().st_size / MILLION:.0f} bytes a call")
-        for name, given in QUESTIONS.items():
-            query = parse_query(given, now=START)
+        for name, parameters in QUESTIONS.items():
+            query = parse_query(parameters, now=START)
             first_time, found = milliseconds(path, query)
             again = best(lambda query=query: milliseconds(path, query)[0])  # type: ignore[misc]
             print(f"{name}: {again:.2f} ms, the first time {first_time:.2f} ms ({found} found)")
         with contextlib.closing(sqlite3.connect(path)) as connection:
-            began = time.perf_counter()
+            started_at = time.perf_counter()
             sqlite_tables.prune_calls(connection, EVERYTHING, round((START + 15) * 1000))
-            print(f"forgetting 1500 calls: {(time.perf_counter() - began) * 1e3:.0f} ms")
+            print(f"forgetting 1500 calls: {(time.perf_counter() - started_at) * 1e3:.0f} ms")
     memory = MemoryHistory(HistoryLimits(DEFAULT_CALLS, 1e9, 1 << 30))
     microseconds(memory, [time_text(number) for number in range(DEFAULT_CALLS)])
-    for name, given in QUESTIONS.items():
-        began = time.perf_counter()
-        asyncio.run(memory.find(parse_query(given, now=START)))
-        print(f"memory, {name}: {(time.perf_counter() - began) * 1e3:.2f} ms")
+    for name, parameters in QUESTIONS.items():
+        started_at = time.perf_counter()
+        asyncio.run(memory.find(parse_query(parameters, now=START)))
+        print(f"memory, {name}: {(time.perf_counter() - started_at) * 1e3:.2f} ms")
 
 
 if __name__ == "__main__":

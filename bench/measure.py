@@ -84,16 +84,16 @@ def measure(pid: int, url: str, load: Load) -> Figures:
 
 def measure_whole(pid: int, carry: Callable[[], object], seconds: float) -> Figures:
     """Carry one whole body after the other until the time is over: wrk would cut off the last one."""
-    before, began = cpu_s(pid), time.monotonic()
-    ends = [began]
-    while ends[-1] < began + seconds:
+    before, started_at = cpu_s(pid), time.monotonic()
+    ends = [started_at]
+    while ends[-1] < started_at + seconds:
         carry()
         ends.append(time.monotonic())
     took = sorted((end - start) * 1e6 for start, end in itertools.pairwise(ends))
     count = len(took)
     return Figures(
         cpu_us=(cpu_s(pid) - before) / count * 1e6,
-        requests_s=count / (ends[-1] - began),
+        requests_s=count / (ends[-1] - started_at),
         p50_us=took[count // 2],
         p99_us=took[-1],
         rss_mb=rss_mb(pid),

@@ -46,7 +46,7 @@ class Naive:
 
     async def handle(self, request: web.Request) -> web.Response:
         """Forward one request and its response."""
-        began = time.monotonic()
+        started_at = time.monotonic()
         upstreams = self.settings["upstreams"]
         assert isinstance(upstreams, dict)
         url = upstreams[request.match_info["name"]] + request.match_info["rest"]
@@ -58,7 +58,7 @@ class Naive:
             back = {name: value for name, value in reply.headers.items() if name.lower() not in NOT_PASSED}
             answer = web.Response(status=reply.status, headers=back, body=await reply.read())
         REQUESTS.labels(request.method, reply.status).inc()
-        SECONDS.labels(request.method).observe(time.monotonic() - began)
+        SECONDS.labels(request.method).observe(time.monotonic() - started_at)
         return answer
 
 

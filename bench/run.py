@@ -42,7 +42,7 @@ FULL = argparse.Namespace(only=(*WORKLOADS, *RUNS), contenders=tuple(CONTENDERS)
 
 
 def main() -> int:
-    options = asked()
+    options = parse_options()
     results = Results()
     try:
         install_tools()
@@ -65,7 +65,7 @@ def main() -> int:
     return 1 if results.complaints else 0
 
 
-def asked() -> argparse.Namespace:
+def parse_options() -> argparse.Namespace:
     """Return the parsed command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="six workloads, three contenders, short rounds")

@@ -71,9 +71,9 @@ def gateway(stage: Stage, name: str, *, cpus: str = str(PROXY_CPU), **changes: o
     config = {**_config(stage, port, admin), **changes}
     file = stage.write(f"{name}.yaml", json.dumps(config))
     command = python("-m", "gateway", "serve", "--config", "FILE")
-    with stage.running(command, file, port, cpus=cpus, patience=120) as process:
-        made = Gateway(process, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{admin}")
-        yield made
+    with stage.running(command, file, port, cpus=cpus, timeout=120) as process:
+        running = Gateway(process, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{admin}")
+        yield running
 
 
 def _config(stage: Stage, port: int, admin: int) -> Config:
@@ -124,14 +124,14 @@ def credentials(bench: Bench) -> list[Fact]:
     with ExitStack() as stack:
         running = {}
         for label, each in (("one", [used]), ("all", names)):
-            made = gateway(
+            start = gateway(
                 bench.stage,
                 f"{label}-credentials",
                 credentials={name: _credential(f"{upstream}/oauth2/v1/token") for name in each},
                 defaults={},
                 routes=[route(name, f"/{name}/", f"{upstream}/ic/", credential=name) for name in each],
             )
-            running[label] = stack.enter_context(made)
+            running[label] = stack.enter_context(start)
             await_ready(running[label])
         found = bench.turns({label: each.load(f"/{used}/k1") for label, each in running.items()})
     one, every = found["one"].cpu_us, found["all"].cpu_us
@@ -153,9 +153,9 @@ def history(bench: Bench) -> list[Fact]:
             state = {"path": str(bench.stage.folder / f"state-{name}"), "keys": [{"file": str(key)}]}
             running[name] = stack.enter_context(gateway(bench.stage, f"history-{name}", state=state, history=setting))
         found = bench.turns({name: each.load("/ic/k1") for name, each in running.items()})
-        kept = json.loads(ask(running["on"].admin + "/instances?limit=1")[1])
-    if kept["lost"] or not kept["kept"]:
-        raise BenchFailed(f"the history has {kept['kept']} calls and lost {kept['lost']}")
+        stored = json.loads(ask(running["on"].admin + "/instances?limit=1")[1])
+    if stored["lost"] or not stored["kept"]:
+        raise BenchFailed(f"the history has {stored['kept']} calls and lost {stored['lost']}")
     off, on = found["off"].cpu_us, found["on"].cpu_us
     return [
         Fact("history.off_us", "no history, CPU per request", off, "µs"),
@@ -212,13 +212,13 @@ def storm(bench: Bench) -> list[Fact]:
             with crowd(running.url + "/ic/k1", WAITING) as callers:
                 callers.send()
                 time.sleep(1.5)
-                asked = len(seen.tokens) - before
-                began = time.monotonic()
+                token_requests = len(seen.tokens) - before
+                started_at = time.monotonic()
                 seen.may_answer.set()
                 callers.receive()
-                took = time.monotonic() - began
+                took = time.monotonic() - started_at
     return [
-        Fact("storm.requests", "token requests for 1,000 waiting requests", asked),
+        Fact("storm.requests", "token requests for 1,000 waiting requests", token_requests),
         Fact("storm.seconds", "from the token's arrival until all were answered", took, "s"),
     ]
 
@@ -242,15 +242,15 @@ def start(bench: Bench) -> list[Fact]:
 
 
 def _start(stage: Stage, path: str) -> float:
-    began = time.monotonic()
+    started_at = time.monotonic()
     with gateway(stage, "start") as running:
         await_ready(running, path)
-        return time.monotonic() - began
+        return time.monotonic() - started_at
 
 
-def await_ready(running: Gateway, path: str = "/readyz", *, patience: float = 60.0) -> None:
-    """Wait until a path of the admin port answers 200. Raise BenchFailed after `patience` seconds."""
-    until = time.monotonic() + patience
+def await_ready(running: Gateway, path: str = "/readyz", *, timeout: float = 60.0) -> None:
+    """Wait until a path of the admin port answers 200. Raise BenchFailed after `timeout` seconds."""
+    until = time.monotonic() + timeout
     while time.monotonic() < until:
         try:
             if ask(running.admin + path)[0] == 200:
@@ -271,9 +271,9 @@ def stream(bench: Bench) -> list[Fact]:
             with gateway(bench.stage, f"stream-{way}", routes=ways) as running:
                 ask(running.url + "/ic/m1")
                 forget_peak(running.pid)
-                before, began = rss_mb(running.pid), time.monotonic()
+                before, started_at = rss_mb(running.pid), time.monotonic()
                 carry(running.url + path)
-                speed = GIB / 1e6 / (time.monotonic() - began)
+                speed = GIB / 1e6 / (time.monotonic() - started_at)
                 facts.append(Fact(f"stream.{way}_mb", f"1 GiB {way} adds", peak_mb(running.pid) - before, "MB"))
                 facts.append(Fact(f"stream.{way}_mb_s", f"1 GiB {way}, speed", speed, "MB/s"))
     return facts

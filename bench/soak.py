@@ -179,8 +179,8 @@ class Soak:
     def _back(self, gateway: Gateway, pid: int) -> float | None:
         """Return the seconds from the end of a worker to the start of its successor, by the wall clock."""
         at = self.killed_at[pid]
-        begun = [_epoch(event) for event in gateway.events if event["event"] == "worker-started"]
-        return min((when - at for when in begun if when >= at), default=None)
+        started_at = [_epoch(event) for event in gateway.events if event["event"] == "worker-started"]
+        return min((when - at for when in started_at if when >= at), default=None)
 
 
 async def run_mix(seconds: float) -> MixResult:
@@ -261,12 +261,12 @@ def main() -> int:
     parser.add_argument("--mix", type=float, default=20.0, metavar="SECONDS", help="of each phase; 0: no mix")
     options = parser.parse_args()
     seed = random.randrange(1 << 32) if options.seed is None else options.seed
-    kept = not options.mix or _say_mix(uvloop.run(run_mix(options.mix)))
+    is_healthy = not options.mix or _say_mix(uvloop.run(run_mix(options.mix)))
     if not options.seconds:
-        return 0 if kept else 1
+        return 0 if is_healthy else 1
     print(f"seed {seed}", flush=True)
     soak = Soak(options.seconds, options.kill_every, options.callers, seed)
-    return 0 if asyncio.run(soak.run()) and kept else 1
+    return 0 if asyncio.run(soak.run()) and is_healthy else 1
 
 
 if __name__ == "__main__":

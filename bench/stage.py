@@ -64,10 +64,10 @@ class Stage:
 
     @contextmanager
     def running(
-        self, command: tuple[str, ...], file: Path, port: int, *, cpus: str = str(PROXY_CPU), patience: float = 15.0
+        self, command: tuple[str, ...], file: Path, port: int, *, cpus: str = str(PROXY_CPU), timeout: float = 15.0
     ) -> Iterator[Process]:
         """Run a process on these CPUs, with its output in FILE.out (its access log, if it writes that to stdout).
-        Yield when its port answers, or fail after `patience` seconds; end it on exit.
+        Yield when its port answers, or fail after `timeout` seconds; end it on exit.
         """
         complete = [filled(part, {"FILE": str(file), "FOLDER": str(self.folder)}) for part in command]
         with log_of(file).open("ab") as out:
@@ -78,7 +78,7 @@ class Stage:
                 env={**os.environ, "BENCH_SECRET": SECRET},
             )
         try:
-            wait_for(process, port, name=command[0], patience=patience)
+            wait_for(process, port, name=command[0], timeout=timeout)
             yield process
         finally:
             end(process)
@@ -120,7 +120,7 @@ def make_certificate(folder: Path) -> None:
     key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     names = [x509.DNSName("localhost"), x509.IPAddress(IPv4Address("127.0.0.1"))]
-    made = (
+    contents = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + timedelta(days=2))
@@ -128,7 +128,7 @@ def make_certificate(folder: Path) -> None:
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )
-    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    (folder / "cert.pem").write_bytes(contents.public_bytes(serialization.Encoding.PEM))
     form, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     (folder / "key.pem").write_bytes(key.private_bytes(serialization.Encoding.PEM, form, plain))
 
@@ -137,8 +137,8 @@ def log_of(file: Path) -> Path:
     return file.with_suffix(".out")
 
 
-def wait_for(process: Process, port: int, *, name: str, patience: float) -> None:
-    until = time.monotonic() + patience
+def wait_for(process: Process, port: int, *, name: str, timeout: float) -> None:
+    until = time.monotonic() + timeout
     while time.monotonic() < until and process.poll() is None:
         with socket.socket() as sock:
             if sock.connect_ex(("127.0.0.1", port)) == 0:

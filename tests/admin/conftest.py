@@ -16,13 +16,13 @@ from gateway.history.usage_query import UsageQuery, UsageReport
 READY = {"state": "ready", "credentials": {"a": {"state": "ok"}}}
 
 
-class Counter:
+class FakeBackend:
     """A desk whose answers a test sets, and which waits when told to."""
 
     def __init__(self) -> None:
         self.answer: tuple[bool, dict[str, Any]] = (True, READY)
         self.alive = True
-        self.asked = 0
+        self.status_requests = 0
         self.open = asyncio.Event()
         self.open.set()
         self.failure: Exception | None = None
@@ -32,7 +32,7 @@ class Counter:
         self.report: UsageReport | None = None
 
     async def readiness(self) -> tuple[bool, dict[str, Any]]:
-        self.asked += 1
+        self.status_requests += 1
         await self.open.wait()
         return self.answer
 
@@ -75,9 +75,11 @@ class Port:
     """An open admin port, and a caller that sends it any bytes."""
 
     def __init__(self, *, quits: bool) -> None:
-        self.desk = Counter()
+        self.backend = FakeBackend()
         self.stops_requested = 0
-        self.server = AdminServer(self.desk, may_call=self.may_call, request_stop=self.request_stop if quits else None)
+        self.server = AdminServer(
+            self.backend, may_call=self.may_call, request_stop=self.request_stop if quits else None
+        )
         self.address = ""
         self.arrivals: asyncio.Queue[None] = asyncio.Queue()
         self.refused: str | None = None

@@ -31,13 +31,13 @@ async def test_five_paths(port: Any) -> None:
     ],
 )
 async def test_not_ready_is_503_with_the_cause(port: Any, document: dict[str, Any]) -> None:
-    port.desk.answer = (False, document)
+    port.backend.answer = (False, document)
     reply = await port.ask("/readyz")
     assert (reply.status, reply.json) == (503, document)
 
 
 async def test_a_stuck_loop_is_reported(port: Any) -> None:
-    port.desk.alive = False
+    port.backend.alive = False
     reply = await port.ask("/livez")
     assert (reply.status, reply.json) == (503, {"state": "stuck"})
 
@@ -56,7 +56,7 @@ async def test_a_query_is_ignored(port: Any) -> None:
 
 async def test_instances_are_searched_by_parameters(port: Any) -> None:
     lines = (call_line(2), call_line(1))
-    port.desk.found = SearchResult(lines, 9, "file", lost=1)
+    port.backend.found = SearchResult(lines, 9, "file", lost=1)
     target = (
         "/instances?id=a%2Fb&request_id=r&route=orders&client=%3A%3A1&caller=erp&status=5xx&since=1970-01-01&limit=3"
     )
@@ -64,11 +64,11 @@ async def test_instances_are_searched_by_parameters(port: Any) -> None:
     assert reply.json == {"instances": [json.loads(line) for line in lines], "kept": 9, "where": "file", "lost": 1}
     assert reply.head["Cache-Control"] == "no-store"
     wanted = HistoryQuery(*("a/b", "r", "orders", "::1"), caller="erp", status="5xx", since=0, limit=3)
-    assert port.desk.queries == [wanted]
+    assert port.backend.queries == [wanted]
 
 
 @pytest.mark.parametrize(
-    ("query", "told"),
+    ("query", "message"),
     [
         ("status=5x", "`status` is not a status; write one like 502, or a class like 5xx"),
         ("statu=502", "`statu` is unknown; did you mean `status`?"),
@@ -80,16 +80,16 @@ async def test_instances_are_searched_by_parameters(port: Any) -> None:
         ("%ff%0d%0aX=1", "a parameter is unknown"),
     ],
 )
-async def test_a_wrong_parameter_is_named_with_its_remedy(port: Any, query: str, told: str) -> None:
+async def test_a_wrong_parameter_is_named_with_its_remedy(port: Any, query: str, message: str) -> None:
     reply = await port.ask(f"/instances?{query}")
     assert (reply.status, reply.head["Content-Type"]) == (400, "application/problem+json")
-    assert reply.json["detail"].startswith(told)
-    assert port.desk.queries == []
+    assert reply.json["detail"].startswith(message)
+    assert port.backend.queries == []
 
 
 @pytest.mark.parametrize(("failure", "status"), [(HistoryDisabled(), 404), (Unsearchable("the file is held"), 503)])
 async def test_what_cannot_be_searched_is_a_problem(port: Any, failure: Exception, status: int) -> None:
-    port.desk.failure = failure
+    port.backend.failure = failure
     reply = await port.ask("/instances")
     assert (reply.status, reply.json["detail"]) == (status, str(failure))
 
@@ -99,7 +99,7 @@ async def test_instances_are_for_those_who_may_call(port: Any) -> None:
     assert (await port.ask("/instances", method="POST")).status == 405
     port.refused = "no"
     assert (await port.ask("/instances?limit=0")).status == 403
-    assert port.desk.queries == []
+    assert port.backend.queries == []
 
 
 async def test_head_is_get_without_the_body(port: Any) -> None:
@@ -190,7 +190,7 @@ async def test_without_a_host_the_judge_decides(port: Any) -> None:
 
 @pytest.mark.parametrize("target", ["/livez", "/nothing", "/status"])
 async def test_no_answer_names_a_version(port: Any, target: str) -> None:
-    port.desk.failure = RuntimeError("the secret cause")
+    port.backend.failure = RuntimeError("the secret cause")
     reply = await port.ask(target)
     assert reply.head["Server"] == "oic-gateway"
     assert reply.head["Cache-Control"] == "no-store"
@@ -206,7 +206,7 @@ async def test_a_malformed_request_gets_a_problem_without_a_version(port: Any) -
 
 
 async def test_a_failure_is_described_in_the_log_only(port: Any, caplog: pytest.LogCaptureFixture) -> None:
-    port.desk.failure = RuntimeError("the cause")
+    port.backend.failure = RuntimeError("the cause")
     reply = await port.ask("/status")
     assert reply.status == 500
     assert b"the cause" not in reply.body
@@ -217,31 +217,31 @@ async def test_a_failure_is_described_in_the_log_only(port: Any, caplog: pytest.
 
 
 async def test_polls_at_the_same_time_share_one_evaluation(port: Any) -> None:
-    port.desk.open.clear()
+    port.backend.open.clear()
     polls = [asyncio.create_task(port.ask("/readyz")) for _ in range(5)]
     await port.arrived(5)
-    port.desk.open.set()
+    port.backend.open.set()
     assert {reply.status for reply in await asyncio.gather(*polls)} == {200}
-    assert port.desk.asked == 1
+    assert port.backend.status_requests == 1
     await port.ask("/readyz")
-    assert port.desk.asked == 2
+    assert port.backend.status_requests == 2
 
 
 async def test_a_poll_that_leaves_cancels_no_other(port: Any) -> None:
-    port.desk.open.clear()
+    port.backend.open.clear()
     leaver = asyncio.create_task(port.ask("/readyz"))
     await port.arrived(1)
     stayer = asyncio.create_task(port.ask("/readyz"))
     await port.arrived(1)
     leaver.cancel()
     await asyncio.wait([leaver])
-    port.desk.open.set()
+    port.backend.open.set()
     assert (await stayer).status == 200
-    assert port.desk.asked == 1
+    assert port.backend.status_requests == 1
 
 
 async def test_closing_ends_a_poll_that_hangs(port: Any) -> None:
-    port.desk.open.clear()
+    port.backend.open.clear()
     poll = asyncio.create_task(port.ask("/readyz"))
     await port.arrived(1)
     await asyncio.wait_for(port.server.close(), 5)

@@ -22,15 +22,15 @@ def options(*words: str) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-async def ran(address: str, *words: str, kept: instances.HistorySource | None = None) -> int:
-    return await asyncio.to_thread(instances.search, options(*words), address, lambda: kept)
+async def run_instances(address: str, *words: str, source: instances.HistorySource | None = None) -> int:
+    return await asyncio.to_thread(instances.search, options(*words), address, lambda: source)
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> instances.HistorySource:
-    book = HistoryFile(tmp_path / "history")
-    book.append([call_line(number) for number in range(3)])
-    book.close()
+    history_file = HistoryFile(tmp_path / "history")
+    history_file.append([call_line(number) for number in range(3)])
+    history_file.close()
     return str(tmp_path / "history"), 1e9
 
 
@@ -73,10 +73,10 @@ def test_a_cell_is_on_one_line_and_no_order_to_a_terminal() -> None:
 
 
 async def test_every_flag_becomes_a_parameter(port: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    port.desk.found = SearchResult((call_line(1),), 9, "memory", lost=2)
+    port.backend.found = SearchResult((call_line(1),), 9, "memory", lost=2)
     flags = "--request-id r --route o --client ::1 --caller c --status 5XX --since 2026-01-31 --until 2026-02-01"
-    assert await ran(port.address, "a b&c", *flags.split(), "--limit", "1") == 0
-    [query] = port.desk.queries
+    assert await run_instances(port.address, "a b&c", *flags.split(), "--limit", "1") == 0
+    [query] = port.backend.queries
     assert query == HistoryQuery("a b&c", "r", "o", "::1", "c", "5xx", 1769817600000, 1769904000000, 1)
     output = capsys.readouterr()
     assert "instance-1" in output.out
@@ -85,27 +85,27 @@ async def test_every_flag_becomes_a_parameter(port: Any, capsys: pytest.CaptureF
 
 
 async def test_json_is_the_document_of_the_admin_port(port: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    port.desk.found = SearchResult((call_line(1),), 9, "memory", stuck=(7,))
-    assert await ran(port.address, "--json") == 0
+    port.backend.found = SearchResult((call_line(1),), 9, "memory", stuck=(7,))
+    assert await run_instances(port.address, "--json") == 0
     output = capsys.readouterr()
     document = {"instances": [json.loads(call_line(1))], "kept": 9, "where": "memory", "lost": 0, "stuck": [7]}
     assert (json.loads(output.out), output.err) == (document, "")
 
 
 async def test_nothing_found_is_reported_with_status_one(port: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    assert await ran(port.address, "none") == 1
+    assert await run_instances(port.address, "none") == 1
     assert capsys.readouterr() == ("", "nothing matches; 0 calls are kept in memory\n")
-    assert await ran(port.address, "none", "--json") == 1
+    assert await run_instances(port.address, "none", "--json") == 1
     assert json.loads(capsys.readouterr().out)["instances"] == []
 
 
 async def test_bytes_that_are_not_text_are_sent_unchanged(port: Any) -> None:
     """What a shell hands over for $'\\xff'."""
-    assert await ran(port.address, "\udcff") in {1, 2}
+    assert await run_instances(port.address, "\udcff") in {1, 2}
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "output"),
     [
         (["--status", "x"], "--status is not a status; write one like 502"),
         (["--since", "x"], "--since is not a time"),
@@ -115,10 +115,10 @@ async def test_bytes_that_are_not_text_are_sent_unchanged(port: Any) -> None:
     ],
 )
 async def test_a_wrong_flag_is_a_usage_error_without_a_request(
-    port: Any, capsys: pytest.CaptureFixture[str], words: list[str], told: str
+    port: Any, capsys: pytest.CaptureFixture[str], words: list[str], output: str
 ) -> None:
-    assert await ran(port.address, *words) == 2
-    assert capsys.readouterr().err.startswith(told)
+    assert await run_instances(port.address, *words) == 2
+    assert capsys.readouterr().err.startswith(output)
     assert port.seen == []
 
 
@@ -126,14 +126,14 @@ async def test_a_wrong_flag_is_a_usage_error_without_a_request(
 async def test_an_invalid_response_is_reported_and_no_file_read(
     port: Any, capsys: pytest.CaptureFixture[str], failure: Exception, file: instances.HistorySource
 ) -> None:
-    port.desk.failure = failure
-    assert await ran(port.address, kept=file) == 69
+    port.backend.failure = failure
+    assert await run_instances(port.address, source=file) == 69
     assert capsys.readouterr() == ("", f"{failure}\n")
 
 
 async def test_a_caller_that_is_not_allowed_is_reported(port: Any, capsys: pytest.CaptureFixture[str]) -> None:
     port.refused = "this address may not call"
-    assert await ran(port.address) == 69
+    assert await run_instances(port.address) == 69
     assert capsys.readouterr().err == "this address may not call\n"
 
 
@@ -141,16 +141,16 @@ async def test_without_a_gateway_the_file_is_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], file: instances.HistorySource
 ) -> None:
     nowhere = f"unix:{tmp_path}/none"
-    assert await ran(nowhere, "instance-1", kept=file) == 0
+    assert await run_instances(nowhere, "instance-1", source=file) == 0
     output = capsys.readouterr()
     assert "instance-1" in output.out
     assert output.err == "1 found; 3 calls are kept in a file\n"
-    assert await ran(nowhere, "none", kept=file) == 1
-    assert await ran(nowhere, "--json", kept=file) == 0
+    assert await run_instances(nowhere, "none", source=file) == 1
+    assert await run_instances(nowhere, "--json", source=file) == 0
     capsys.readouterr()
-    assert await ran(nowhere, kept=(str(tmp_path / "none"), 1e9)) == 69
+    assert await run_instances(nowhere, source=(str(tmp_path / "none"), 1e9)) == 69
     assert "no gateway responds at unix:" in capsys.readouterr().err
-    assert await ran(nowhere) == 69
+    assert await run_instances(nowhere) == 69
     assert "its history was in memory" in capsys.readouterr().err
 
 
@@ -161,7 +161,7 @@ async def test_another_program_on_the_port_is_reported(capsys: pytest.CaptureFix
         await writer.wait_closed()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    assert await ran(f"127.0.0.1:{server.sockets[0].getsockname()[1]}") == 69
+    assert await run_instances(f"127.0.0.1:{server.sockets[0].getsockname()[1]}") == 69
     assert "is not that of a gateway" in capsys.readouterr().err
     server.close()
     await server.wait_closed()

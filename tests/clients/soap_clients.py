@@ -86,11 +86,11 @@ async def gate(tmp_path: Path) -> AsyncIterator[Process]:
     """A gateway whose upstream, and one of whose identity domains, refuse connections."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
-        nobody = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        closed_url = f"http://127.0.0.1:{closed.getsockname()[1]}"
         async with Identity() as identity:
-            document = simple(identity.url, f"{nobody}/flow/")
-            document["credentials"]["sick"] = credential(f"{nobody}/token")
-            document["routes"].append(route("sick", f"{nobody}/flow/", credential="sick"))
+            document = simple(identity.url, f"{closed_url}/flow/")
+            document["credentials"]["sick"] = credential(f"{closed_url}/token")
+            document["routes"].append(route("sick", f"{closed_url}/flow/", credential="sick"))
             async with gateway(written(tmp_path, document), **SECRETS) as running:
                 yield running
 

@@ -117,8 +117,8 @@ def test_parameter_may_not_be_set_twice(key: str) -> None:
 
 
 def test_sign_in_urls_are_required_if_not_derivable() -> None:
-    person = complete_credential("authorization_code", "none")
-    elsewhere = person | {"token_url": "https://idcs.example/oauth"}
+    credential = complete_credential("authorization_code", "none")
+    elsewhere = credential | {"token_url": "https://idcs.example/oauth"}
     assert set(problems_of(**elsewhere)) == {"authorize_url", "revoke_url"}
     assert problems_of(**elsewhere, authorize_url="https://h/a", revoke_url="https://h/r") == {}
 

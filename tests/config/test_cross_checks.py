@@ -155,12 +155,12 @@ def test_slash_before_urn_is_a_warning(problems_of: ProblemsOf, valid: str, scop
 
 
 def test_authorization_code_requires_state(problems_of: ProblemsOf, valid: str) -> None:
-    person = valid.replace("client_secret:", "grant: authorization_code\n    client_secret:")
-    (problem,) = problems_of(person)
+    text = valid.replace("client_secret:", "grant: authorization_code\n    client_secret:")
+    (problem,) = problems_of(text)
     assert problem.startswith(
         "6: credentials.app.grant: requires `state` at the top level of the file, which stores the sign-in; add `state"
     )
-    assert problems_of(f"{person}state: {{path: s.db, keys: [{{env: STATE_KEY}}]}}\n") == []
+    assert problems_of(f"{text}state: {{path: s.db, keys: [{{env: STATE_KEY}}]}}\n") == []
 
 
 def test_configured_refresh_token_without_state_is_a_warning(problems_of: ProblemsOf, valid: str) -> None:

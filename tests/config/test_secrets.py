@@ -153,7 +153,7 @@ def test_what_is_read_does_not_show_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    ("secret", "doubt"),
+    ("secret", "reason"),
     [
         ("hunter2", ""),
         ("hun ter2", "has white space or a control character in it"),
@@ -162,5 +162,5 @@ def test_what_is_read_does_not_show_itself() -> None:
         ("\thunter2", "has white space at an end"),
     ],
 )
-def test_white_space_is_doubtful(secret: str, doubt: str) -> None:
-    assert suspicious(SecretStr(secret)) == doubt
+def test_white_space_is_doubtful(secret: str, reason: str) -> None:
+    assert suspicious(SecretStr(secret)) == reason

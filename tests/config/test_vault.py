@@ -34,8 +34,8 @@ class Clock:
 
 @pytest.fixture
 def oci() -> Iterator[FakeVault]:
-    with FakeVault() as made:
-        yield made
+    with FakeVault() as vault:
+        yield vault
 
 
 @pytest.fixture(autouse=True)
@@ -113,16 +113,16 @@ def test_refused_secret_is_dropped_and_names_the_policy(oci: FakeVault, vault: V
     assert vault.read(ocid("one")) == b"back"
 
 
-@pytest.mark.parametrize("trouble", [(503, "ServiceUnavailable"), (429, "TooManyRequests"), (500, "hunter2 <html>")])
+@pytest.mark.parametrize("failure", [(503, "ServiceUnavailable"), (429, "TooManyRequests"), (500, "hunter2 <html>")])
 def test_cached_secret_survives_an_oci_outage(
-    oci: FakeVault, vault: Vault, now: Clock, trouble: tuple[int, str]
+    oci: FakeVault, vault: Vault, now: Clock, failure: tuple[int, str]
 ) -> None:
     name = oci.store_secret("one", "hunter2")
     assert vault.read(name) == b"hunter2"
-    oci.error = trouble
+    oci.error = failure
     now.now += REFRESH
     assert vault.read(name) == b"hunter2"
-    assert f"is not available now ({trouble[0]}" in refused(vault, "other")
+    assert f"is not available now ({failure[0]}" in refused(vault, "other")
     assert len(oci.requested) == 2, "after a failure OCI is not called for a while"
     oci.error = None
     oci.store_secret("one", "new")

@@ -118,6 +118,6 @@ def test_aliases_are_expanded_and_invalid_entries_skipped(text: str, value: Any)
 
 def test_alias_expansion_is_bounded() -> None:
     assert YamlDocument("a: &x {b: c}\nd: *x\n").value == {"a": {"b": "c"}, "d": {"b": "c"}}
-    laughs = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12))
+    bomb = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 12))
     with pytest.raises(UnreadableYaml, match=f"more than {MAX_VALUES} values"):
-        YamlDocument(laughs)
+        YamlDocument(bomb)

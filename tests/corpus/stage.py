@@ -23,7 +23,7 @@ from tests.corpus.cases import (
     filled,
 )
 from tests.corpus.message import Fields, Reply, values
-from tests.corpus.wire import Wait, Wire, Witness, said
+from tests.corpus.wire import Wait, Wire, Witness, echo_body
 from tests.fakes.identity import Identity
 from tests.fakes.process import Process, gateway
 
@@ -45,7 +45,7 @@ CODES = {
 """The contract's codes; each status of the corpus has one."""
 
 
-Told = tuple[int, set[str | None]]
+ExpectedRecord = tuple[int, set[str | None]]
 
 
 @asynccontextmanager
@@ -90,15 +90,15 @@ class Due(NamedTuple):
     case: str
     start: str
     end: str
-    told: list[Told]
+    expected: list[ExpectedRecord]
     attempts: int | None = None
 
     def is_met_by(self, records: list[dict[str, Any]]) -> bool:
         """The records say what came of the requests, and of the first how often it went out."""
-        pairs = zip(records, self.told, strict=False)
-        says_so = all(one["status"] == status and one["error"] in errors for one, (status, errors) in pairs)
-        has_all = len(records) == len(self.told)
-        return says_so and has_all and (self.attempts is None or records[0]["attempts"] == self.attempts)
+        pairs = zip(records, self.expected, strict=False)
+        has_outcomes = all(one["status"] == status and one["error"] in errors for one, (status, errors) in pairs)
+        has_all = len(records) == len(self.expected)
+        return has_outcomes and has_all and (self.attempts is None or records[0]["attempts"] == self.attempts)
 
 
 class Stage:
@@ -132,8 +132,10 @@ class Stage:
         await self._check_arrived(seen, [one for one in expected if one is not None], part=case.reaches == "part")
         if not case.verdict[-1].dropped:
             statuses = [reply.status for reply in replies if reply is not None] + [200] * stays
-            told: list[Told] = [(status, {CODES[status] if status >= 400 else None}) for status in statuses]
-            self._due.append(Due(case.name, start, end, told))
+            expected_records: list[ExpectedRecord] = [
+                (status, {CODES[status] if status >= 400 else None}) for status in statuses
+            ]
+            self._due.append(Due(case.name, start, end, expected_records))
 
     async def reply(self, case: ReplyCase) -> None:
         """Plays an upstream's bytes."""
@@ -150,20 +152,20 @@ class Stage:
             await witness.played()
             assert reply is not None, "the connection ended without a reply"
             errors, reused = _check_verdict(case.verdict, reply)
-            told = [(reply.status, errors)]
+            expected_records = [(reply.status, errors)]
             if reply.whole and not reply.closes:
                 await self._goes_on(wire, path)
-                told.append((200, {None}))
+                expected_records.append((200, {None}))
             else:
                 await _ends(wire)
-        played = next(connection for connection in witness.connections if connection.played is not None)
+        script_connection = next(connection for connection in witness.connections if connection.script_task is not None)
         if not reused:
-            await played.over()
+            await script_connection.over()
         end = await self._fence(path)
-        self._due.append(Due(case.name, start, end, told, case.attempts))
-        assert sum(asked.target == "/up/1" for _, asked in witness.requests[before:]) <= case.attempts
-        assert (witness.requests[-1][0] is played) is reused, "the wrong connection carried the next request"
-        assert witness.troubles == []
+        self._due.append(Due(case.name, start, end, expected_records, case.attempts))
+        assert sum(request.target == "/up/1" for _, request in witness.requests[before:]) <= case.attempts
+        assert (witness.requests[-1][0] is script_connection) is reused, "the wrong connection carried the next request"
+        assert witness.errors == []
 
     async def check_records(self) -> None:
         """Every request of the cases that went well has left exactly one record, and it says what came of it."""
@@ -173,8 +175,10 @@ class Stage:
         records = process.records
         at = {record["request_id"]: number for number, record in enumerate(records)}
         left = {due.case: records[at[due.start] + 1 : at[due.end]] for due in self._due}
-        told = {case: [(one["status"], one["error"], one["attempts"]) for one in some] for case, some in left.items()}
-        assert {due.case: told[due.case] for due in self._due if not due.is_met_by(left[due.case])} == {}
+        expected_records = {
+            case: [(one["status"], one["error"], one["attempts"]) for one in some] for case, some in left.items()
+        }
+        assert {due.case: expected_records[due.case] for due in self._due if not due.is_met_by(left[due.case])} == {}
 
     # Beside the case ----------------------------------------------------------------------------------------------
 
@@ -199,7 +203,7 @@ class Stage:
         wire.transport.write("\r\n".join([f"GET {path}{name} HTTP/1.1", "Host: gw", *fields, "", ""]).encode())
         reply = await wire.reply()
         assert reply is not None, "no reply to a good request"
-        assert (reply.status, reply.body) == (200, said("GET", f"/up/{name}"))
+        assert (reply.status, reply.body) == (200, echo_body("GET", f"/up/{name}"))
         assert wire.data == b""
         return f"/up/{name}"
 
@@ -217,12 +221,12 @@ class Stage:
     async def _check_arrived(self, seen: int, expected: list[Forwarded], *, part: bool) -> None:
         """Exactly these requests, then the fence, have arrived; and no part of another, save where it may."""
         witness = self._witness
-        assert witness.troubles == []
-        arrived = [asked for _, asked in witness.requests[seen:-1]]
+        assert witness.errors == []
+        arrived = [request for _, request in witness.requests[seen:-1]]
         assert len(arrived) == len(expected), f"arrived: {arrived}"
-        for asked, wanted in zip(arrived, expected, strict=True):
-            assert (f"{asked.method} {asked.target}", asked.body) == (wanted.line, wanted.body)
-            _check_fields(asked.fields, wanted.fields, wanted.without)
+        for request, wanted in zip(arrived, expected, strict=True):
+            assert (f"{request.method} {request.target}", request.body) == (wanted.line, wanted.body)
+            _check_fields(request.fields, wanted.fields, wanted.without)
         for connection in [one for one in witness.connections if one.data]:
             assert part, f"a part has arrived: {bytes(connection.data)!r}"
             await connection.over()
@@ -289,7 +293,7 @@ def _check_answer(verdict: RequestVerdict, reply: Reply | None) -> Forwarded | N
     if reply.status == 200 and verdict.forwarded is not None:
         forwarded = verdict.forwarded
         method, target = forwarded.line.split(" ")
-        own = said(method, target, len(forwarded.body))
+        own = echo_body(method, target, len(forwarded.body))
         assert reply.body == (b"" if method == "HEAD" else own)
         return forwarded
     assert reply.status in [*verdict.refused, *[400] * verdict.dropped], f"{reply.status}: {reply.body!r}"

@@ -48,7 +48,7 @@ class Wire(asyncio.Protocol):
     """One connection: `heard` is all that came, `data` what of it was not taken, `ended` is "", "end" or "reset"."""
 
     def __init__(self) -> None:
-        self.heard = bytearray()
+        self.received = bytearray()
         self.data = bytearray()
         self.ended = ""
         self.change = Change()
@@ -57,7 +57,7 @@ class Wire(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        self.heard += data
+        self.received += data
         self.data += data
         self.change.notify()
 
@@ -122,7 +122,7 @@ class Arrival(Wire):
         super().__init__()
         self.change = witness.change
         self._witness = witness
-        self.played: asyncio.Task[None] | None = None
+        self.script_task: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -147,7 +147,7 @@ class Witness:
         self.change = Change()
         self.connections: list[Arrival] = []
         self.requests: list[tuple[Arrival, Request]] = []
-        self.troubles: list[str] = []
+        self.errors: list[str] = []
         self.caller: Wire | None = None
         self._script = script
         self._begins = begins
@@ -164,9 +164,9 @@ class Witness:
     ) -> None:
         self._server.close()
         for connection in self.connections:
-            if connection.played is not None:
-                connection.played.cancel()
-                await asyncio.wait({connection.played})
+            if connection.script_task is not None:
+                connection.script_task.cancel()
+                await asyncio.wait({connection.script_task})
             connection.transport.abort()
         await asyncio.sleep(0)
 
@@ -176,7 +176,7 @@ class Witness:
         for connection in left:
             connection.transport.abort()
         self.connections[:] = [one for one in self.connections if not one.ended and not one.data]
-        self.troubles.clear()
+        self.errors.clear()
         return bool(left)
 
     def arrived(self, connection: Arrival) -> None:
@@ -194,42 +194,42 @@ class Witness:
                 self.requests.append((connection, found[0]))
                 self._answer(connection, found[0])
         except Malformed as error:
-            self.troubles.append(str(error))
+            self.errors.append(str(error))
         self.change.notify()
 
     async def played(self) -> None:
         """Waits until the script has been played to its end."""
         for connection in self.connections:
-            if connection.played is not None:
+            if connection.script_task is not None:
                 async with asyncio.timeout(TIME_LIMIT):
-                    await connection.played
+                    await connection.script_task
 
-    def _answer(self, connection: Arrival, asked: Request) -> None:
+    def _answer(self, connection: Arrival, received: Request) -> None:
         if self._begins == "request" and self._script and self._spare <= 0:
             self._play(connection)
-        elif connection.played is None or self._begins == "request":
+        elif connection.script_task is None or self._begins == "request":
             self._spare -= 1
-            connection.transport.write(echo(asked))
+            connection.transport.write(echo(received))
 
     def _play(self, connection: Arrival) -> None:
         steps, self._script = self._script, ()
         if steps:
             steps_taken = connection.perform(steps, waits={"seen": self._seen})
-            connection.played = asyncio.get_running_loop().create_task(steps_taken)
+            connection.script_task = asyncio.get_running_loop().create_task(steps_taken)
 
     async def _seen(self, data: bytes) -> None:
         caller = self.caller
         assert caller is not None
-        await caller.change.until(lambda: data in caller.heard, f"{data!r} at the caller")
+        await caller.change.until(lambda: data in caller.received, f"{data!r} at the caller")
 
 
-def echo(asked: Request) -> bytes:
+def echo(received: Request) -> bytes:
     """The answer that tells which request it belongs to."""
-    body = said(asked.method, asked.target, len(asked.body))
+    body = echo_body(received.method, received.target, len(received.body))
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
-    return head if asked.method == "HEAD" else head + body
+    return head if received.method == "HEAD" else head + body
 
 
-def said(method: str, target: str, size: int = 0) -> bytes:
+def echo_body(method: str, target: str, size: int = 0) -> bytes:
     """The body of an `echo`."""
     return f"{method} {target} {size}".encode()

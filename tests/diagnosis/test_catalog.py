@@ -19,10 +19,10 @@ def test_every_row_has_symptom_meaning_and_remedy(code: str) -> None:
     assert re.fullmatch(r"[a-z]+(?:[-_][a-z]+)*", code)
     assert len(row.seen) > 10
     assert not row.seen.endswith(".")
-    for told in (row.means, row.remedy):
-        assert told[0].isupper() or told[0] == "`"
-        assert told.endswith((".", ")"))
-        assert "|" not in told
+    for text in (row.means, row.remedy):
+        assert text[0].isupper() or text[0] == "`"
+        assert text.endswith((".", ")"))
+        assert "|" not in text
 
 
 def test_no_two_codes_say_the_same() -> None:
@@ -50,7 +50,7 @@ def test_every_code_in_use_is_a_row() -> None:
 @pytest.mark.parametrize("path", ["/v1/flows/rest/A/1.0/", "/flows/soap/A/", "/ic/api/integration/v1/", "/x"])
 def test_whatever_an_upstream_answers_has_its_row(path: str) -> None:
     for status in range(300, 600):
-        trouble = RouteHealth()
-        trouble.record_response(status, has_instance_id=False, at=1.0, target=path)
-        told = trouble.as_status()
-        assert told is None or told["code"] in MISTAKES
+        health = RouteHealth()
+        health.record_response(status, has_instance_id=False, at=1.0, target=path)
+        text = health.as_status()
+        assert text is None or text["code"] in MISTAKES

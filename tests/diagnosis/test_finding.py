@@ -54,9 +54,11 @@ def test_what_was_left_out_is_no_failure() -> None:
 
 
 def test_the_document_has_one_shape() -> None:
-    told = findings_document([Finding(ok=True, subject="a", seen="b", step="token"), failed_finding("dns", "c", "d")])
-    assert told["ok"] is False
-    assert told["findings"][0] == {
+    document = findings_document(
+        [Finding(ok=True, subject="a", seen="b", step="token"), failed_finding("dns", "c", "d")]
+    )
+    assert document["ok"] is False
+    assert document["findings"][0] == {
         "ok": True,
         "subject": "a",
         "step": "token",
@@ -65,5 +67,5 @@ def test_the_document_has_one_shape() -> None:
         "means": "",
         "remedy": "",
     }
-    assert told["findings"][1]["code"] == "dns"
+    assert document["findings"][1]["code"] == "dns"
     assert findings_document([]) == {"ok": True, "findings": []}

@@ -193,13 +193,13 @@ class _Code(AuthorizationCodeGrant):
     TOKEN_ENDPOINT_AUTH_METHODS = METHODS
 
     def save_authorization_code(self, code: str, request: OAuth2Request) -> None:
-        asked = request.payload.data
+        form = request.payload.data
         self.server.codes[code] = Code(
-            asked["client_id"],
-            asked["redirect_uri"],
-            asked.get("scope", ""),
-            asked["code_challenge"],
-            asked["code_challenge_method"],
+            form["client_id"],
+            form["redirect_uri"],
+            form.get("scope", ""),
+            form["code_challenge"],
+            form["code_challenge_method"],
         )
 
     def query_authorization_code(self, code: str, client: Client) -> Code | None:
@@ -221,8 +221,8 @@ class _Revocation(RevocationEndpoint):
         return found
 
     def revoke_token(self, token: Token, _request: OAuth2Request) -> None:
-        kept = self.server.refresh_tokens.items()
-        self.server.refresh_tokens = {value: held for value, held in kept if held is not token}
+        tokens = self.server.refresh_tokens.items()
+        self.server.refresh_tokens = {value: held for value, held in tokens if held is not token}
 
 
 class _ClientAssertion(JWTBearerClientAssertion):

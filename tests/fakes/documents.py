@@ -32,8 +32,8 @@ def rewrite(
     rewriter = Rewriter(plan, NAMES, here)
     places = [0, *sorted(cuts), len(body)]
     pieces = [body[start:stop] for start, stop in pairwise(places)]
-    given = [b"".join(out) for piece in pieces for out in rewriter.feed([piece] if piece else [])]
-    whole = b"".join(given) + b"".join(b"".join(out) for out in rewriter.end())
+    output = [b"".join(out) for piece in pieces for out in rewriter.feed([piece] if piece else [])]
+    whole = b"".join(output) + b"".join(b"".join(out) for out in rewriter.end())
     if not coding:
         assert rewriter.changed == (whole != body)
     assert whole == body or not has_no_urls(plan, pieces, NAMES, here.upstream)

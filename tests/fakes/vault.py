@@ -95,12 +95,12 @@ class FakeVault:
             return _error(*self.error)
         if not path.startswith(_PATH) or name not in self.secrets:
             return _error(404, "NotAuthorizedOrNotFound")
-        kept = self.secrets[name]
-        content = {"contentType": "BASE64", "content": kept.content}
+        entry = self.secrets[name]
+        content = {"contentType": "BASE64", "content": entry.content}
         return 200, {
             "secretId": name,
             "timeCreated": "2026-01-02T03:04:05.678Z",
-            "versionNumber": kept.version,
+            "versionNumber": entry.version,
             "versionName": None,
             "secretBundleContent": content,
             "timeOfDeletion": None,
@@ -112,8 +112,8 @@ class FakeVault:
     def _is_signed(self, path: str, fields: dict[str, str]) -> bool:
         """By the scheme of draft-cavage-http-signatures-08, with the one key that is known here."""
         parts = dict(re.findall(r'(\w+)="([^"]*)"', fields.get("authorization", "")))
-        said = {**fields, "(request-target)": f"get {path}"}
-        signed = "\n".join(f"{name}: {said.get(name, '')}" for name in parts.get("headers", "").split(" "))
+        signed_fields = {**fields, "(request-target)": f"get {path}"}
+        signed = "\n".join(f"{name}: {signed_fields.get(name, '')}" for name in parts.get("headers", "").split(" "))
         self.keys.append(parts.get("keyId", ""))
         key = pair(name="oci").private.public_key()
         assert isinstance(key, rsa.RSAPublicKey)

@@ -48,14 +48,14 @@ def fuzz(name: str, seconds: int) -> bool:
 def keep(name: str, more: list[bytes]) -> None:
     """Writes the corpus anew, with what is of use of these inputs."""
     old = [path for path in (CORPUS / name).iterdir() if not path.name.startswith("found-")]
-    kept = thinned(CHECKS[name], [*[path.read_bytes() for path in old], *more])
-    names = {hashlib.sha256(data).hexdigest()[:16]: data for data in kept}
+    corpus = thinned(CHECKS[name], [*[path.read_bytes() for path in old], *more])
+    names = {hashlib.sha256(data).hexdigest()[:16]: data for data in corpus}
     for path in old:
         if path.name not in names:
             path.unlink()
     for file, data in names.items():
         (CORPUS / name / file).write_bytes(data)
-    sys.stderr.write(f"{name}: {len(names)} inputs, {sum(map(len, kept))} bytes\n")
+    sys.stderr.write(f"{name}: {len(names)} inputs, {sum(map(len, corpus))} bytes\n")
 
 
 if __name__ == "__main__":

@@ -54,10 +54,10 @@ def steps(check: Check, data: bytes) -> set[tuple[Step, int]]:
 def thinned(check: Check, inputs: Iterable[bytes]) -> list[bytes]:
     """Of these inputs as few as take all steps that all of them take, more or less: the smallest first."""
     known: set[tuple[Step, int]] = set()
-    kept = []
+    chosen_inputs = []
     for data in sorted(set(inputs), key=lambda data: (len(data), data)):
         taken = steps(check, data)
         if taken - known:
             known |= taken
-            kept.append(data)
-    return kept
+            chosen_inputs.append(data)
+    return chosen_inputs

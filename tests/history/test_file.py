@@ -43,9 +43,9 @@ async def find_ids(history: FileHistory, query: HistoryQuery | None = None) -> l
     return [json.loads(line)["request_id"] for line in (await history.find(query or HistoryQuery())).lines]
 
 
-async def until_kept(history: FileHistory, kept: int) -> None:
+async def wait_for_calls(history: FileHistory, count: int) -> None:
     async with asyncio.timeout(TIME_LIMIT):
-        while (await history.find(HistoryQuery())).kept != kept:
+        while (await history.find(HistoryQuery())).kept != count:
             pass
 
 
@@ -98,7 +98,7 @@ async def test_several_histories_write_one_file(open_history: OpenHistory) -> No
         thread.start()
     for thread in threads:
         await asyncio.to_thread(thread.join)
-    await until_kept(histories[0], 1500)
+    await wait_for_calls(histories[0], 1500)
     assert [history.lost for history in histories] == [0, 0, 0]
 
 
@@ -118,10 +118,10 @@ async def test_retention_follows_the_clock_and_the_limits(open_history: OpenHist
     history.set_limits(HistoryLimits(5, 60.0, 1 << 30))
     history.append(call_line(100))
     await history.flush()
-    await until_kept(history, 5)
+    await wait_for_calls(history, 5)
     clock.now += 1000
     history.append(call_line(1120))
-    await until_kept(history, 1)
+    await wait_for_calls(history, 1)
     assert await find_ids(history) == ["request-1120"]
 
 
@@ -173,16 +173,16 @@ async def test_only_the_queue_waits_for_a_locked_file(open_history: OpenHistory,
     await history.flush()
     with closing(sqlite3.connect(path, isolation_level=None)) as holder:
         holder.execute("BEGIN IMMEDIATE")
-        began = time.monotonic()
+        started_at = time.monotonic()
         for number in range(2, 50):
             history.append(call_line(number))
-        assert time.monotonic() - began < 48 * history_file.BUSY_TIMEOUT
+        assert time.monotonic() - started_at < 48 * history_file.BUSY_TIMEOUT
         assert await find_ids(history) == ["request-1"]
         while not events():
             await history.flush()
         assert history.lost == 0
         holder.execute("ROLLBACK")
-    await until_kept(history, 49)
+    await wait_for_calls(history, 49)
     assert history.lost == 0
     assert [event for event, _ in events()] == ["history-down", "history-up"]
 
@@ -197,9 +197,9 @@ async def test_a_stop_does_not_wait_for_a_lock(
     with closing(sqlite3.connect(path, isolation_level=None)) as holder:
         holder.execute("BEGIN IMMEDIATE")
         history.append(call_line(2))
-        began = time.monotonic()
+        started_at = time.monotonic()
         history.close(0.1)
-        assert time.monotonic() - began < TIME_LIMIT
+        assert time.monotonic() - started_at < TIME_LIMIT
         holder.execute("ROLLBACK")
 
 

@@ -132,10 +132,10 @@ async def listening(
         server = CallerServer(handler, limits, REQUEST_RULES, linger=linger, on_arrival_failed=failed)
         context = None if certificate is None else server_tls_context(str(certificate), None, password="")
         is_balancer = balancer.__eq__ if balancer else None
-        made = server.factory(
+        protocol = server.factory(
             CallerListener("here", "gw", is_tls=context is not None, context=context, is_balancer=is_balancer)
         )
-        listener = await asyncio.get_running_loop().create_server(made, "127.0.0.1", 0)
+        listener = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
         port = Port(handler, server, listener.sockets[0].getsockname()[1])
         try:
             yield port

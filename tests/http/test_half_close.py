@@ -20,10 +20,10 @@ OLD = b"GET /orders/1 HTTP/1.0\r\n\r\n"
 def answer_after(go_on: asyncio.Event) -> Callable[[ScriptedConnection], Awaitable[None]]:
     """A script that answers one request once `go_on` is set."""
 
-    async def answer(talk: ScriptedConnection) -> None:
-        await talk.request()
+    async def answer(peer: ScriptedConnection) -> None:
+        await peer.request()
         await go_on.wait()
-        await talk.send(OK)
+        await peer.send(OK)
 
     return answer
 
@@ -64,9 +64,9 @@ async def test_every_request_before_the_end_is_answered() -> None:
 
 @pytest.mark.parametrize("leave", ["close", "reset"])
 async def test_a_caller_that_leaves_later_is_detected(leave: str) -> None:
-    async def silence(talk: ScriptedConnection) -> None:
-        await talk.head()
-        await talk.reader.read()
+    async def silence(peer: ScriptedConnection) -> None:
+        await peer.head()
+        await peer.reader.read()
 
     async with scene(silence) as (gate, upstream, _):
         caller = await gate.caller()
@@ -111,8 +111,10 @@ def reset(sock: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "mapped", "unix"])
-@pytest.mark.parametrize(("leave", "gone"), [(close, True), (end, False), (reset, True)])
-def test_the_kernel_reports_a_peer_that_has_left(tmp_path: Path, address: str, leave: object, *, gone: bool) -> None:
+@pytest.mark.parametrize(("leave", "has_left"), [(close, True), (end, False), (reset, True)])
+def test_the_kernel_reports_a_peer_that_has_left(
+    tmp_path: Path, address: str, leave: object, *, has_left: bool
+) -> None:
     if address == "unix":
         server, caller = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
         server.bind(str(tmp_path / "gw"))
@@ -130,7 +132,7 @@ def test_the_kernel_reports_a_peer_that_has_left(tmp_path: Path, address: str, l
         assert callable(leave)
         leave(caller)
         assert accepted.recv(1) == b"" if leave is not reset else True
-        assert check_peer(accepted, was_held=False)[0] is gone
+        assert check_peer(accepted, was_held=False)[0] is has_left
 
 
 async def test_a_half_close_within_a_body_ends_the_request() -> None:

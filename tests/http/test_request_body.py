@@ -146,9 +146,9 @@ async def test_tiny_pieces_need_little_more_memory_than_their_bytes(*, waits: bo
         body.feed(b"%02d" % (number % 100))
         if waits:
             await body._read_pieces(5.0)
-    held = body._replay_pieces if waits else body._pieces
-    assert b"".join(held) == b"".join(b"%02d" % (number % 100) for number in range(count))
-    assert memory_of(held) < 2 * 2 * count
+    pieces = body._replay_pieces if waits else body._pieces
+    assert b"".join(pieces) == b"".join(b"%02d" % (number % 100) for number in range(count))
+    assert memory_of(pieces) < 2 * 2 * count
 
 
 def memory_of(pieces: list[bytes]) -> int:
@@ -427,21 +427,21 @@ async def test_100_continue_is_sent_once_and_only_before_the_body(here: bytes, c
 
 
 async def test_a_malformed_body_aborts_an_unanswered_exchange() -> None:
-    async def early(talk: ScriptedConnection) -> None:
-        await talk.head()
-        await talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
-        await talk.reader.read()
+    async def early(conversation: ScriptedConnection) -> None:
+        await conversation.head()
+        await conversation.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
+        await conversation.reader.read()
 
-    async def deaf(talk: ScriptedConnection) -> None:
-        await talk.reader.read()
+    async def deaf(conversation: ScriptedConnection) -> None:
+        await conversation.reader.read()
 
     async with asyncio.timeout(TIME_LIMIT), Upstream(deaf, early) as peer:
-        for begun in (False, True):
+        for is_started in (False, True):
             body = chunked(b"ab", ended=False)
             async with connected(peer, b"Transfer-Encoding: chunked") as connection:
-                if begun:
+                if is_started:
                     await connection.read_head()
                 body.feed(b"zz\r\n")
                 with pytest.raises(BadRequest):
                     await body.stream(connection, idle=5.0, response=5.0)
-                assert connection.is_open is begun
+                assert connection.is_open is is_started

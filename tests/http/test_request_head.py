@@ -204,7 +204,7 @@ def test_any_other_expectation_fails(value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "connection", "kept"),
+    ("version", "connection", "keep_alive"),
     [
         ("1.1", [], True),
         ("1.1", ["close"], False),
@@ -221,8 +221,12 @@ def test_any_other_expectation_fails(value: str) -> None:
         ("1.0", ["x"], False),
     ],
 )
-def test_the_caller_decides_whether_the_connection_is_kept(version: str, connection: list[str], *, kept: bool) -> None:
-    assert read(*[f"Connection: {value}" for value in connection], first=f"GET / HTTP/{version}").keeps_alive is kept
+def test_the_caller_decides_whether_the_connection_is_kept(
+    version: str, connection: list[str], *, keep_alive: bool
+) -> None:
+    assert (
+        read(*[f"Connection: {value}" for value in connection], first=f"GET / HTTP/{version}").keeps_alive is keep_alive
+    )
 
 
 # Limits ---------------------------------------------------------------------------------------------------------------

@@ -407,7 +407,7 @@ class Seen:
     error: str | None
 
 
-def begun(*, to_head: bool = False) -> ResponseParser:
+def started_parser(*, to_head: bool = False) -> ResponseParser:
     """A reader that waits for a response, and has read another one before."""
     reader = ResponseParser(RESPONSE_RULES, head_limit=LIMIT)
     reader.feed(USED)
@@ -417,7 +417,7 @@ def begun(*, to_head: bool = False) -> ResponseParser:
 
 
 def read(raw: bytes, cuts: list[int], *, to_head: bool = False) -> Seen:
-    reader = begun(to_head=to_head)
+    reader = started_parser(to_head=to_head)
     error = None
     borders = [0, *sorted(cuts), len(raw)]
     try:
@@ -440,7 +440,7 @@ def test_the_table_is_as_long_as_promised() -> None:
 @pytest.mark.parametrize("case", GOOD, ids=lambda case: f"RFC {case.section}: {case.name}")
 @pytest.mark.parametrize("bytewise", [False, True], ids=["whole", "bytewise"])
 def test_a_reply_is_read(case: Case, *, bytewise: bool) -> None:
-    reader = begun(to_head=case.to_head)
+    reader = started_parser(to_head=case.to_head)
     for piece in [case.raw[at : at + 1] for at in range(len(case.raw))] if bytewise else [case.raw]:
         reader.feed(piece)
     reader.end()
@@ -510,7 +510,7 @@ def test_chunks_give_the_body_back(pieces: list[bytes], cuts: list[int]) -> None
 
 def test_fields_are_sorted_and_keep_their_order_and_spelling() -> None:
     lines = [b"X-b:  1 ", b"x-A:", b"X-B: \t2\t", b"DATE: now", b"Location: /", b"Content-Length: 0", b"Keep-Alive: 5"]
-    reader = begun()
+    reader = started_parser()
     reader.feed(b"\r\n".join([b"HTTP/1.1 200 Fine  indeed", *lines, b"", b""]))
     assert reader.head is not None
     assert reader.head.forwarded_lines == lines[:4]
@@ -520,7 +520,7 @@ def test_fields_are_sorted_and_keep_their_order_and_spelling() -> None:
 
 
 def test_an_interim_head_leaves_nothing_behind() -> None:
-    reader = begun()
+    reader = started_parser()
     reader.feed(INTERIM + sized(0, b"", line=b"HTTP/1.1 201 Made"))
     assert reader.head is not None
     assert (reader.head.reason, reader.head.forwarded_lines, reader.head.deferred) == (b"Made", [], [])
@@ -528,7 +528,7 @@ def test_an_interim_head_leaves_nothing_behind() -> None:
 
 
 def test_trailers_never_reach_the_fields() -> None:
-    reader = begun()
+    reader = started_parser()
     reader.feed(CHUNKED + b"0\r\nX-Late: 1\r\nSet-Cookie: a=b\r\nDate: late\r\n\r\n")
     assert reader.head is not None
     assert (reader.head.forwarded_lines, reader.head.deferred) == ([], [])
@@ -537,7 +537,7 @@ def test_trailers_never_reach_the_fields() -> None:
 
 def test_the_bytes_of_heads_are_counted_and_none_behind_them() -> None:
     for cuts in ([], list(range(100))):
-        reader = begun()
+        reader = started_parser()
         raw = INTERIM + CHUNKED + b"0\r\n\r\n"
         for start, stop in pairwise([0, *[cut for cut in cuts if cut < len(raw)], len(raw)]):
             if start < stop:
@@ -560,12 +560,12 @@ def test_a_partial_head_that_cannot_become_valid_is_rejected(raw: bytes) -> None
 
     for size in (len(raw), 1):
         with pytest.raises(MalformedMessage):
-            feed(begun(), size)
+            feed(started_parser(), size)
 
 
 @pytest.mark.parametrize("endless", [b"2;" + b"a" * LIMIT, b"0\r\nX: " + b"a" * LIMIT, b"0\r\n" + b"A: b\r\n" * LIMIT])
 def test_bytes_between_chunks_have_a_limit(endless: bytes) -> None:
-    reader = begun()
+    reader = started_parser()
     reader.feed(CHUNKED)
     reader.feed(endless[: LIMIT // 2])
     reader.feed(endless[LIMIT // 2 : LIMIT])
@@ -574,7 +574,7 @@ def test_bytes_between_chunks_have_a_limit(endless: bytes) -> None:
 
 
 def test_many_small_chunks_have_no_limit() -> None:
-    reader = begun()
+    reader = started_parser()
     reader.feed(CHUNKED)
     for _ in range(LIMIT):
         reader.feed(b"1\r\nx\r\n")
@@ -584,7 +584,7 @@ def test_many_small_chunks_have_no_limit() -> None:
 
 
 def test_a_counted_body_is_passed_on_uncopied() -> None:
-    reader = begun()
+    reader = started_parser()
     reader.feed(sized(4, b""))
     piece = b"four"
     reader.feed(piece)
@@ -592,7 +592,7 @@ def test_a_counted_body_is_passed_on_uncopied() -> None:
 
 
 def test_bytes_after_completion_are_reported_and_not_read() -> None:
-    reader = begun()
+    reader = started_parser()
     reader.feed(sized(0, b""))
     assert reader.can_keep_alive
     reader.feed(sized(4, b"evil"))

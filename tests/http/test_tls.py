@@ -185,8 +185,8 @@ async def link(
 async def linked(
     certificate: Path, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
 ) -> AsyncIterator[tuple[TlsTransport, App, Far]]:
-    async with link(trusting(certificate), served(certificate, version)) as made:
-        yield made
+    async with link(trusting(certificate), served(certificate, version)) as connection:
+        yield connection
 
 
 # Bytes ---------------------------------------------------------------------------------------------------------------
@@ -518,15 +518,15 @@ async def test_the_next_connection_resumes_the_last(certificate: Path, version: 
 async def test_each_origin_has_its_own_sessions(certificate: Path) -> None:
     reused: list[bool] = []
 
-    async def speak(talk: ScriptedConnection) -> None:
-        reused.append(talk.writer.get_extra_info("ssl_object").session_reused)
-        await talk.send(b"unexpected")  # which ends the connection
-        await talk.reader.read()
+    async def speak(conversation: ScriptedConnection) -> None:
+        reused.append(conversation.writer.get_extra_info("ssl_object").session_reused)
+        await conversation.send(b"unexpected")  # which ends the connection
+        await conversation.reader.read()
 
     async def visit(origin: Origin) -> None:
-        gone = asyncio.Event()
-        await dial(origin, lambda _: gone.set(), RESPONSE_RULES)
-        await gone.wait()
+        left = asyncio.Event()
+        await dial(origin, lambda _: left.set(), RESPONSE_RULES)
+        await left.wait()
 
     async with asyncio.timeout(TIME_LIMIT), Upstream(*[speak] * 4, tls=served(certificate)) as peer:
         context = trusting(certificate)
@@ -643,9 +643,9 @@ async def test_a_wrong_certificate_is_reported_in_plain_words(tmp_path: Path, ce
     ],
 )
 async def test_what_is_no_tls_is_named(certificate: Path, answer: bytes, reason_text: str) -> None:
-    async def speak(talk: ScriptedConnection) -> None:
-        await talk.reader.read(65536)
-        await talk.send(answer)
+    async def speak(conversation: ScriptedConnection) -> None:
+        await conversation.reader.read(65536)
+        await conversation.send(answer)
 
     async with Upstream(speak) as peer:
         assert await why(Origin("127.0.0.1", peer.port, trusting(certificate), None)) == f"TLS: {reason_text}"
@@ -653,10 +653,10 @@ async def test_what_is_no_tls_is_named(certificate: Path, answer: bytes, reason_
 
 
 async def test_an_impossible_server_name_leaves_no_socket_open(certificate: Path) -> None:
-    async def tunnel(talk: ScriptedConnection) -> None:
-        await talk.head()
-        await talk.send(b"HTTP/1.1 200 Fine\r\n\r\n")
-        await talk.reader.read()
+    async def tunnel(conversation: ScriptedConnection) -> None:
+        await conversation.head()
+        await conversation.send(b"HTTP/1.1 200 Fine\r\n\r\n")
+        await conversation.reader.read()
 
     async with Upstream(tunnel) as egress:
         origin = Origin("x" * 64 + ".invalid", 443, trusting(certificate), EgressProxy("127.0.0.1", egress.port))

@@ -65,14 +65,14 @@ async def test_each_step_is_named_where_it_fails(certificate: Path, closed_port:
         reason = await why(Origin("localhost", peer.port, trusting, None))
         assert "Hostname mismatch" in reason
 
-    async def no_tls(talk: ScriptedConnection) -> None:
-        await talk.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+    async def no_tls(conversation: ScriptedConnection) -> None:
+        await conversation.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
     async with Upstream(no_tls) as peer:
         assert (await why(Origin("127.0.0.1", peer.port, trusting, None))).split(": ")[1] == "TLS"
 
-    async def hang_up(talk: ScriptedConnection) -> None:
-        await talk.reader.read(1)
+    async def hang_up(conversation: ScriptedConnection) -> None:
+        await conversation.reader.read(1)
 
     async with Upstream(hang_up) as peer:
         assert (await why(Origin("127.0.0.1", peer.port, trusting, None))).split(": ")[1] == "TLS"
@@ -80,8 +80,8 @@ async def test_each_step_is_named_where_it_fails(certificate: Path, closed_port:
 
 @pytest.mark.parametrize("stuck", ["TLS", "egress proxy"])
 async def test_giving_up_leaves_no_socket_open(stuck: str) -> None:
-    async def mute(talk: ScriptedConnection) -> None:
-        await talk.reader.read()
+    async def mute(conversation: ScriptedConnection) -> None:
+        await conversation.reader.read()
 
     async with asyncio.timeout(TIME_LIMIT), Upstream(mute) as peer:
         if stuck == "TLS":
@@ -120,7 +120,7 @@ def resolving(kind: type[asyncio.AbstractEventLoop], *answers: list[str]) -> asy
     return asyncio.Runner(loop_factory=type("Resolving", (kind,), {"getaddrinfo": getaddrinfo}))
 
 
-class House:
+class Endpoints:
     """Three addresses with one port in common: the test decides what listens at each."""
 
     def __init__(self, stack: ExitStack) -> None:
@@ -160,15 +160,15 @@ def has_caller(sock: socket.socket) -> bool:
 @LOOPS
 def test_a_name_is_asked_for_at_every_dial(kind: type[asyncio.AbstractEventLoop]) -> None:
     with ExitStack() as stack, resolving(kind, ["127.0.0.2"], ["127.0.0.3"], ["127.0.0.2"]) as runner:
-        house = House(stack)
-        moved = house.second("127.0.0.3")
-        for here, there in ((house.live, moved), (moved, house.live), (house.live, moved)):
-            connection = runner.run(dial(house.origin, lost, RESPONSE_RULES))
+        endpoints = Endpoints(stack)
+        moved = endpoints.second("127.0.0.3")
+        for here, there in ((endpoints.live, moved), (moved, endpoints.live), (endpoints.live, moved)):
+            connection = runner.run(dial(endpoints.origin, lost, RESPONSE_RULES))
             assert (has_caller(here), has_caller(there)) == (True, False)
-            runner.run(gone(connection))
+            runner.run(wait_closed(connection))
 
 
-async def gone(connection: UpstreamConnection) -> None:
+async def wait_closed(connection: UpstreamConnection) -> None:
     connection.abort()
     await asyncio.sleep(0)
 
@@ -177,29 +177,29 @@ async def gone(connection: UpstreamConnection) -> None:
 def test_dead_addresses_of_a_name_are_passed_over(kind: type[asyncio.AbstractEventLoop]) -> None:
     addresses = ["127.0.0.3", "127.0.0.4", "127.0.0.5", "127.0.0.2"]  # mute, refusing, mute, alive
     with ExitStack() as stack, resolving(kind, addresses) as runner:
-        house = House(stack)
-        house.hole("127.0.0.3")
-        house.hole("127.0.0.5")
+        endpoints = Endpoints(stack)
+        endpoints.hole("127.0.0.3")
+        endpoints.hole("127.0.0.5")
 
         async def reach() -> None:
             async with asyncio.timeout(TIME_LIMIT):
-                await gone(await dial(house.origin, lost, RESPONSE_RULES))
+                await wait_closed(await dial(endpoints.origin, lost, RESPONSE_RULES))
 
         runner.run(reach())
-        assert has_caller(house.live)
+        assert has_caller(endpoints.live)
 
 
 @LOOPS
 def test_a_name_without_a_live_address_fails_in_time(kind: type[asyncio.AbstractEventLoop]) -> None:
     with ExitStack() as stack, resolving(kind, ["127.0.0.4", "127.0.0.5"], ["127.0.0.3"]) as runner:
-        house = House(stack)
-        house.hole("127.0.0.3")
-        assert runner.run(why(house.origin)).startswith(f"http://oic.example.com:{house.port}: connect: ")
+        endpoints = Endpoints(stack)
+        endpoints.hole("127.0.0.3")
+        assert runner.run(why(endpoints.origin)).startswith(f"http://oic.example.com:{endpoints.port}: connect: ")
 
         async def give_up() -> None:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.05):
-                    await dial(house.origin, lost, RESPONSE_RULES)
+                    await dial(endpoints.origin, lost, RESPONSE_RULES)
 
         before = set(Path("/proc/self/fd").iterdir())
         runner.run(give_up())
@@ -233,9 +233,9 @@ async def test_a_tunnel_carries_plain_and_tls(certificate: Path, *, tls: bool, i
 
 
 async def test_an_idle_connection_in_two_layers_of_tls_is_watched(certificate: Path) -> None:
-    async def then_close(talk: ScriptedConnection) -> None:
-        await talk.request()
-        await talk.send(OK)
+    async def then_close(conversation: ScriptedConnection) -> None:
+        await conversation.request()
+        await conversation.send(OK)
 
     context = served(certificate)
     async with (
@@ -295,11 +295,14 @@ async def test_the_proxys_password_goes_to_the_proxy_alone() -> None:
     ],
 )
 async def test_a_proxy_that_refuses_is_named(answer: bytes, reason_text: str) -> None:
-    async def say(talk: ScriptedConnection) -> None:
-        await talk.head()
-        await talk.send(answer)
+    async def send_answer(conversation: ScriptedConnection) -> None:
+        await conversation.head()
+        await conversation.send(answer)
 
-    async with Upstream(say, say) as egress, scene(route={"proxy": {"url": egress.url}}) as (gate, upstream, _):
+    async with (
+        Upstream(send_answer, send_answer) as egress,
+        scene(route={"proxy": {"url": egress.url}}) as (gate, upstream, _),
+    ):
         assert (await gate.get())[0] == 502
         [record] = gate.records
         assert record.error == "upstream-unreachable"
@@ -308,11 +311,11 @@ async def test_a_proxy_that_refuses_is_named(answer: bytes, reason_text: str) ->
 
 
 async def test_bytes_behind_the_tunnels_head_are_the_origins() -> None:
-    async def answer_in_one_breath(talk: ScriptedConnection) -> None:
-        await talk.head()
-        await talk.send(b"HTTP/1.1 200 OK\r\nX: 1\r\n\r\n")
-        await talk.request()
-        await talk.send(OK)
+    async def answer_in_one_breath(conversation: ScriptedConnection) -> None:
+        await conversation.head()
+        await conversation.send(b"HTTP/1.1 200 OK\r\nX: 1\r\n\r\n")
+        await conversation.request()
+        await conversation.send(OK)
 
     async with Upstream(answer_in_one_breath) as egress, scene(route={"proxy": {"url": egress.url}}) as (gate, _, _):
         assert (await gate.get())[2] == b"ok"

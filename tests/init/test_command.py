@@ -251,17 +251,17 @@ async def test_terminal_prompts_for_all_values(tmp_path: Path, sandbox: Sandbox)
         assert await terminal.wait_exit() == 0, terminal.shown
     assert "ok   credential orders-app" in terminal.shown
     assert sandbox.client_secret not in terminal.shown
-    kept = tmp_path / "orders.secret"
-    assert kept.read_text() == sandbox.client_secret
-    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    secret_path = tmp_path / "orders.secret"
+    assert secret_path.read_text() == sandbox.client_secret
+    assert stat.S_IMODE(secret_path.stat().st_mode) == 0o600
     assert sandbox.client_secret not in (tmp_path / "gateway.yaml").read_text()
     checked = await run("check", "--live", "-c", tmp_path / "gateway.yaml")
     assert checked.status == 0, checked.out + checked.err
 
 
 async def test_terminal_prompts_only_for_missing_flags(tmp_path: Path) -> None:
-    given = flags(tmp_path, client_id=None, scope="", name="orders", path="/orders/")
-    async with Terminal(tmp_path, "init", *given, "--no-live") as terminal:
+    options = flags(tmp_path, client_id=None, scope="", name="orders", path="/orders/")
+    async with Terminal(tmp_path, "init", *options, "--no-live") as terminal:
         await terminal.answer_prompt("Client ID: ", "app-id")
         await terminal.wait_for_text("--scope: is empty")
         await terminal.answer_prompt("Scope: ", HASH)
@@ -271,12 +271,12 @@ async def test_terminal_prompts_only_for_missing_flags(tmp_path: Path) -> None:
 
 
 async def test_user_can_restrict_the_route_to_a_subpath(tmp_path: Path) -> None:
-    given = flags(tmp_path, url=f"{ORDERS}orders/open", name="orders", path="/orders/")
-    async with Terminal(tmp_path, "init", *given, "--no-live", "one.yaml") as terminal:
+    options = flags(tmp_path, url=f"{ORDERS}orders/open", name="orders", path="/orders/")
+    async with Terminal(tmp_path, "init", *options, "--no-live", "one.yaml") as terminal:
         await terminal.answer_prompt("Restrict the route to paths below /orders/open? [y/N] ", "y")
         assert await terminal.wait_exit() == 0, terminal.shown
     assert load(tmp_path / "one.yaml", environ={}).config.routes[0].upstream == f"{ORDERS}orders/open"
-    async with Terminal(tmp_path, "init", *given, "--no-live", "two.yaml") as terminal:
+    async with Terminal(tmp_path, "init", *options, "--no-live", "two.yaml") as terminal:
         await terminal.answer_prompt("[y/N] ", "")
         assert await terminal.wait_exit() == 0, terminal.shown
     assert load(tmp_path / "two.yaml", environ={}).config.routes[0].upstream == ORDERS
@@ -284,10 +284,10 @@ async def test_user_can_restrict_the_route_to_a_subpath(tmp_path: Path) -> None:
 
 async def test_user_can_overwrite_a_file(tmp_path: Path) -> None:
     file = tmp_path / "gateway.yaml"
-    given = flags(tmp_path, name="orders", path="/orders/")
+    options = flags(tmp_path, name="orders", path="/orders/")
     for answer, status in (("", 78), ("perhaps\nn", 78), ("y", 0)):
         file.write_text("precious")
-        async with Terminal(tmp_path, "init", *given, "--no-live") as terminal:
+        async with Terminal(tmp_path, "init", *options, "--no-live") as terminal:
             await terminal.answer_prompt("Overwrite it? [y/N] ", answer)
             assert await terminal.wait_exit() == status, terminal.shown
         assert (file.read_text() == "precious") == (status == 78)
@@ -361,8 +361,8 @@ async def test_secret_at_a_wrong_prompt_is_not_repeated(tmp_path: Path, secret: 
 async def test_user_can_go_back_to_earlier_questions(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("a-secret")
     (tmp_path / "secret").chmod(0o600)
-    given = ("--domain-url", IDENTITY, "--secret-file", "secret", "--no-live")
-    async with Terminal(tmp_path, "init", *given) as terminal:
+    options = ("--domain-url", IDENTITY, "--secret-file", "secret", "--no-live")
+    async with Terminal(tmp_path, "init", *options) as terminal:
         await terminal.wait_for_text("Client ID: ")
         await terminal.wait_for_text("(type < to go back)")
         await terminal.answer_prompt("Client ID: ", "<")  # there is no earlier question: the same one again

@@ -56,7 +56,7 @@ class Permits(RuleBasedStateMachine):
         self.is_first = True
         """Whether the limits have never changed."""
         self.hour = 0
-        self.lent = self.forfeited = 0
+        self.most_held = self.forfeited = 0
         """The most permits that workers held at once, and those that ended with their workers."""
         for _ in range(4):
             self.start_worker()
@@ -164,7 +164,7 @@ class Permits(RuleBasedStateMachine):
             return
         assert self._try_call(worker) is not None, "another worker had a spare permit"
         if denial.kind == "rate":
-            assert self._ideal_tokens() < 1 + self.lent + self.forfeited + ROUNDING
+            assert self._ideal_tokens() < 1 + self.most_held + self.forfeited + ROUNDING
         if denial.kind == "calls" and self.limits.calls is not None:
             used = self.calls.get(self._hour(), 0)
             assert used + self.forfeited >= self.limits.calls.limit
@@ -225,7 +225,7 @@ class Permits(RuleBasedStateMachine):
         number, message = notice
         if isinstance(message, GrantPermits):
             self._admit(message.waiters)  # its calls begin now
-        self.lent = max(self.lent, self.ledger.allowance.held)
+        self.most_held = max(self.most_held, self.ledger.allowance.held)
         self.workers[number].from_ledger.append(message)
 
     def _arrive_at_ledger(self, worker: LimitedWorker) -> None:

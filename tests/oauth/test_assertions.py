@@ -14,12 +14,12 @@ NOW = 1_800_000_000.9
 ALGORITHMS = {"rsa": "RS256", "ec": "ES256"}
 
 
-def said() -> dict[str, Any]:
+def claims() -> dict[str, Any]:
     return make_claims("orders", "jdoe", audience="https://identity.oraclecloud.com/", now=NOW, life=120.0, jti="once")
 
 
 def test_the_claims_are_those_of_rfc_7523() -> None:
-    assert said() == {
+    assert claims() == {
         "iss": "orders",
         "sub": "jdoe",
         "aud": "https://identity.oraclecloud.com/",
@@ -32,22 +32,22 @@ def test_the_claims_are_those_of_rfc_7523() -> None:
 @pytest.mark.parametrize("kind", ALGORITHMS)
 def test_an_assertion_is_verified_by_the_public_key(kind: str) -> None:
     key = pair(kind).private
-    token = sign(said(), key, algorithm=ALGORITHMS[kind], headers=jose_header(key, kid="alias"))
+    token = sign(claims(), key, algorithm=ALGORITHMS[kind], headers=jose_header(key, kid="alias"))
     assert jwt.get_unverified_header(token) == {"alg": ALGORITHMS[kind], "typ": "JWT", "kid": "alias"}
     options: jwt.types.Options = {"verify_exp": False, "verify_aud": False, "verify_iat": False}
-    assert jwt.decode(token, key.public_key(), algorithms=[ALGORITHMS[kind]], options=options) == said()
+    assert jwt.decode(token, key.public_key(), algorithms=[ALGORITHMS[kind]], options=options) == claims()
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("header", "expected"),
     [
         ({"kid": "alias"}, {"kid": "alias"}),
         ({"x5t": "print"}, {"x5t": "print"}),
         ({"kid": "alias", "x5t": "print"}, {"kid": "alias", "x5t": "print"}),
     ],
 )
-def test_the_head_contains_what_is_given(given: dict[str, str], expected: dict[str, str]) -> None:
-    assert jose_header(pair("ec").private, **given) == expected
+def test_the_head_contains_what_is_given(header: dict[str, str], expected: dict[str, str]) -> None:
+    assert jose_header(pair("ec").private, **header) == expected
 
 
 @pytest.mark.parametrize(("kind", "other"), [("rsa", RSAKey), ("ec", ECKey)])

@@ -32,9 +32,9 @@ def request(url: str, client_auth: str = "basic") -> TokenRequest:
     return build_token_request(url, client_id="orders", client_secret=SECRET, client_auth=client_auth, scope="orders")
 
 
-async def reason_of(endpoint: TokenEndpoint, asked: TokenRequest) -> str:
+async def reason_of(endpoint: TokenEndpoint, token_request: TokenRequest) -> str:
     with pytest.raises(TokenUnavailable) as caught:
-        await endpoint(asked)
+        await endpoint(token_request)
     assert SECRET not in caught.value.reason
     return caught.value.reason
 
@@ -43,10 +43,10 @@ async def test_what_goes_over_the_wire_is_the_request_and_no_more() -> None:
     async with Identity() as identity:
         reply = await TokenEndpoint()(request(identity.url))
     assert (reply.value, reply.expires_in) == ("token-1", 3600.0)
-    [asked] = identity.requests
-    assert asked.line == "POST /oauth2/v1/token HTTP/1.1"
-    assert asked.form == {"grant_type": ["client_credentials"], "scope": ["orders"]}
-    assert set(asked.headers) == {
+    [received] = identity.requests
+    assert received.line == "POST /oauth2/v1/token HTTP/1.1"
+    assert received.form == {"grant_type": ["client_credentials"], "scope": ["orders"]}
+    assert set(received.headers) == {
         "host",
         "accept",
         "accept-encoding",
@@ -56,15 +56,15 @@ async def test_what_goes_over_the_wire_is_the_request_and_no_more() -> None:
         "content-type",
         "user-agent",
     }
-    assert asked.headers["connection"] == "close"
-    assert asked.headers["accept-encoding"] == "identity"
+    assert received.headers["connection"] == "close"
+    assert received.headers["accept-encoding"] == "identity"
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_neither_secret_nor_token_follows_a_redirect(status: int) -> None:
     async with Identity() as elsewhere, Identity(answer(status, location=elsewhere.url)) as identity:
-        said = await reason_of(TokenEndpoint(), request(identity.url))
-    assert said.startswith("redirect:")
+        reason = await reason_of(TokenEndpoint(), request(identity.url))
+    assert reason.startswith("redirect:")
     assert elsewhere.requests == []
 
 
@@ -72,27 +72,27 @@ async def test_no_cookie_is_kept_between_requests() -> None:
     first = answer(200, {"access_token": "a"}, set_cookie="session=1; Path=/")
     async with Identity(first) as identity:
         # Cookie jars take no cookie from an IP address anyway.
-        asked = request(identity.url.replace("127.0.0.1", "localhost"))
-        await TokenEndpoint()(asked)
-        await TokenEndpoint()(asked)
+        token_request = request(identity.url.replace("127.0.0.1", "localhost"))
+        await TokenEndpoint()(token_request)
+        await TokenEndpoint()(token_request)
     assert "cookie" not in identity.requests[1].headers
 
 
 @pytest.mark.parametrize(
-    "said",
+    "response",
     [
         answer(200, b" " * (256 * 1024 + 1)),
         answer(200, gzip.compress(b" " * 20_000_000), content_encoding="gzip"),
     ],
 )
-async def test_an_endless_answer_is_cut_short(said: Answer) -> None:
-    async with Identity(said) as identity:
+async def test_an_endless_answer_is_cut_short(response: Answer) -> None:
+    async with Identity(response) as identity:
         reason = await reason_of(TokenEndpoint(), request(identity.url))
     assert reason == "unreadable: the answer is longer than 256 KiB"
 
 
 @pytest.mark.parametrize(
-    ("said", "code"),
+    ("response", "code"),
     [
         (CLOSE, "broken"),
         (Answer(b"garbage\r\n\r\n"), "broken"),
@@ -105,8 +105,8 @@ async def test_an_endless_answer_is_cut_short(said: Answer) -> None:
         (refusal("temporarily_unavailable", 503), "temporarily_unavailable"),
     ],
 )
-async def test_a_broken_answer_is_tried_again(said: Answer, code: str) -> None:
-    async with Identity(said) as identity:
+async def test_a_broken_answer_is_tried_again(response: Answer, code: str) -> None:
+    async with Identity(response) as identity:
         reason = await reason_of(TokenEndpoint(), request(identity.url))
     assert reason.startswith(f"{code}: ")
 
@@ -186,15 +186,15 @@ async def test_only_a_trusted_certificate_gets_the_secret(certificate: Path) -> 
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     server.load_cert_chain(certificate)
     async with Identity(tls=server) as identity:
-        asked = request(identity.url)
+        token_request = request(identity.url)
         with pytest.raises(TokenUnavailable) as caught:
-            await TokenEndpoint()(asked)
+            await TokenEndpoint()(token_request)
         assert caught.value.reason.startswith("tls-trust: ")
         assert "self-signed" in caught.value.reason
         assert "tls.ca" in failure_remedy(caught.value)
         assert identity.requests == []
         trusting = TokenEndpoint(tls=partial(ssl.create_default_context, cafile=certificate))
-        assert (await trusting(asked)).value == "token-1"
+        assert (await trusting(token_request)).value == "token-1"
 
 
 async def test_a_port_that_speaks_no_tls_is_named() -> None:
@@ -212,9 +212,9 @@ async def test_an_egress_proxy_gets_its_own_credentials_only() -> None:
     async with Identity() as proxy:
         through = TokenEndpoint(proxy=lambda: EgressProxy("127.0.0.1", port_of(proxy.url), PROXY_LOGIN))
         await through(request("http://idcs.example/token"))
-        [asked] = proxy.requests
-        assert asked.line == "POST http://idcs.example/token HTTP/1.1"
-        assert asked.headers["proxy-authorization"] == "Basic cHJveHk6cGFzcw=="
+        [received] = proxy.requests
+        assert received.line == "POST http://idcs.example/token HTTP/1.1"
+        assert received.headers["proxy-authorization"] == "Basic cHJveHk6cGFzcw=="
 
 
 class Tunnel:
@@ -258,9 +258,9 @@ async def test_a_tunnel_separates_proxy_and_identity_domain_secrets(certificate:
     [head] = tunnel.heads
     assert b"Proxy-Authorization: Basic cHJveHk6cGFzcw==\r\n" in head
     assert b"\r\nAuthorization" not in head
-    [asked] = identity.requests
-    assert "proxy-authorization" not in asked.headers
-    assert "authorization" in asked.headers
+    [received] = identity.requests
+    assert "proxy-authorization" not in received.headers
+    assert "authorization" in received.headers
 
 
 async def test_a_refused_tunnel_names_the_proxy_and_shows_no_secret() -> None:
@@ -269,11 +269,11 @@ async def test_a_refused_tunnel_names_the_proxy_and_shows_no_secret() -> None:
         reason = await reason_of(through, request("https://idcs.example/token"))
     assert reason.startswith("proxy: ")
     assert "407" in reason
-    [asked] = proxy.requests
-    assert asked.line.startswith("CONNECT idcs.example:443 ")
-    assert asked.headers["proxy-authorization"] == "Basic cHJveHk6cGFzcw=="
-    assert "authorization" not in asked.headers
-    assert asked.body == b""
+    [received] = proxy.requests
+    assert received.line.startswith("CONNECT idcs.example:443 ")
+    assert received.headers["proxy-authorization"] == "Basic cHJveHk6cGFzcw=="
+    assert "authorization" not in received.headers
+    assert received.body == b""
 
 
 async def test_the_environments_proxy_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,10 +298,10 @@ ODD = [
 async def test_authlib_understands_any_id_and_secret(client_id: str, secret: str, client_auth: str) -> None:
     client = Client(client_id, secret, method=f"client_secret_{client_auth}")
     with serving(client) as (url, server):
-        asked = build_token_request(
+        token_request = build_token_request(
             url, client_id=client_id, client_secret=secret, client_auth=client_auth, scope="orders"
         )
-        reply = await TokenEndpoint()(asked)
+        reply = await TokenEndpoint()(token_request)
         assert [reply.value] == server.issued
         assert reply.expires_in == 864000.0
 
@@ -319,10 +319,10 @@ async def test_authlib_refuses_for_good(
     *, client_id: str, secret: str, client_auth: str, scope: str, code: str
 ) -> None:
     with serving(Client("orders", "right", method="client_secret_basic")) as (url, server):
-        asked = build_token_request(
+        token_request = build_token_request(
             url, client_id=client_id, client_secret=secret, client_auth=client_auth, scope=scope
         )
         with pytest.raises(TokenRefused) as caught:
-            await TokenEndpoint()(asked)
+            await TokenEndpoint()(token_request)
         assert caught.value.reason.startswith(f"{code}: ")
         assert server.issued == []

@@ -83,15 +83,15 @@ def test_retry_after_is_honoured_within_bounds(retry_after: float, wait: float) 
 
 
 @given(st.integers(1, 10**6), st.floats(0, math.inf) | st.none(), st.booleans(), st.floats(0, 1, exclude_max=True))
-def test_a_wait_is_bounded(failures: int, said: float | None, permanent: bool, jitter: float) -> None:  # noqa: FBT001 - drawn
-    assert 0.2 <= back_off_seconds(failures, said, permanent=permanent, random_fraction=jitter) <= 301
+def test_a_wait_is_bounded(failures: int, retry_after: float | None, permanent: bool, jitter: float) -> None:  # noqa: FBT001 - drawn
+    assert 0.2 <= back_off_seconds(failures, retry_after, permanent=permanent, random_fraction=jitter) <= 301
 
 
 def test_what_one_has_met_another_can_read() -> None:
-    met = after(TokenRefused(reason="invalid_scope: no"))
-    assert failure_from_json(met.to_json(), until=met.until) == met
-    told = met.as_status()
-    assert told == {
+    failure_state = after(TokenRefused(reason="invalid_scope: no"))
+    assert failure_from_json(failure_state.to_json(), until=failure_state.until) == failure_state
+    status_entry = failure_state.as_status()
+    assert status_entry == {
         "code": "invalid_scope",
         "seen": "invalid_scope: no",
         "means": FAILURE_KINDS["invalid_scope"].means,

@@ -15,7 +15,7 @@ from gateway.oauth.stores.memory import MemoryStore
 from gateway.oauth.token_source import TokenSource
 from tests.fakes.identity import Answer, Identity, answer, refusal, token
 from tests.oauth.scene import ROUTE, ManualClock, Scene, scene
-from tests.oauth.test_token_source import DEAD, STALE, settle
+from tests.oauth.test_token_source import DEAD, STALE, wait_for_fetches
 
 
 @asynccontextmanager
@@ -72,13 +72,13 @@ class Busy(MemoryStore):
         self.refused, self.prolonged = asyncio.Event(), asyncio.Event()
 
     async def claim_lease(self, key: str, *, owner: str, seconds: float) -> bool:
-        held = {holder for _, holder, _ in self.leases()}
-        given = await super().claim_lease(key, owner=owner, seconds=seconds)
-        if not given:
+        holders = {holder for _, holder, _ in self.leases()}
+        is_claimed = await super().claim_lease(key, owner=owner, seconds=seconds)
+        if not is_claimed:
             self.refused.set()
-        elif owner in held:
+        elif owner in holders:
             self.prolonged.set()
-        return given
+        return is_claimed
 
 
 @pytest.mark.parametrize("sources", [1, 8, 25])
@@ -94,8 +94,8 @@ async def test_a_thousand_callers_over_all_sources_cost_one_request(sources: int
         for caller in waiting[::7]:
             caller.cancel()
         gate.set()
-        said = await asyncio.gather(*waiting, return_exceptions=True)
-        assert [one for one in said if not isinstance(one, asyncio.CancelledError)] == ["b"] * (1000 - 143)
+        results = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [one for one in results if not isinstance(one, asyncio.CancelledError)] == ["b"] * (1000 - 143)
     assert len(identity.requests) == 2
 
 
@@ -110,7 +110,7 @@ async def test_a_stale_token_is_renewed_once_over_all_sources() -> None:
         await identity.wait_for_requests(2)
         gate.set()
         for stage in stages:
-            await settle(stage.source)
+            await wait_for_fetches(stage.source)
         assert [stage.source.get_fresh_token() for stage in stages] == ["b"] * 4
     assert len(identity.requests) == 2
 
@@ -125,17 +125,17 @@ async def test_a_stale_token_of_another_is_better_than_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("trouble", "kind", "waits"),
+    ("response", "kind", "waits"),
     [(answer(503), TokenUnavailable, 1), (refusal("invalid_client", 401), TokenRefused, 30)],
     ids=["transient", "permanent"],
 )
-async def test_a_failure_is_met_once_over_all_sources(trouble: Answer, kind: type[Exception], waits: float) -> None:
+async def test_a_failure_is_met_once_over_all_sources(response: Answer, kind: type[Exception], waits: float) -> None:
     clock = ManualClock()
-    async with Identity(*[trouble] * 9) as identity, several(identity.url, 5, clock) as stages:
+    async with Identity(*[response] * 9) as identity, several(identity.url, 5, clock) as stages:
         for tries in (1, 2, 3):
             clock.advance(waits)
-            said = await asyncio.gather(*(stage.source.get_token() for stage in stages), return_exceptions=True)
-            assert [type(error) for error in said] == [kind] * 5
+            results = await asyncio.gather(*(stage.source.get_token() for stage in stages), return_exceptions=True)
+            assert [type(error) for error in results] == [kind] * 5
             assert len({stage.source.status()["next_try_s"] for stage in stages}) == 1
             assert len(identity.requests) == tries
 
@@ -247,10 +247,10 @@ async def test_a_refused_token_is_replaced_once_per_interval() -> None:
         assert {stage.source.get_fresh_token() for stage in stages} == {"token-2"}
         assert len(identity.requests) == 2
         clock.advance(20)
-        said = await asyncio.gather(
+        results = await asyncio.gather(
             *(stage.source.renew_rejected_token("token-2", ROUTE) for stage in stages for _ in range(50))
         )
-        assert set(said) == {"token-3"}
+        assert set(results) == {"token-3"}
     assert len(identity.requests) == 3
 
 
@@ -280,7 +280,7 @@ async def test_a_route_that_refuses_all_costs_one_renewal_per_interval() -> None
                 sent = stage.source.get_fresh_token() or await stage.source.get_token("refusing")
                 stage.source.record_acceptance(sent, "accepting")
                 stage.source.record_rejection(sent, "refusing")
-                await settle(stage.source)
+                await wait_for_fetches(stage.source)
                 stage.source.record_acceptance(
                     stage.source.get_fresh_token() or await stage.source.get_token(), "accepting"
                 )

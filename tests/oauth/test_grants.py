@@ -29,7 +29,7 @@ NOW = 1_800_000_000.0
 KEY = "k" * 32
 
 
-def said(document: object, status: int = 200, **headers: str) -> TokenResponse:
+def read_response(document: object, status: int = 200, **headers: str) -> TokenResponse:
     fields = {name.replace("_", "-"): value for name, value in headers.items()}
     return read_token_response(status, fields, json.dumps(document).encode(), now=NOW)
 
@@ -207,7 +207,7 @@ def test_the_key_depends_on_all_that_distinguishes_tokens() -> None:
 
 
 def test_a_token_and_its_life_are_read() -> None:
-    reply = said({"access_token": "abc", "token_type": "bEARER", "expires_in": 3600}, date=stamp(NOW))
+    reply = read_response({"access_token": "abc", "token_type": "bEARER", "expires_in": 3600}, date=stamp(NOW))
     assert reply == TokenResponse("abc", expires_in=3600.0, date=NOW)
     assert "abc" not in repr(reply)
 
@@ -241,18 +241,18 @@ def test_a_token_and_its_life_are_read() -> None:
     ],
 )
 def test_every_expires_in_is_settled(value: object, seconds: float | None) -> None:
-    assert said({"access_token": "abc", "expires_in": value}).expires_in == seconds
+    assert read_response({"access_token": "abc", "expires_in": value}).expires_in == seconds
 
 
 @pytest.mark.parametrize("kind", [None, "", "Bearer", "BEARER"])
 def test_a_missing_token_type_is_bearer(kind: str | None) -> None:
-    assert said({"access_token": "abc", "token_type": kind}).value == "abc"
+    assert read_response({"access_token": "abc", "token_type": kind}).value == "abc"
 
 
 @pytest.mark.parametrize("kind", ["mac", "DPoP", 7, ["Bearer"]])
 def test_another_token_type_is_no_bearer(kind: object) -> None:
     with pytest.raises(TokenUnavailable) as caught:
-        said({"access_token": "abc", "token_type": kind})
+        read_response({"access_token": "abc", "token_type": kind})
     assert caught.value.reason.startswith("token-type:")
 
 
@@ -262,11 +262,11 @@ def test_another_token_type_is_no_bearer(kind: object) -> None:
 )
 def test_a_token_that_is_not_safe_in_a_header_is_none(value: object) -> None:
     with pytest.raises(TokenUnavailable):
-        said({"access_token": value})
+        read_response({"access_token": value})
 
 
 def test_a_token_of_64_kib_is_taken() -> None:
-    assert said({"access_token": "x" * 65536}).value == "x" * 65536
+    assert read_response({"access_token": "x" * 65536}).value == "x" * 65536
 
 
 EMPTY: list[object] = [None, "", False, 0, [], {}]
@@ -276,36 +276,36 @@ OTHERS = ("error", "error_description", "token_type", "scope", "refresh_token", 
 @pytest.mark.parametrize("value", EMPTY)
 @pytest.mark.parametrize("name", OTHERS)
 def test_an_empty_field_beside_a_good_token_is_ignored(name: str, value: object) -> None:
-    reply = said({"access_token": "abc", "expires_in": 60, name: value})
+    reply = read_response({"access_token": "abc", "expires_in": 60, name: value})
     assert (reply.value, reply.expires_in, reply.refresh_token) == ("abc", 60.0, None)
 
 
 @pytest.mark.parametrize("value", [None, "", [], {}, False])
 def test_an_empty_expires_in_leaves_the_default_life(value: object) -> None:
-    assert said({"access_token": "abc", "expires_in": value}).expires_in is None
+    assert read_response({"access_token": "abc", "expires_in": value}).expires_in is None
 
 
 @pytest.mark.parametrize("status", [200, 400, 401])
 def test_an_empty_error_without_a_token_is_unreadable(status: int) -> None:
     with pytest.raises(TokenUnavailable) as caught:
-        said({"error": "", "access_token": ""}, status)
+        read_response({"error": "", "access_token": ""}, status)
     assert caught.value.reason.startswith("unreadable: ")
 
 
 def test_an_error_beside_a_token_counts() -> None:
     with pytest.raises(TokenRefused) as caught:
-        said({"error": "invalid_scope", "access_token": "abc"})
+        read_response({"error": "invalid_scope", "access_token": "abc"})
     assert caught.value.reason.startswith("invalid_scope: ")
 
 
 def test_a_jwt_has_its_own_lifetime_unverified() -> None:
     value = jwt.encode({"exp": NOW + 600, "iat": NOW}, KEY)
-    reply = said({"access_token": value})
+    reply = read_response({"access_token": value})
     assert (reply.claims_exp, reply.claims_iat) == (NOW + 600, NOW)
 
 
 def test_the_claims_of_a_jwt_are_read_beside_expires_in() -> None:  # they may contradict it: the earlier end wins
-    reply = said({"access_token": jwt.encode({"exp": NOW + 600}, KEY), "expires_in": 60})
+    reply = read_response({"access_token": jwt.encode({"exp": NOW + 600}, KEY), "expires_in": 60})
     assert (reply.expires_in, reply.claims_exp) == (60.0, NOW + 600)
 
 
@@ -313,14 +313,14 @@ def test_the_claims_of_a_jwt_are_read_beside_expires_in() -> None:  # they may c
 def test_a_malformed_exp_is_ignored(exp: object) -> None:
     header = "eyJhbGciOiJIUzI1NiJ9"
     claims = jwt.utils.base64url_encode(json.dumps({"exp": exp}).encode()).decode()
-    assert said({"access_token": f"{header}.{claims}.c2ln"}).claims_exp is None
+    assert read_response({"access_token": f"{header}.{claims}.c2ln"}).claims_exp is None
 
 
 @pytest.mark.parametrize("code", sorted(PERMANENT))
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 404])
 def test_a_permanent_code_is_refused_whatever_the_status(code: str, status: int) -> None:
     with pytest.raises(TokenRefused) as caught:
-        said({"error": code, "error_description": "because"}, status)
+        read_response({"error": code, "error_description": "because"}, status)
     assert caught.value.reason == f"{code}: because"
     assert failure_remedy(caught.value) == FAILURE_KINDS[code].remedy
 
@@ -347,7 +347,7 @@ def test_a_permanent_code_is_refused_whatever_the_status(code: str, status: int)
 )
 def test_anything_else_is_tried_again(status: int, body: object, code: str) -> None:
     with pytest.raises(TokenUnavailable) as caught:
-        said(body, status)
+        read_response(body, status)
     assert caught.value.reason.partition(":")[0] == code
 
 
@@ -371,7 +371,7 @@ def test_what_cannot_be_read_is_never_a_refusal(body: bytes, status: int) -> Non
 
 def test_several_resources_are_explained() -> None:
     with pytest.raises(TokenRefused) as caught:
-        said({"tokenResponses": [{"access_token": "abc"}]})
+        read_response({"tokenResponses": [{"access_token": "abc"}]})
     assert "one resource per credential" in failure_remedy(caught.value)
 
 
@@ -404,14 +404,14 @@ def one(audience: object, scope: object = "urn:opc:resource:consumer::all", **mo
 def test_of_several_tokens_the_one_asked_for_is_taken(
     scope: str | None, resource: tuple[str], place: int | None
 ) -> None:
-    asked = build_token_request(URL, client_id="a", client_secret="b", scope=scope, resource=resource)
+    token_request = build_token_request(URL, client_id="a", client_secret="b", scope=scope, resource=resource)
     tokens = [one(AUDIENCES[0], refresh_token="r-1"), one([AUDIENCES[1], "x"], "/ic/api/ other", refresh_token="r-2")]
     if place is None:
         with pytest.raises(TokenRefused) as caught:
-            read_token_response(200, {}, several(*tokens), now=NOW, wanted_resource=asked.wanted_resource)
+            read_token_response(200, {}, several(*tokens), now=NOW, wanted_resource=token_request.wanted_resource)
         assert caught.value.reason.startswith("several-resources: ")
         return
-    reply = read_token_response(200, {}, several(*tokens), now=NOW, wanted_resource=asked.wanted_resource)
+    reply = read_token_response(200, {}, several(*tokens), now=NOW, wanted_resource=token_request.wanted_resource)
     assert (reply.value, reply.refresh_token) == (tokens[place]["access_token"], f"r-{place + 1}")
 
 
@@ -425,14 +425,14 @@ def test_several_tokens_of_any_other_shape_are_refused(answers: object) -> None:
 
 
 def test_a_refresh_token_is_handed_on_and_never_shown() -> None:
-    reply = said({"access_token": "abc", "refresh_token": "rt-1"})
+    reply = read_response({"access_token": "abc", "refresh_token": "rt-1"})
     assert reply.refresh_token == "rt-1"
     assert "rt-1" not in repr(reply)
 
 
 @pytest.mark.parametrize("value", [None, "", 7, ["a"], "a b", "a\r\nb"])
 def test_an_odd_refresh_token_is_none(value: object) -> None:
-    assert said({"access_token": "abc", "refresh_token": value}).refresh_token is None
+    assert read_response({"access_token": "abc", "refresh_token": value}).refresh_token is None
 
 
 @pytest.mark.parametrize(
@@ -504,24 +504,24 @@ def outcome(status: int, headers: dict[str, str], body: bytes) -> TokenResponse 
 @settings(max_examples=500, deadline=None)
 @given(st.integers(0, 999), HEADERS, st.binary() | DOCUMENTS | JWTS)
 def test_any_answer_is_a_token_or_one_of_two_errors(status: int, headers: dict[str, str], body: bytes) -> None:
-    said = outcome(status, headers, body)
-    if isinstance(said, TokenResponse):
+    read_response = outcome(status, headers, body)
+    if isinstance(read_response, TokenResponse):
         assert 200 <= status < 300
-        assert said.value.isascii()
-        assert said.value.isprintable()
-        assert " " not in said.value
-        assert said.expires_in is None or 0 <= said.expires_in <= MAX_LIFETIME
+        assert read_response.value.isascii()
+        assert read_response.value.isprintable()
+        assert " " not in read_response.value
+        assert read_response.expires_in is None or 0 <= read_response.expires_in <= MAX_LIFETIME
     else:
-        assert said.reason.partition(":")[0]
-        assert said.reason.isprintable()
-        assert (said.retry_after or 0.0) >= 0
+        assert read_response.reason.partition(":")[0]
+        assert read_response.reason.isprintable()
+        assert (read_response.retry_after or 0.0) >= 0
 
 
 def test_a_refresh_token_beside_no_usable_token_is_not_lost() -> None:
     useless: list[dict[str, Any]] = [{}, {"access_token": "a", "token_type": "mac"}, {"tokenResponses": [{}, {}]}]
     for document in useless:
         with pytest.raises((TokenRefused, TokenUnavailable)) as caught:
-            said({**document, "refresh_token": "r-1"})
+            read_response({**document, "refresh_token": "r-1"})
         assert vars(caught.value)["new_refresh_token"] == "r-1"
         assert "r-1" not in repr(caught.value) + caught.value.reason
 

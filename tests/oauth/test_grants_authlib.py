@@ -41,8 +41,8 @@ def assertion(subject: str, kind: str = "rsa", *, issuer: str = "orders", age: f
     def make() -> str:
         key = pair(kind).private
         now = time.time() - age
-        said = make_claims(issuer, subject, audience=AUDIENCE, now=now, life=60.0, jti=secrets.token_hex(8))
-        return sign(said, key, algorithm=ALGORITHMS[kind], headers=jose_header(key, kid="alias"))
+        claims = make_claims(issuer, subject, audience=AUDIENCE, now=now, life=60.0, jti=secrets.token_hex(8))
+        return sign(claims, key, algorithm=ALGORITHMS[kind], headers=jose_header(key, kid="alias"))
 
     return make
 
@@ -84,8 +84,8 @@ async def test_password_and_then_its_rotating_refresh_token(way: str) -> None:
 async def test_a_refresh_token_from_outside() -> None:
     with serving(client("basic")) as (url, server):
         first = requests(url, "password", "basic", username=lambda: USER, password=lambda: PASSWORD)
-        given = (await first.send(first.build())).refresh_token or ""
-        asks = requests(url, "refresh_token", "basic", refresh_token=lambda: given)
+        refresh_token = (await first.send(first.build())).refresh_token or ""
+        asks = requests(url, "refresh_token", "basic", refresh_token=lambda: refresh_token)
         assert (await asks.send(asks.build())).value == server.issued[-1]
 
 
@@ -117,10 +117,10 @@ async def test_a_sign_in_with_pkce(way: str) -> None:
             scope="orders",
         )
         async with aiohttp.ClientSession() as browser, browser.get(sign_in, allow_redirects=False) as answer:
-            came = parse_qs(urlsplit(answer.headers["Location"]).query)
-        assert came["state"] == ["st"]
+            query = parse_qs(urlsplit(answer.headers["Location"]).query)
+        assert query["state"] == ["st"]
         asks = requests(url, "authorization_code", way)
-        [code] = came["code"]
+        [code] = query["code"]
         stolen = asks.build("authorization_code", code=code, redirect_uri=back, code_verifier=verifier[::-1])
         with pytest.raises(TokenRefused):
             await asks.send(stolen)

@@ -17,25 +17,25 @@ def failure(until: float) -> Failure:
     return Failure("timeout", "timeout: late", "wait", permanent=False, count=1, at=WALL, until=until)
 
 
-def made(reply: TokenResponse, random_fraction: float = 0.0, margin: RenewalMargin = MARGIN) -> Token:
+def compute_token(reply: TokenResponse, random_fraction: float = 0.0, margin: RenewalMargin = MARGIN) -> Token:
     return make_token(reply, NOW, wall=WALL, random_fraction=random_fraction, margin=margin)
 
 
 def test_a_token_of_an_hour_is_renewed_when_a_fifth_is_left() -> None:
-    token = made(TokenResponse("abc", expires_in=3600.0))
+    token = compute_token(TokenResponse("abc", expires_in=3600.0))
     assert (token.stale_at, token.usable_until, token.usable_until_wall) == (NOW + 2880, NOW + 3590, WALL + 3590)
-    assert made(TokenResponse("abc", expires_in=3600.0), random_fraction=0.5).stale_at == NOW + 2700
+    assert compute_token(TokenResponse("abc", expires_in=3600.0), random_fraction=0.5).stale_at == NOW + 2700
     assert token.obtained_at == NOW
 
 
 def test_a_short_life_has_short_margins() -> None:
-    token = made(TokenResponse("abc", expires_in=5.0))
+    token = compute_token(TokenResponse("abc", expires_in=5.0))
     assert (token.stale_at, token.usable_until) == (NOW + 2.5, NOW + 4.0)
 
 
 @pytest.mark.parametrize("life", [2.0, 3.0, 5.0, 9.9, 10.0, 30.0, 99.0])
 def test_a_margin_is_at_least_a_second(life: float) -> None:
-    token = made(TokenResponse("abc", expires_in=life), random_fraction=0.9)
+    token = compute_token(TokenResponse("abc", expires_in=life), random_fraction=0.9)
     assert token.usable_until <= NOW + life - 1.0
     assert NOW < token.stale_at < token.usable_until
 
@@ -51,7 +51,7 @@ def test_a_margin_is_at_least_a_second(life: float) -> None:
     ],
 )
 def test_a_life_that_is_over_is_a_dead_token(reply: TokenResponse) -> None:
-    assert token_state(made(reply), now=NOW, wall=WALL) == "dead"
+    assert token_state(compute_token(reply), now=NOW, wall=WALL) == "dead"
 
 
 @pytest.mark.parametrize(
@@ -69,8 +69,8 @@ def test_a_life_that_is_over_is_a_dead_token(reply: TokenResponse) -> None:
 def test_the_renewal_margin_is_at_most_half_of_the_life(
     margin: RenewalMargin, life: float, before_its_end: float
 ) -> None:
-    assert made(TokenResponse("a", expires_in=life), margin=margin).stale_at == NOW + life - before_its_end
-    jittered = made(TokenResponse("a", expires_in=life), random_fraction=0.999, margin=margin)
+    assert compute_token(TokenResponse("a", expires_in=life), margin=margin).stale_at == NOW + life - before_its_end
+    jittered = compute_token(TokenResponse("a", expires_in=life), random_fraction=0.999, margin=margin)
     assert NOW + life - 1.5 * before_its_end < jittered.stale_at < NOW + life - before_its_end
 
 
@@ -93,7 +93,7 @@ def test_the_renewal_margin_is_at_most_half_of_the_life(
     ],
 )
 def test_the_life_is_expires_in_else_the_jwt_else_a_default(reply: TokenResponse, life: float) -> None:
-    assert made(reply).usable_until == pytest.approx(NOW + life - min(10, life / 10))
+    assert compute_token(reply).usable_until == pytest.approx(NOW + life - min(10, life / 10))
 
 
 SECONDS = st.floats(1, 1e11)
@@ -105,7 +105,7 @@ SPREADS = st.floats(0, 1, exclude_max=True)
 def test_no_life_can_spin(
     expires_in: float | None, exp: float | None, date: float | None, random_fraction: float, margin: RenewalMargin
 ) -> None:
-    token = made(TokenResponse("a", expires_in=expires_in, claims_exp=exp, date=date), random_fraction, margin)
+    token = compute_token(TokenResponse("a", expires_in=expires_in, claims_exp=exp, date=date), random_fraction, margin)
     assert token.stale_at < token.usable_until
     assert token.stale_at - NOW >= 0.5 or token.usable_until == NOW  # a failure, which is backed off from
     assert token.usable_until - NOW <= MAX_LIFETIME
@@ -123,7 +123,7 @@ def test_a_dead_token_is_never_used_whatever_the_clocks_do(
 ) -> None:
     true = WALL + off  # the identity domain's clock
     reply = TokenResponse("a", expires_in=expires_in, claims_exp=true + life, date=true)
-    token = made(reply)
+    token = compute_token(reply)
     verdict = decide_token_use(token, None, now=NOW + later, wall=WALL + later + jump)
     if later > max(life, 1) or (expires_in is not None and later > max(expires_in, 1)):
         assert verdict.kind == "fetch"
@@ -134,14 +134,14 @@ def test_a_clock_that_is_wrong_throws_no_live_token_away(
     life: float, off: float, later: float, random_fraction: float
 ) -> None:
     true = WALL + off
-    token = made(TokenResponse("a", expires_in=life, claims_exp=true + life + 1, date=true), random_fraction)
+    token = compute_token(TokenResponse("a", expires_in=life, claims_exp=true + life + 1, date=true), random_fraction)
     if life >= 2 and later < life - min(10, max(1, life / 10)) - 1e-3:
         assert token_state(token, now=NOW + later, wall=WALL + later) in {"fresh", "stale"}
 
 
 @given(st.floats(0, 7200), st.floats(-7200, 7200))
 def test_a_suspend_that_stops_one_clock_is_seen_by_the_other(slept: float, drift: float) -> None:
-    token = made(TokenResponse("a", expires_in=3600.0))
+    token = compute_token(TokenResponse("a", expires_in=3600.0))
     stopped = decide_token_use(token, None, now=NOW + 1, wall=WALL + 1 + slept)
     counted = decide_token_use(token, None, now=NOW + 1 + slept, wall=WALL + 1 + drift)
     if slept + 1 >= 3590:
@@ -166,7 +166,7 @@ def test_a_token_expires_by_the_earlier_of_two_clocks(later: float, wall_later: 
 
 
 @pytest.mark.parametrize(
-    ("token", "later", "held", "kind"),
+    ("token", "later", "is_backing_off", "kind"),
     [
         (TOKEN, 0, False, "use"),
         (TOKEN, 0, True, "use"),
@@ -178,9 +178,9 @@ def test_a_token_expires_by_the_earlier_of_two_clocks(later: float, wall_later: 
         (None, 0, True, "refuse"),
     ],
 )
-def test_the_verdict_is_a_table(token: Token | None, later: float, *, held: bool, kind: str) -> None:
+def test_the_verdict_is_a_table(token: Token | None, later: float, *, is_backing_off: bool, kind: str) -> None:
     now = NOW + later
-    last = failure(until=now + 1 if held else now)
+    last = failure(until=now + 1 if is_backing_off else now)
     verdict = decide_token_use(token, last, now=now, wall=WALL + later)
     assert verdict.kind == kind
     assert verdict.until == (last.until if kind == "refuse" else 0.0)

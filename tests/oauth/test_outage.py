@@ -13,7 +13,7 @@ from gateway.oauth.failures import back_off_seconds
 from gateway.oauth.stores.memory import MemoryStore
 from tests.fakes.identity import Identity, answer, token
 from tests.oauth.scene import ManualClock, scene
-from tests.oauth.test_token_source import DEAD, settle
+from tests.oauth.test_token_source import DEAD, wait_for_fetches
 
 OUTAGE = 600
 BEGINS = DEAD - 240  # the token lives for four minutes of it
@@ -44,10 +44,10 @@ async def test_ten_minutes_without_the_identity_domain(sources: int, capsys: pyt
         clock.advance(BEGINS)
         identity.script = [answer(503)] * 10_000
         for second in range(OUTAGE):
-            said = await asyncio.gather(*(stage.source.get_token() for stage in stages), return_exceptions=True)
+            results = await asyncio.gather(*(stage.source.get_token() for stage in stages), return_exceptions=True)
             for stage in stages:
-                await settle(stage.source)
-            for one in said:
+                await wait_for_fetches(stage.source)
+            for one in results:
                 if second < DEAD - BEGINS:
                     assert one == "a", second
                     live += 1

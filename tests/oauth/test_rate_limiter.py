@@ -41,15 +41,15 @@ def test_a_window_counts_by_the_second_and_by_the_minute() -> None:
 
 @given(st.integers(1, 9), st.integers(1, 60), st.lists(st.floats(0, 30), max_size=200))
 def test_no_second_and_no_minute_sees_more_than_the_window_holds(second: int, minute: int, pauses: list[float]) -> None:
-    window, now, taken = SlidingWindow(per_second=second, per_minute=minute), 0.0, list[float]()
+    window, now, acquired = SlidingWindow(per_second=second, per_minute=minute), 0.0, list[float]()
     for pause in pauses:
         now += pause
         while (wait := window.delay(now)) > 0:
             now += wait
         window.record_request(now)
-        taken.append(now)
+        acquired.append(now)
     for width, most in ((1.0, second), (60.0, minute)):
-        assert all(later - earlier >= width * 0.999 for earlier, later in zip(taken, taken[most:], strict=False))
+        assert all(later - earlier >= width * 0.999 for earlier, later in zip(acquired, acquired[most:], strict=False))
 
 
 def test_other_limits_count_what_was_taken() -> None:
@@ -64,11 +64,11 @@ def test_other_limits_count_what_was_taken() -> None:
 
 async def test_turns_come_in_order_of_asking() -> None:
     clock = ManualClock()
-    shared, order, began = budget(clock), list[tuple[int, float]](), clock.passed
+    shared, order, started_at = budget(clock), list[tuple[int, float]](), clock.passed
 
     async def ask(number: int) -> None:
         await shared.acquire(within=600)
-        order.append((number, clock.passed - began))
+        order.append((number, clock.passed - started_at))
 
     await asyncio.gather(*(ask(number) for number in range(7)))
     assert order == [(0, 0), (1, 0), (2, 1), (3, 1), (4, 2), (5, 60), (6, 60)]

@@ -51,11 +51,14 @@ CUTS = {"whole": slice(None), "beginning": slice(0, 14), "end": slice(-14, None)
 @pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS)
 @pytest.mark.parametrize("encode", ENCODINGS.values(), ids=ENCODINGS)
 def test_no_encoding_of_a_secret_is_shown(encode: Callable[[str], str], cut: slice) -> None:
-    said = f"client_secret={encode(SECRET[cut])}, which is wrong"
-    shown = safe_text(said, secret_texts=redactions(SECRET))
+    message = f"client_secret={encode(SECRET[cut])}, which is wrong"
+    shown = safe_text(message, secret_texts=redactions(SECRET))
     assert shown in {WITHHELD, "client_secret=***, which is wrong"}
     if cut == slice(None):
-        assert safe_text(said[: len(said) - 25], secret_texts=redactions(SECRET)) in {WITHHELD, "client_secret=***"}
+        assert safe_text(message[: len(message) - 25], secret_texts=redactions(SECRET)) in {
+            WITHHELD,
+            "client_secret=***",
+        }
 
 
 @pytest.mark.parametrize("encode", ENCODINGS.values(), ids=ENCODINGS)

@@ -33,8 +33,8 @@ class RecordingStore(MemoryStore):
         super().__init__(clock)
         self.is_up = True
         self.gate: asyncio.Event | None = None
-        self.kept: list[str] = []
-        self.begun = asyncio.Event()
+        self.stored_tokens: list[str] = []
+        self.put_started = asyncio.Event()
 
     async def get_refresh_token(self, key: str) -> str | None:
         self._reached()
@@ -42,10 +42,10 @@ class RecordingStore(MemoryStore):
 
     async def put_refresh_token(self, key: str, value: str) -> None:
         self._reached()
-        self.begun.set()
+        self.put_started.set()
         if self.gate is not None:
             await self.gate.wait()
-        self.kept.append(value)
+        self.stored_tokens.append(value)
         await super().put_refresh_token(key, value)
 
     def _reached(self) -> None:
@@ -97,13 +97,13 @@ class Scene:
     async def signed_in(self, value: str) -> None:
         await MemoryStore.put_refresh_token(self.store, KEY, value)
 
-    async def held(self) -> str | None:
+    async def stored_token(self) -> str | None:
         return await MemoryStore.get_refresh_token(self.store, KEY)
 
     @property
     def used(self) -> list[str]:
         """The refresh tokens that the endpoint was shown, in order."""
-        return [asked.form["refresh_token"][0] for asked in self.identity.requests]
+        return [request.form["refresh_token"][0] for request in self.identity.requests]
 
     async def close(self) -> None:
         await self._stack.aclose()
@@ -112,22 +112,22 @@ class Scene:
 @asynccontextmanager
 async def scene(*script: Answer) -> AsyncIterator[Scene]:
     async with asyncio.timeout(TIME_LIMIT), Identity(*script) as identity:
-        made = Scene(identity)
+        rotation_scene = Scene(identity)
         try:
-            yield made
+            yield rotation_scene
         finally:
-            await made.close()
+            await rotation_scene.close()
 
 
 async def test_the_new_one_is_kept_before_the_token_is_given() -> None:
     async with scene(token("a", refresh_token="R2")) as it:
         await it.signed_in("R1")
         it.store.gate = asyncio.Event()
-        asking = asyncio.create_task((await it.source()).get_token())
-        await it.store.begun.wait()
-        assert (asking.done(), await it.held(), it.used) == (False, "R1", ["R1"])
+        task = asyncio.create_task((await it.source()).get_token())
+        await it.store.put_started.wait()
+        assert (task.done(), await it.stored_token(), it.used) == (False, "R1", ["R1"])
         it.store.gate.set()
-        assert (await asking, await it.held()) == ("a", "R2")
+        assert (await task, await it.stored_token()) == ("a", "R2")
 
 
 async def test_an_answer_without_a_new_one_leaves_the_old_one() -> None:
@@ -137,7 +137,7 @@ async def test_an_answer_without_a_new_one_leaves_the_old_one() -> None:
         for value in ("a", "b"):
             assert await source.get_token() == value
             it.clock.advance(LIFE)
-        assert (it.used, it.store.kept, await it.held()) == (["R1", "R1"], [], "R1")
+        assert (it.used, it.store.stored_tokens, await it.stored_token()) == (["R1", "R1"], [], "R1")
 
 
 async def test_before_a_sign_in_the_error_names_the_command() -> None:
@@ -199,12 +199,12 @@ async def test_a_refusal_of_a_replaced_refresh_token_is_temporary() -> None:
     async with scene(refusal("invalid_grant").behind(gate), token("b")) as it:
         await it.signed_in("R1")
         source = await it.source()
-        asking = asyncio.create_task(source.get_token())
+        task = asyncio.create_task(source.get_token())
         await it.identity.wait_for_requests(1)
         await it.signed_in("R2")
         gate.set()
         with pytest.raises(TokenUnavailable, match="cannot get a token") as caught:
-            await asking
+            await task
         assert caught.value.reason.startswith("superseded: ")
         it.clock.advance(1.0)
         assert await source.get_token() == "b"
@@ -212,14 +212,14 @@ async def test_a_refusal_of_a_replaced_refresh_token_is_temporary() -> None:
 
 
 async def test_a_configured_refresh_token_is_used_until_replaced() -> None:
-    given = {"now": "G1"}
+    configured = {"now": "G1"}
     script = (token("a", LIFE, refresh_token="R2"), token("b", LIFE, refresh_token="R3"), token("c", LIFE))
     async with scene(*script) as it:
-        it.configured = lambda: given["now"]
+        it.configured = lambda: configured["now"]
         for value in ("a", "b"):
             assert await (await it.source()).get_token() == value  # each as after a restart
             it.clock.advance(LIFE)
-        given["now"] = "G2"
+        configured["now"] = "G2"
         assert await (await it.source()).get_token() == "c"
         assert it.used == ["G1", "R2", "G2"]
 
@@ -245,7 +245,7 @@ async def test_many_workers_use_each_one_once() -> None:
             assert set(values) == {f"a{number}"}
             it.clock.advance(LIFE)
         assert it.used == [f"R{number}" for number in range(1, rounds + 1)]
-        assert await it.held() == f"R{rounds + 1}"
+        assert await it.stored_token() == f"R{rounds + 1}"
 
 
 async def test_a_new_refresh_token_is_saved_when_the_store_is_back() -> None:
@@ -253,11 +253,11 @@ async def test_a_new_refresh_token_is_saved_when_the_store_is_back() -> None:
     async with scene(token("a", LIFE, refresh_token="R2").behind(gate), token("b")) as it:
         await it.signed_in("R1")
         source = await it.source()
-        asking = asyncio.create_task(source.get_token())
+        task = asyncio.create_task(source.get_token())
         await it.identity.wait_for_requests(1)
         it.store.is_up = False
         gate.set()
-        assert await asking == "a"
+        assert await task == "a"
         assert it.watch.not_stored_for == ["not reachable"]
         await it.crank.wait_for_pauses(SAVE_INTERVAL)
         it.crank.release()
@@ -268,10 +268,10 @@ async def test_a_new_refresh_token_is_saved_when_the_store_is_back() -> None:
         assert caught.value.reason.startswith("store: ")
         it.store.is_up = True
         it.crank.release()
-        await it.store.begun.wait()
+        await it.store.put_started.wait()
         it.clock.advance(1.0)
         assert await source.get_token() == "b"
-        assert (it.used, await it.held()) == (["R1", "R2"], "R2")
+        assert (it.used, await it.stored_token()) == (["R1", "R2"], "R2")
 
 
 async def test_what_could_not_be_kept_is_tried_again_at_the_end() -> None:
@@ -279,14 +279,14 @@ async def test_what_could_not_be_kept_is_tried_again_at_the_end() -> None:
     async with scene(token("a", refresh_token="R2").behind(gate)) as it:
         await it.signed_in("R1")
         source = await it.source()
-        asking = asyncio.create_task(source.get_token())
+        task = asyncio.create_task(source.get_token())
         await it.identity.wait_for_requests(1)
         it.store.is_up = False
         gate.set()
-        await asking
+        await task
         it.store.is_up = True
         await source.close()
-        assert await it.held() == "R2"
+        assert await it.stored_token() == "R2"
 
 
 @pytest.mark.parametrize("now", ["R9", None], ids=["in", "out"])
@@ -294,13 +294,13 @@ async def test_a_sign_in_or_out_meanwhile_is_not_overwritten(now: str | None) ->
     gate = asyncio.Event()
     async with scene(token("a", refresh_token="R2").behind(gate)) as it:
         await it.signed_in("R1")
-        asking = asyncio.create_task((await it.source()).get_token())
+        task = asyncio.create_task((await it.source()).get_token())
         await it.identity.wait_for_requests(1)
         await it.store.delete_refresh_token(KEY)
         if now:
             await it.signed_in(now)
         gate.set()
-        assert (await asking, await it.held()) == ("a", now)
+        assert (await task, await it.stored_token()) == ("a", now)
 
 
 async def test_a_stop_waits_for_the_answer_and_keeps_it() -> None:
@@ -315,7 +315,7 @@ async def test_a_stop_waits_for_the_answer_and_keeps_it() -> None:
         assert await it.store.claim_lease(KEY, owner="another", seconds=1.0) is False
         gate.set()
         await closing
-        assert await it.held() == "R2"
+        assert await it.stored_token() == "R2"
         assert await it.store.claim_lease(KEY, owner="another", seconds=1.0) is True
 
 
@@ -369,7 +369,7 @@ async def test_one_that_comes_with_a_useless_answer_is_kept(document: dict[str, 
         await it.signed_in("R1")
         with pytest.raises((TokenUnavailable, TokenRefused)) as caught:
             await (await it.source()).get_token()
-        assert await it.held() == "R2"
+        assert await it.stored_token() == "R2"
         assert "R2" not in repr(caught.value) + caught.value.reason
 
 

@@ -29,7 +29,7 @@ class Scene:
     store: FallbackStore
     beside: EncryptedStore
     clock: ManualClock
-    told: RecordedStoreEvents
+    events: RecordedStoreEvents
     crank: ManualSleep
 
     async def fall(self) -> None:
@@ -43,25 +43,25 @@ class Scene:
 
     async def returned(self) -> None:
         self.crank.release()
-        await self.told.wait_for_lines("down", "up")
+        await self.events.wait_for_lines("down", "up")
         assert self.store.health() == StoreHealth(ok=True, kind="redis")
 
 
 @pytest.fixture
 async def scene() -> AsyncIterator[Scene]:
-    clock, told, crank = ManualClock(), RecordedStoreEvents(), ManualSleep()
+    clock, events, crank = ManualClock(), RecordedStoreEvents(), ManualSleep()
     async with RedisServer() as server:
         store = FallbackStore(
             redis_store(server, clock),
             local=MemoryStore(clock),
-            events=told,
+            events=events,
             timeout=LIMIT,
             sleep=crank,
             random_fraction=lambda: 0.5,
         )
         beside = redis_store(server, clock)
         await beside.check()
-        yield Scene(server, store, beside, clock, told, crank)
+        yield Scene(server, store, beside, clock, events, crank)
         await store.close()
         await beside.close()
 
@@ -86,24 +86,24 @@ async def test_it_goes_on_with_what_it_has(scene: Scene) -> None:
     assert not await scene.store.claim_lease("key", owner="b", seconds=10)
     await scene.store.delete_token("own", "own")
     assert await scene.store.get_token("own") is None
-    await scene.told.wait_for_lines("down")
+    await scene.events.wait_for_lines("down")
 
 
 async def test_a_silent_store_is_waited_for_once(scene: Scene) -> None:
     await scene.store.put_token("key", token("a", scene.clock))
     loop = asyncio.get_running_loop()
     scene.server.pause()
-    began = loop.time()
+    started_at = loop.time()
     found = await asyncio.gather(*(scene.store.get_token("key") for _ in range(100)))
     assert {value(one) for one in found} == {"a"}
-    assert LIMIT <= loop.time() - began < TIME_LIMIT  # not once for each of a hundred
-    began = loop.time()
+    assert LIMIT <= loop.time() - started_at < TIME_LIMIT  # not once for each of a hundred
+    started_at = loop.time()
     for number in range(100):
         await scene.store.get_token("key")
         await scene.store.put_token(str(number), token("b", scene.clock))
         await scene.store.claim_lease(str(number), owner="a", seconds=10)
         await scene.store.release_lease(str(number), owner="a")
-    assert loop.time() - began < TIME_LIMIT
+    assert loop.time() - started_at < TIME_LIMIT
     assert scene.store.health().why == "no answer in time"
     scene.server.resume()
     await scene.returned()
@@ -116,14 +116,14 @@ async def test_it_is_tried_again_at_a_bounded_rate(scene: Scene) -> None:
     for looks in range(1, 6):
         await scene.crank.wait_for_pauses(CHECK_INTERVAL, *[RETRY_INTERVAL * 1.5] * looks)
         scene.crank.release()
-    await scene.told.wait_for_lines("down")
+    await scene.events.wait_for_lines("down")
 
 
 async def test_an_unused_store_is_checked_too(scene: Scene) -> None:
     await scene.crank.wait_for_pauses(CHECK_INTERVAL)
     await scene.server.kill()
     scene.crank.release()
-    await scene.told.wait_for_lines("down")
+    await scene.events.wait_for_lines("down")
     await scene.server.start()
     await scene.returned()
 
@@ -229,14 +229,14 @@ async def test_a_refresh_token_is_not_given_to_two_gateways(scene: Scene) -> Non
 
 
 async def test_a_store_that_is_down_from_the_start_is_no_end(tmp_path: Path) -> None:
-    clock, told, crank = ManualClock(), RecordedStoreEvents(), ManualSleep()
+    clock, events, crank = ManualClock(), RecordedStoreEvents(), ManualSleep()
     inner = file_store(tmp_path / "later" / "state.db", clock)
-    store = FallbackStore(inner, local=MemoryStore(clock), events=told, timeout=LIMIT, sleep=crank)
+    store = FallbackStore(inner, local=MemoryStore(clock), events=events, timeout=LIMIT, sleep=crank)
     await store.put_token("key", token("a", clock))
-    await told.wait_for_lines("down")
+    await events.wait_for_lines("down")
     (tmp_path / "later").mkdir()
     crank.release()
-    await told.wait_for_lines("down", "up")
+    await events.wait_for_lines("down", "up")
     assert value(await inner.get_token("key")) == "a"
     await store.close()
 
@@ -265,24 +265,24 @@ async def test_a_closed_store_answers_from_memory(scene: Scene) -> None:
 
 
 class Defective(EncryptedStore):
-    """Fails in a way that nobody has thought of, and no more when it is `mended`."""
+    """Fails in a way that nobody has thought of, and no more when it is `is_available`."""
 
-    mended = False
+    is_available = False
 
     async def check(self) -> None:
-        if not self.mended:
+        if not self.is_available:
             raise ZeroDivisionError
         await super().check()
 
 
 async def test_a_defect_in_looking_does_not_end_looking(tmp_path: Path) -> None:
-    clock, told, crank = ManualClock(), RecordedStoreEvents(), ManualSleep()
+    clock, events, crank = ManualClock(), RecordedStoreEvents(), ManualSleep()
     whole = file_store(tmp_path / "state.db", clock)
-    inner = Defective(whole._backend, cipher=whole._cipher, clock=clock, reporter=told)
-    store = FallbackStore(inner, local=MemoryStore(clock), events=told, timeout=LIMIT, sleep=crank)
-    await told.wait_for_lines("down")
+    inner = Defective(whole._backend, cipher=whole._cipher, clock=clock, reporter=events)
+    store = FallbackStore(inner, local=MemoryStore(clock), events=events, timeout=LIMIT, sleep=crank)
+    await events.wait_for_lines("down")
     assert store.health().why.startswith("defect: ZeroDivisionError at ")
-    inner.mended = True
+    inner.is_available = True
     crank.release()
-    await told.wait_for_lines("down", "up")
+    await events.wait_for_lines("down", "up")
     await store.close()

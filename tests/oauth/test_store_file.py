@@ -122,21 +122,21 @@ async def test_what_is_dead_is_taken_out(path: Path) -> None:
     "bad", [b"", b"\x01", b"\x01" + bytes(60), bytes(2**24), "text", 17, "cut", "other", "changed"]
 )
 async def test_an_unreadable_entry_is_reported_once(path: Path, bad: object) -> None:
-    clock, told = ManualClock(), RecordedStoreEvents()
-    store = file_store(path, clock, watch=told)
+    clock, events = ManualClock(), RecordedStoreEvents()
+    store = file_store(path, clock, watch=events)
     for key in ("key", "other"):
         await store.put_token(key, token(key, clock))
         await store.put_refresh_token(key, key)
     before = rows(path)
     for kind in ("token", "secret"):
         good = before[f"oic-gateway:1:{kind}:key"]
-        made = {"cut": good[:-1], "other": before[f"oic-gateway:1:{kind}:other"], "changed": good[:-1] + b"\0"}
-        tamper(path, f"oic-gateway:1:{kind}:key", made.get(str(bad), bad))
+        damaged_files = {"cut": good[:-1], "other": before[f"oic-gateway:1:{kind}:other"], "changed": good[:-1] + b"\0"}
+        tamper(path, f"oic-gateway:1:{kind}:key", damaged_files.get(str(bad), bad))
     for _ in range(3):
         assert await store.get_token("key") is None
         assert await store.get_refresh_token("key") is None
         await store.delete_token("key", "key")
-    assert told.lines == [f"unreadable {TOKEN_NAME}", f"unreadable {SECRET_NAME}"]
+    assert events.lines == [f"unreadable {TOKEN_NAME}", f"unreadable {SECRET_NAME}"]
     found = await store.get_token("other")
     assert found is not None
     assert await store.get_refresh_token("other") == "other"
@@ -154,10 +154,10 @@ async def test_keys_are_changed_without_a_loss(path: Path) -> None:
         await store.put_refresh_token(writes, writes)
         assert await store.get_refresh_token("one") == "one"
         await store.close()
-    told = RecordedStoreEvents()
-    store = file_store(path, clock, keys=(OTHER_KEY,), watch=told)
+    events = RecordedStoreEvents()
+    store = file_store(path, clock, keys=(OTHER_KEY,), watch=events)
     assert [await store.get_refresh_token(name) for name in ("one", "two", "three")] == [None, "two", "three"]
-    assert told.lines == ["unreadable oic-gateway:1:secret:one"]
+    assert events.lines == ["unreadable oic-gateway:1:secret:one"]
     await store.close()
     store = file_store(path, clock, keys=(OTHER_KEY, KEY))
     assert await store.get_refresh_token("one") == "one"  # it was left where it was
@@ -254,20 +254,20 @@ async def test_a_lease_that_ends_too_late_is_taken_over(path: Path) -> None:
 
 
 async def test_a_file_locked_by_another_delays_no_caller(path: Path) -> None:
-    clock, told, crank = ManualClock(), RecordedStoreEvents(), ManualSleep()
+    clock, events, crank = ManualClock(), RecordedStoreEvents(), ManualSleep()
     inner = file_store(path, clock)
     await inner.put_token("key", token("a", clock))
-    store = FallbackStore(inner, local=MemoryStore(clock), events=told, timeout=0.5, sleep=crank)
+    store = FallbackStore(inner, local=MemoryStore(clock), events=events, timeout=0.5, sleep=crank)
     with closing(sqlite3.connect(path, isolation_level=None)) as holder:
         holder.execute("BEGIN IMMEDIATE")
         found = await store.get_token("key")
         assert found is not None  # readers need no lock
-        began = asyncio.get_running_loop().time()
+        started_at = asyncio.get_running_loop().time()
         assert await store.claim_lease("key", owner="a", seconds=10)
-        assert asyncio.get_running_loop().time() - began < LOCK_TIMEOUT  # as long as the file itself waits
+        assert asyncio.get_running_loop().time() - started_at < LOCK_TIMEOUT  # as long as the file itself waits
         assert not store.health().ok
     crank.release()
-    await told.wait_for_lines("down", "up")
+    await events.wait_for_lines("down", "up")
     await store.close()
 
 
@@ -309,11 +309,11 @@ async def write(number, out):
     store = opened()
     while True:
         number += 1
-        os.write(out, b"%d begun\\n" % number)
+        os.write(out, b"%d started\\n" % number)
         await store.put_refresh_token("key", str(number))
-        os.write(out, b"%d kept\\n" % number)
+        os.write(out, b"%d stored\\n" % number)
 
-async def held():
+async def stored_number():
     store = opened()
     try:
         return int(await store.get_refresh_token("key") or 0)
@@ -327,20 +327,20 @@ for round in range(int(sys.argv[2])):
     if not pid:
         asyncio.run(write(number, go))
     os.close(go)
-    said = os.read(come, 1 << 16)
+    output = os.read(come, 1 << 16)
     end = time.perf_counter() + round * 50e-6
     while time.perf_counter() < end:
         pass
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     while piece := os.read(come, 1 << 16):
-        said += piece
+        output += piece
     os.close(come)
-    lines = said.decode().splitlines()
-    kept = max([int(line.split()[0]) for line in lines if line.endswith("kept")], default=number)
-    begun = max(int(line.split()[0]) for line in lines)
-    number = asyncio.run(held())
-    print(kept, number, begun)
+    lines = output.decode().splitlines()
+    stored = max([int(line.split()[0]) for line in lines if line.endswith("stored")], default=number)
+    started = max(int(line.split()[0]) for line in lines)
+    number = asyncio.run(stored_number())
+    print(stored, number, started)
 """
 
 
@@ -368,11 +368,13 @@ def test_a_killed_writer_loses_no_refresh_token_that_was_kept(path: Path) -> Non
         check=True,
         timeout=TIME_LIMIT,
     )
-    told = [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
-    assert len(told) == rounds
-    for kept, held, begun in told:
-        assert kept <= held <= begun, (kept, held, begun)
-    assert any(kept < held or held < begun for kept, held, begun in told), "no writer was killed within a write"
+    rounds_found = [tuple(map(int, line.split())) for line in done.stdout.splitlines()]
+    assert len(rounds_found) == rounds
+    for last_stored, found, last_started in rounds_found:
+        assert last_stored <= found <= last_started, (last_stored, found, last_started)
+    assert any(last_stored < found or found < last_started for last_stored, found, last_started in rounds_found), (
+        "no writer was killed within a write"
+    )
     assert modes(path.parent) == {"state.db": "600"}
 
 

@@ -108,8 +108,8 @@ async def test_no_token_is_readable_in_it(server: RedisServer) -> None:
 
 @pytest.mark.parametrize("bad", ["", "\x01", "list", "cut", "other", "x" * (MAX_ENTRY_BYTES + 1)])
 async def test_an_unreadable_entry_is_reported_once(server: RedisServer, bad: str) -> None:
-    clock, told = ManualClock(), RecordedStoreEvents()
-    store = redis_store(server, clock, watch=told)
+    clock, events = ManualClock(), RecordedStoreEvents()
+    store = redis_store(server, clock, watch=events)
     for key in ("key", "other"):
         await store.put_token(key, token(key, clock))
         await store.put_refresh_token(key, key)
@@ -127,7 +127,7 @@ async def test_an_unreadable_entry_is_reported_once(server: RedisServer, bad: st
         assert await store.get_token("key") is None
         assert await store.get_refresh_token("key") is None
         await store.delete_token("key", "key")
-    assert told.lines == [f"unreadable {TOKEN_NAME}", f"unreadable {SECRET_NAME}"]
+    assert events.lines == [f"unreadable {TOKEN_NAME}", f"unreadable {SECRET_NAME}"]
     assert await store.get_refresh_token("other") == "other"
     await store.put_refresh_token("key", "new")
     assert await store.get_refresh_token("key") == "new"
@@ -145,8 +145,8 @@ async def test_an_invalid_lease_excludes_no_process(server: RedisServer) -> None
 
 
 async def test_an_entry_that_is_too_long_is_not_read(server: RedisServer) -> None:
-    told = RecordedStoreEvents()
-    store = redis_store(server, ManualClock(), watch=told)
+    events = RecordedStoreEvents()
+    store = redis_store(server, ManualClock(), watch=events)
     async with server.client() as client:
         for name in (TOKEN_NAME, SECRET_NAME):
             await client.setrange(name, 200 * 2**20, "x")
@@ -155,7 +155,7 @@ async def test_an_entry_that_is_too_long_is_not_read(server: RedisServer) -> Non
         assert await store.get_refresh_token("key") is None
         await store.delete_token("key", "key")
         assert int((await client.info("stats"))["total_net_output_bytes"]) - before < 100_000
-    assert told.lines == [f"unreadable {TOKEN_NAME}", f"unreadable {SECRET_NAME}"]
+    assert events.lines == [f"unreadable {TOKEN_NAME}", f"unreadable {SECRET_NAME}"]
     await store.close()
 
 
@@ -267,13 +267,13 @@ async def test_no_authorities_are_read_on_the_loop(
     tmp_path: Path, system_pem: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trusted = trusting(tmp_path, system_pem)
-    made: list[object] = []
-    monkeypatch.setattr(ssl, "create_default_context", made.append)
+    clients: list[object] = []
+    monkeypatch.setattr(ssl, "create_default_context", clients.append)
     async with RedisServer(tls=system_pem) as server:
         store = reached(RedisAddress((("localhost", server.port),)), tls=trusted)
         await works(store)
         await store.close()
-    assert made == []
+    assert clients == []
 
 
 async def test_with_a_password_that_is_asked_for_at_each_connection(server: RedisServer) -> None:

@@ -14,32 +14,32 @@ PLAN = partial(build_token_request, "https://idcs.example/token", client_id="ord
 
 
 class Endpoint:
-    """Takes the secrets that are `good`; `asked` are those that were shown."""
+    """Takes the secrets that are `good`; `used_secrets` are those that were shown."""
 
     def __init__(self, *good: str, code: str = "invalid_client") -> None:
         self.good = set(good)
         self.code = code
-        self.asked: list[str] = []
+        self.used_secrets: list[str] = []
 
     async def __call__(self, request: TokenRequest) -> TokenResponse:
         [secret] = parse_qs(request.body.decode())["client_secret"]
-        self.asked.append(secret)
+        self.used_secrets.append(secret)
         if secret not in self.good:
             raise TokenRefused(reason=f"{self.code}: no")
         return TokenResponse(f"for {secret}")
 
 
-def reader(held: dict[str, str], name: str) -> Callable[[], str]:
+def reader(current_secrets: dict[str, str], name: str) -> Callable[[], str]:
     def read() -> str:
-        if name not in held:
+        if name not in current_secrets:
             raise FileNotFoundError(name)
-        return held[name]
+        return current_secrets[name]
 
     return read
 
 
-def requests(endpoint: Endpoint, held: dict[str, str]) -> TokenRequestBuilder:
-    secrets = [reader(held, name) for name in ("new", "old")]
+def requests(endpoint: Endpoint, current_secrets: dict[str, str]) -> TokenRequestBuilder:
+    secrets = [reader(current_secrets, name) for name in ("new", "old")]
     return TokenRequestBuilder(
         PLAN, grant="client_credentials", client_auth="post", endpoint=endpoint, readers={}, client_secrets=secrets
     )
@@ -49,29 +49,29 @@ async def test_the_next_secret_is_tried_at_once_in_the_same_fetch() -> None:
     endpoint = Endpoint("2")
     asks = requests(endpoint, {"new": "1", "old": "2"})
     assert (await asks.send(asks.build())).value == "for 2"
-    assert endpoint.asked == ["1", "2"]
+    assert endpoint.used_secrets == ["1", "2"]
 
 
 async def test_the_one_that_worked_goes_first_until_one_changes() -> None:
-    endpoint, held = Endpoint("2"), {"new": "1", "old": "2"}
-    asks = requests(endpoint, held)
+    endpoint, current_secrets = Endpoint("2"), {"new": "1", "old": "2"}
+    asks = requests(endpoint, current_secrets)
     for _ in range(2):
         await asks.send(asks.build())
-    assert endpoint.asked == ["1", "2", "2"]
-    held["new"] = "3"
-    endpoint.good, endpoint.asked = {"3"}, []
+    assert endpoint.used_secrets == ["1", "2", "2"]
+    current_secrets["new"] = "3"
+    endpoint.good, endpoint.used_secrets = {"3"}, []
     await asks.send(asks.build())
     await asks.send(asks.build())
-    assert endpoint.asked == ["3", "3"]
+    assert endpoint.used_secrets == ["3", "3"]
 
 
 async def test_other_secrets_are_tried_when_the_last_good_is_gone() -> None:
     endpoint = Endpoint("2")
     asks = requests(endpoint, {"new": "1", "old": "2"})
     await asks.send(asks.build())
-    endpoint.good, endpoint.asked = {"1"}, []
+    endpoint.good, endpoint.used_secrets = {"1"}, []
     assert (await asks.send(asks.build())).value == "for 1"
-    assert endpoint.asked == ["2", "1"]
+    assert endpoint.used_secrets == ["2", "1"]
 
 
 async def test_when_all_are_wrong_each_is_tried_once() -> None:
@@ -79,7 +79,7 @@ async def test_when_all_are_wrong_each_is_tried_once() -> None:
     asks = requests(endpoint, {"new": "1", "old": "2"})
     with pytest.raises(TokenRefused):
         await asks.send(asks.build())
-    assert endpoint.asked == ["1", "2"]
+    assert endpoint.used_secrets == ["1", "2"]
 
 
 @pytest.mark.parametrize("code", ["invalid_scope", "unauthorized_client", "invalid_grant", "invalid_request"])
@@ -89,7 +89,7 @@ async def test_another_refusal_is_not_the_secrets_fault(code: str) -> None:
     with pytest.raises(TokenRefused) as caught:
         await asks.send(asks.build())
     assert caught.value.reason == f"{code}: no"
-    assert endpoint.asked == ["1"]
+    assert endpoint.used_secrets == ["1"]
 
 
 async def test_an_outage_is_not_the_secrets_fault() -> None:
@@ -112,7 +112,7 @@ async def test_a_secret_that_cannot_be_read_is_passed_over() -> None:
     endpoint = Endpoint("2")
     asks = requests(endpoint, {"old": "2"})
     await asks.send(asks.build())
-    assert endpoint.asked == ["2"]
+    assert endpoint.used_secrets == ["2"]
 
 
 def test_when_none_can_be_read_the_first_is_named() -> None:
@@ -122,9 +122,9 @@ def test_when_none_can_be_read_the_first_is_named() -> None:
 
 def test_no_secret_is_kept_or_shown() -> None:
     asks = requests(Endpoint(), {"new": "hunter2", "old": "hunter3"})
-    made = asks.build()
-    assert made.fallback is not None
-    for shown in (repr(made), repr(vars(asks)), made.secret_id, made.fallback.secret_id):
+    token_request = asks.build()
+    assert token_request.fallback is not None
+    for shown in (repr(token_request), repr(vars(asks)), token_request.secret_id, token_request.fallback.secret_id):
         assert "hunter" not in shown
 
 
@@ -133,16 +133,16 @@ def form_of(request: TokenRequest) -> dict[str, list[str]]:
 
 
 def test_each_request_reads_only_the_values_it_needs() -> None:
-    held = {"assertion": "u-1", "client_assertion": "c-1"}
+    current_secrets = {"assertion": "u-1", "client_assertion": "c-1"}
     asks = TokenRequestBuilder(
         PLAN,
         grant="jwt_bearer",
         client_auth="private_key_jwt",
         endpoint=Endpoint(),
-        readers={name: reader(held, name) for name in ("assertion", "client_assertion", "password")},
+        readers={name: reader(current_secrets, name) for name in ("assertion", "client_assertion", "password")},
     )
     assert form_of(asks.build())["assertion"] == ["u-1"]
-    held.update(assertion="u-2", client_assertion="c-2")
+    current_secrets.update(assertion="u-2", client_assertion="c-2")
     form = form_of(asks.build())
     assert (form["assertion"], form["client_assertion"]) == (["u-2"], ["c-2"])
 

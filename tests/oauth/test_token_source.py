@@ -26,7 +26,7 @@ from tests.oauth.scene import ROUTE, SECRET, ManualClock, Scene, scene
 STALE, DEAD = 2880, 3590  # seconds after which an hour's token is stale, dead, at a random_fraction of 0
 
 
-async def settle(source: TokenSource) -> None:
+async def wait_for_fetches(source: TokenSource) -> None:
     """Waits for the fetch under way."""
     if source._fetch_task is not None:
         await asyncio.wait({source._fetch_task})
@@ -58,7 +58,7 @@ async def test_a_stale_token_is_used_and_renewed_in_the_background() -> None:
         await identity.wait_for_requests(2)
         assert await stage.source.get_token() == "a"
         gate.set()
-        await settle(stage.source)
+        await wait_for_fetches(stage.source)
         assert stage.source.get_fresh_token() == "b"
     assert len(identity.requests) == 2
 
@@ -101,7 +101,7 @@ async def test_a_fetch_continues_when_all_callers_leave() -> None:
         only.cancel()
         await asyncio.gather(only, return_exceptions=True)
         gate.set()
-        await settle(stage.source)
+        await wait_for_fetches(stage.source)
         assert stage.source.get_fresh_token() == "a"
 
 
@@ -112,10 +112,10 @@ async def test_nonsense_does_not_end_renewal_for_ever(nonsense: Answer) -> None:
         stage.clock.advance(STALE)
         for _ in range(2):
             assert await stage.source.get_token() == "a"
-            await settle(stage.source)
+            await wait_for_fetches(stage.source)
             stage.clock.advance(60)
         await stage.source.get_token()
-        await settle(stage.source)
+        await wait_for_fetches(stage.source)
         assert stage.source.get_fresh_token() == "token-1"
     assert len(identity.requests) == 4
 
@@ -136,7 +136,7 @@ async def test_a_failed_renewal_never_harms_a_live_token() -> None:
         await stage.source.get_token()
         stage.clock.advance(STALE)
         await stage.source.get_token()
-        await settle(stage.source)
+        await wait_for_fetches(stage.source)
         assert await stage.source.get_token() == "a"
         assert (await stage.source.check_readiness()).ok
     assert len(identity.requests) == 2
@@ -176,7 +176,7 @@ async def test_a_short_life_does_not_make_a_hot_loop(expires_in: float) -> None:
         for _ in range(100):
             await stage.source.get_token()
             await stage.source.get_token()
-            await settle(stage.source)
+            await wait_for_fetches(stage.source)
             stage.clock.advance(0.05)
         assert len(identity.requests) <= 100 * 0.05 / 0.5 + 1
 
@@ -218,7 +218,7 @@ async def test_a_fetch_continues_after_a_caller_times_out() -> None:
         assert error.reason.startswith("waiting: ")
         assert error.retry_after == 1.0
         gate.set()
-        await settle(stage.source)
+        await wait_for_fetches(stage.source)
         assert await stage.source.get_token() == "a"
     assert len(identity.requests) == 1
 
@@ -240,15 +240,15 @@ async def test_without_a_token_get_raises() -> None:
 
 
 async def test_an_outage_at_the_start_is_waited_out() -> None:
-    async with Identity() as gone:
+    async with Identity() as closed_identity:
         pass
     clock = ManualClock()
-    target = [gone.url]
+    target = [closed_identity.url]
 
     def request() -> TokenRequest:
         return build_token_request(target[0], client_id="orders", client_secret=SECRET)
 
-    async with Identity() as identity, scene(gone.url, clock=clock, request=request) as stage:
+    async with Identity() as identity, scene(closed_identity.url, clock=clock, request=request) as stage:
         readiness = await stage.source.check_readiness()
         assert (readiness.ok, readiness.code) == (False, "connect")
         target[0] = identity.url
@@ -269,13 +269,13 @@ def waits(clock: ManualClock) -> tuple[list[float], Callable[[float], Awaitable[
 
 
 @pytest.mark.parametrize(
-    "trouble",
+    "response",
     [answer(503), refusal("temporarily_unavailable", 503), CLOSE, answer(200, b"{"), answer(429, retry_after="2")],
 )
-async def test_a_passing_failure_is_waited_out(trouble: Answer) -> None:
+async def test_a_passing_failure_is_waited_out(response: Answer) -> None:
     clock = ManualClock()
     slept, sleep = waits(clock)
-    async with Identity(trouble, trouble) as identity, scene(identity.url, clock=clock, sleep=sleep) as stage:
+    async with Identity(response, response) as identity, scene(identity.url, clock=clock, sleep=sleep) as stage:
         assert await stage.source.wait_for_token(ROUTE) == "token-1"
         assert len(identity.requests) == 3
         assert 0 < sum(slept) <= 5
@@ -301,11 +301,11 @@ async def test_a_next_try_that_comes_too_late_is_not_waited_for() -> None:
     assert slept == []
 
 
-@pytest.mark.parametrize("trouble", [refusal("invalid_client", 401), token("a", 0), answer(302)])
-async def test_a_failure_that_someone_must_mend_is_not_waited_out(trouble: Answer) -> None:
+@pytest.mark.parametrize("response", [refusal("invalid_client", 401), token("a", 0), answer(302)])
+async def test_a_failure_that_someone_must_mend_is_not_waited_out(response: Answer) -> None:
     clock = ManualClock()
     slept, sleep = waits(clock)
-    async with Identity(trouble) as identity, scene(identity.url, clock=clock, sleep=sleep) as stage:
+    async with Identity(response) as identity, scene(identity.url, clock=clock, sleep=sleep) as stage:
         with pytest.raises((TokenRefused, TokenUnavailable)):
             await stage.source.wait_for_token(ROUTE)
     assert slept == []
@@ -329,7 +329,7 @@ async def test_all_who_wait_share_the_next_try() -> None:
         scene(identity.url, clock=ManualClock(), sleep=asyncio.sleep) as stage,
     ):
         stage.source.prefetch()
-        await settle(stage.source)
+        await wait_for_fetches(stage.source)
         slept, sleep = waits(stage.clock)
         stage.source._sleep = sleep
         assert set(await asyncio.gather(*(stage.source.wait_for_token(ROUTE) for _ in range(50)))) == {"token-1"}
@@ -420,11 +420,11 @@ async def test_a_forced_renewal_waits_no_longer_than_a_caller_may() -> None:
     async with Identity(token("a"), token("b").behind(gate)) as identity, scene(identity.url, token_wait=0.02) as stage:
         with suppress(TokenUnavailable):  # a busy machine may take longer than that
             await stage.source.get_token()
-        await settle(stage.source)
+        await wait_for_fetches(stage.source)
         assert await stage.source.renew_rejected_token("a", ROUTE) is None
         assert await stage.source.get_token() == "a"
         gate.set()
-        await settle(stage.source)
+        await wait_for_fetches(stage.source)
         assert stage.source.get_fresh_token() == "b"
 
 
@@ -472,7 +472,10 @@ async def test_the_secret_is_read_each_time_and_never_in_the_loop() -> None:
         await stage.source.get_token()
         stage.clock.advance(DEAD)
         await stage.source.get_token()
-    assert [asked.form["client_secret"] for asked in identity.requests] == [["old-secret"], ["new-secret"]]
+    assert [token_request.form["client_secret"] for token_request in identity.requests] == [
+        ["old-secret"],
+        ["new-secret"],
+    ]
     assert threading.get_ident() not in threads
 
 
@@ -570,15 +573,15 @@ async def test_the_status_describes_the_token() -> None:
     async with Identity(*script) as identity, scene(identity.url) as stage:
         status = stage.source.status()
         assert (status["state"], status["expires_in_s"], status["obtained"]) == ("none", None, None)
-        began = stage.clock.time
+        started_at = stage.clock.time
         await stage.source.get_token()
         stage.clock.advance(STALE)
         await stage.source.get_token()
-        await settle(stage.source)
+        await wait_for_fetches(stage.source)
         assert stage.source.status() == {
             "state": "stale",
             "expires_in_s": pytest.approx(DEAD - STALE),
-            "obtained": began,
+            "obtained": started_at,
             "last_error": {
                 "code": "unauthorized_client",
                 "seen": "unauthorized_client: no grant",
@@ -620,14 +623,16 @@ async def test_secret_and_token_are_in_no_log_status_or_repr(caplog: pytest.LogC
     seen: list[str] = []
     async with Identity(*script) as identity, scene(identity.url) as stage:
         for _ in range(3):
-            said = await asyncio.gather(stage.source.get_token(), return_exceptions=True)
+            response = await asyncio.gather(stage.source.get_token(), return_exceptions=True)
             readiness = await stage.source.check_readiness()
-            if isinstance(said[0], TokenRefused | TokenUnavailable):
-                seen += [str(said[0]), repr(said[0]), said[0].reason, said[0].detail]
+            if isinstance(response[0], TokenRefused | TokenUnavailable):
+                seen += [str(response[0]), repr(response[0]), response[0].reason, response[0].detail]
             seen += [repr(stage.source), repr(stage.source._token), repr(readiness), repr(stage.source.status())]
             seen += [repr(stage.source._shared_fetch.failure), repr(stage.source._fetch_task), repr(stage.watch)]
             stage.clock.advance(DEAD)
-        [basic, *_] = [asked.headers["authorization"].removeprefix("Basic ") for asked in identity.requests]
+        [basic, *_] = [
+            token_request.headers["authorization"].removeprefix("Basic ") for token_request in identity.requests
+        ]
     assert stage.watch.fetches == ["ok", "refused", "unavailable"]
     text = "\n".join(seen) + caplog.text
     assert [word for word in (SECRET, "tok-visible", basic) if word in text] == []
@@ -653,9 +658,9 @@ async def test_try_again_forgets_the_back_off() -> None:
 
 
 @pytest.mark.parametrize(
-    "trouble", [refusal("invalid_client", 401), answer(429, retry_after="200"), answer(502, b"<html>"), CLOSE]
+    "response", [refusal("invalid_client", 401), answer(429, retry_after="200"), answer(502, b"<html>"), CLOSE]
 )
-async def test_a_changed_secret_is_tried_at_once_whatever_failed(tmp_path: Path, trouble: Answer) -> None:
+async def test_a_changed_secret_is_tried_at_once_whatever_failed(tmp_path: Path, response: Answer) -> None:
     file = tmp_path / "secret"
     file.write_text("old")
     ref = SecretRef(file=str(file))
@@ -665,7 +670,7 @@ async def test_a_changed_secret_is_tried_at_once_whatever_failed(tmp_path: Path,
 
     look = partial(SecretReader({}).fingerprint, ref)
     async with (
-        Identity(trouble) as identity,
+        Identity(response) as identity,
         scene(identity.url, request=request, fingerprint=look, random_fraction=0.99) as stage,
     ):
         for _ in range(3):
@@ -678,34 +683,39 @@ async def test_a_changed_secret_is_tried_at_once_whatever_failed(tmp_path: Path,
         assert len(identity.requests) == 1
         stage.clock.advance(0.1)
         assert await stage.source.get_token() == "token-1"
-    assert [asked.form["client_secret"] for asked in identity.requests] == [["old"], ["newer"]]
+    assert [token_request.form["client_secret"] for token_request in identity.requests] == [["old"], ["newer"]]
 
 
-@pytest.mark.parametrize("trouble", [refusal("invalid_client", 401), answer(502, b"<html>")])
-async def test_a_copy_of_the_secret_is_trusted_until_a_request_fails(trouble: Answer) -> None:
-    kept, copy = ["old"], ["old"]
+@pytest.mark.parametrize("response", [refusal("invalid_client", 401), answer(502, b"<html>")])
+async def test_a_copy_of_the_secret_is_trusted_until_a_request_fails(response: Answer) -> None:
+    secret, copy = ["old"], ["old"]
 
     def request() -> TokenRequest:
         return build_token_request(identity.url, client_id="orders", client_secret=copy[0], client_auth="post")
 
     def expire() -> None:
-        copy[0] = kept[0]
+        copy[0] = secret[0]
 
     async with (
-        Identity(token("a"), trouble) as identity,
+        Identity(token("a"), response) as identity,
         scene(identity.url, request=request, fingerprint=lambda: copy[0], expire=expire, random_fraction=0.99) as stage,
     ):
         await stage.source.get_token()
-        kept[0] = "new"
+        secret[0] = "new"
         stage.clock.advance(3600)
         with pytest.raises((TokenRefused, TokenUnavailable)):
             await stage.source.get_token()
         stage.clock.advance(1)
         assert await stage.source.get_token() == "token-1"
-        kept[0] = "newest"
+        secret[0] = "newest"
         stage.source.reset_back_off()
         assert await stage.source.force_refresh() == "token-2"
-    assert [asked.form["client_secret"] for asked in identity.requests] == [["old"], ["old"], ["new"], ["newest"]]
+    assert [token_request.form["client_secret"] for token_request in identity.requests] == [
+        ["old"],
+        ["old"],
+        ["new"],
+        ["newest"],
+    ]
 
 
 async def test_a_changed_secret_is_tried_behind_a_stale_token() -> None:
@@ -715,11 +725,11 @@ async def test_a_changed_secret_is_tried_behind_a_stale_token() -> None:
         await stage.source.get_token()
         stage.clock.advance(STALE)
         assert await stage.source.get_token() == "a"
-        await settle(stage.source)
+        await wait_for_fetches(stage.source)
         secret[0] = "new"
         stage.clock.advance(1)
         assert await stage.source.get_token() == "a"
-        await settle(stage.source)
+        await wait_for_fetches(stage.source)
         assert stage.source.get_fresh_token() == "token-1"
 
 
@@ -750,8 +760,8 @@ async def test_credentials_of_one_endpoint_share_its_rate_limit() -> None:
             await stack.enter_async_context(scene(identity.url, clock=clock, limiter=limiter, token_wait=1))
             for _ in range(5)
         ]
-        said = await asyncio.gather(*(stage.source.get_token() for stage in stages), return_exceptions=True)
-        refused = [error for error in said if isinstance(error, TokenUnavailable)]
+        response = await asyncio.gather(*(stage.source.get_token() for stage in stages), return_exceptions=True)
+        refused = [error for error in response if isinstance(error, TokenUnavailable)]
         assert [(error.reason.partition(":")[0], error.retry_after) for error in refused] == [("budget", 60.0)] * 2
         assert {stage.source.status()["budget_left"] for stage in stages} == {0}
     assert len(identity.requests) == 3
@@ -761,10 +771,10 @@ async def test_a_token_can_be_got_before_anyone_asks() -> None:
     async with Identity() as identity, scene(identity.url) as stage:
         stage.source.prefetch()
         await identity.wait_for_requests(1)
-        await settle(stage.source)
+        await wait_for_fetches(stage.source)
         assert stage.source.get_fresh_token() == "token-1"
         stage.source.prefetch()
-        await settle(stage.source)
+        await wait_for_fetches(stage.source)
     assert len(identity.requests) == 1
 
 
@@ -787,8 +797,8 @@ async def test_a_wrong_local_clock_does_not_change_the_life(off: float) -> None:
     clock = ManualClock()
     true = clock.time + off
     value = jwt.encode({"exp": true + 600, "iat": true}, "k" * 32)
-    said = answer(200, {"access_token": value}, date=formatdate(true, usegmt=True))
-    async with Identity(said) as identity, scene(identity.url, clock=clock) as stage:
+    response = answer(200, {"access_token": value}, date=formatdate(true, usegmt=True))
+    async with Identity(response) as identity, scene(identity.url, clock=clock) as stage:
         assert await stage.source.get_token() == value
         assert stage.source.status()["clock_skew_s"] == pytest.approx(off, abs=1)
         clock.advance(589)
@@ -808,8 +818,8 @@ async def test_the_earlier_of_expires_in_and_exp_counts() -> None:
 
 
 async def test_a_life_without_end_ends() -> None:
-    said = answer(200, b'{"access_token": "a", "expires_in": Infinity}')
-    async with Identity(said) as identity, scene(identity.url) as stage:
+    response = answer(200, b'{"access_token": "a", "expires_in": Infinity}')
+    async with Identity(response) as identity, scene(identity.url) as stage:
         assert await stage.source.get_token() == "a"
         stage.clock.advance(366 * 86400)
         assert await stage.source.get_token() == "token-1"

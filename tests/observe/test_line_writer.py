@@ -79,11 +79,11 @@ def test_lines_of_several_threads_stay_whole(tmp_path: Path) -> None:
 def test_a_stalled_reader_blocks_neither_write_nor_close(pipe: tuple[int, int]) -> None:
     reader, target = pipe
     writer = LineWriter(target, interval=0.001, max_lines=300)
-    began = time.monotonic()
+    started_at = time.monotonic()
     for _ in range(5000):
         writer.write(LINE)
     assert not writer.close(0.2)
-    assert time.monotonic() - began < TIME_LIMIT  # nobody ever reads: what waited would wait for ever
+    assert time.monotonic() - started_at < TIME_LIMIT  # nobody ever reads: what waited would wait for ever
     os.close(target)
     output = read_all(reader)
     assert output.startswith(LINE)

@@ -29,5 +29,5 @@ NAME = b"x-oracle-ics-instance-id: "
     ],
 )
 def test_the_ids_are_found_in_the_head(lines: list[bytes], found: tuple[str | None, str | None]) -> None:
-    _, noted, _ = sort_fields(lines, RESPONSE_RULES)
-    assert read_ids(noted) == found
+    _, known_fields, _ = sort_fields(lines, RESPONSE_RULES)
+    assert read_ids(known_fields) == found

@@ -24,9 +24,9 @@ USUAL = b"x-oracle-ics-instance-id"
 DEFAULT = InstanceIdFinder.compile(DEFAULT_LOCATIONS)
 
 
-def rules(*said: str) -> InstanceIdFinder:
+def rules(*texts: str) -> InstanceIdFinder:
     """Rules like `json /a`."""
-    table = [word.partition(" ") for word in said]
+    table = [word.partition(" ") for word in texts]
     return InstanceIdFinder.compile(InstanceIdLocation(where, name) for where, _, name in table)  # type: ignore[arg-type] # words of a table
 
 
@@ -47,7 +47,7 @@ XML = b"<r><a>in-a</a><b>in-b</b></r>"
 
 
 @pytest.mark.parametrize(
-    ("said", "kind", "first", "early"),
+    ("rule_texts", "kind", "first", "early"),
     [
         ("header x-id|json /a", "json", "in-x", "in-x"),
         ("json /a|header x-id", "json", "in-a", None),
@@ -66,9 +66,9 @@ XML = b"<r><a>in-a</a><b>in-b</b></r>"
     ],
 )
 def test_the_first_rule_that_finds_something_wins(
-    said: str, kind: MediaKind | None, first: str | None, early: str | None
+    rule_texts: str, kind: MediaKind | None, first: str | None, early: str | None
 ) -> None:
-    search = rules(*said.split("|"))
+    search = rules(*rule_texts.split("|"))
     passed = [b"X-Odd: an id?", b"x-id-too: no", b"X-Id:  in-x "]
     assert search.find({}, passed, kind, JSON if kind == "json" else XML) == first
     assert search.find_in_head({}, passed, kind) == early
@@ -76,8 +76,8 @@ def test_the_first_rule_that_finds_something_wins(
 
 
 def test_the_head_decides_like_all_rules_together() -> None:
-    for said in ("header x-id|json /a", "json /a|header x-id", "header x-id"):
-        search = rules(*said.split("|"))
+    for rule_texts in ("header x-id|json /a", "json /a|header x-id", "header x-id"):
+        search = rules(*rule_texts.split("|"))
         for kind in ("json", "xml", None):
             early = search.find_in_head({}, [b"x-id: 1"], kind)
             assert early in {None, search.find({}, [b"x-id: 1"], kind, JSON if kind == "json" else XML)}
@@ -85,7 +85,7 @@ def test_the_head_decides_like_all_rules_together() -> None:
 
 
 @pytest.mark.parametrize(
-    ("noted", "passed", "found"),
+    ("known_fields", "passed", "found"),
     [
         ({USUAL: b"4711"}, [], "4711"),
         ({USUAL: b", 4711,4712"}, [], "4711"),
@@ -98,10 +98,10 @@ def test_the_head_decides_like_all_rules_together() -> None:
         ({}, [b"x-oracle-ics-instance-ids: 1"], None),
     ],
 )
-def test_the_usual_field(noted: dict[bytes, bytes], passed: list[bytes], found: str | None) -> None:
+def test_the_usual_field(known_fields: dict[bytes, bytes], passed: list[bytes], found: str | None) -> None:
     for kind in ("json", "xml", None):
-        assert DEFAULT.find_in_head(noted, passed, kind) == found
-        assert DEFAULT.find(noted, passed, kind, b"") == found
+        assert DEFAULT.find_in_head(known_fields, passed, kind) == found
+        assert DEFAULT.find(known_fields, passed, kind, b"") == found
 
 
 @pytest.mark.parametrize(
@@ -281,10 +281,12 @@ def test_json_in_its_charsets(coding: str) -> None:
     assert DEFAULT.find({}, [], "json", data) == ID
 
 
-@given(document=st.dictionaries(NAMES, VALUES, max_size=6), said=st.lists(NAMES, min_size=1, max_size=4))
-def test_several_rules_find_what_each_would_alone(document: object, said: list[str]) -> None:
+@given(document=st.dictionaries(NAMES, VALUES, max_size=6), rule_texts=st.lists(NAMES, min_size=1, max_size=4))
+def test_several_rules_find_what_each_would_alone(document: object, rule_texts: list[str]) -> None:
     body = json.dumps(document, ensure_ascii=False).encode()
-    pointers = ["".join("/" + part.replace("~", "~0").replace("/", "~1") for part in (name, "a")) for name in said]
+    pointers = [
+        "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in (name, "a")) for name in rule_texts
+    ]
     pointers = [pointer[: -len("/a")] if at % 2 else pointer for at, pointer in enumerate(pointers)]
     alone = [in_json(body, pointer) for pointer in pointers]
     together = rules(*(f"json {pointer}" for pointer in pointers)).find({}, [], "json", body)
@@ -338,9 +340,9 @@ def test_only_the_first_part_is_looked_at() -> None:
 )
 def test_hostile_bodies_cost_no_square_of_their_length(body: bytes) -> None:
     hostile = body[: BODY_PART - 20] + b'"oicInstanceId"'
-    began = time.process_time()
+    started_at = time.process_time()
     assert in_json(hostile) is in_xml(hostile) is in_json(hostile, "/9999/oicInstanceId") is None
-    assert time.process_time() - began < 2
+    assert time.process_time() - started_at < 2
 
 
 # XML ------------------------------------------------------------------------------------------------------------------

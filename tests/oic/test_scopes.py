@@ -13,7 +13,7 @@ DEVELOPER = f"{HASH}:443/ic/api/"
 
 
 @pytest.mark.parametrize(
-    ("says", "scope", "audiences"),
+    ("audience_claim", "scope", "audiences"),
     [
         ("a trigger's scope", TRIGGER, [f"{HASH}:443"]),
         ("without the port", TRIGGER, [HASH]),
@@ -30,12 +30,12 @@ DEVELOPER = f"{HASH}:443/ic/api/"
         ("a scope without a resource", "urn:opc:resource:consumer::all", [f"{HASH}:443"]),
     ],
 )
-def test_a_token_for_the_scope_s_resource_is_no_finding(says: str, scope: str, audiences: list[str]) -> None:
-    assert diagnose_audience("app", scope, audiences) is None, says
+def test_a_token_for_the_scope_s_resource_is_no_finding(audience_claim: str, scope: str, audiences: list[str]) -> None:
+    assert diagnose_audience("app", scope, audiences) is None, audience_claim
 
 
 @pytest.mark.parametrize(
-    ("says", "scope", "audience"),
+    ("audience_claim", "scope", "audience"),
     [
         ("another instance", TRIGGER, HASH.replace("0123", "FFFF")),
         ("a host that only begins alike", TRIGGER, HASH[:-1]),
@@ -44,9 +44,9 @@ def test_a_token_for_the_scope_s_resource_is_no_finding(says: str, scope: str, a
         ("another instance's developer API", DEVELOPER, HASH.replace("0123", "FFFF")),
     ],
 )
-def test_a_token_for_another_resource_is_a_finding(says: str, scope: str, audience: str) -> None:
+def test_a_token_for_another_resource_is_a_finding(audience_claim: str, scope: str, audience: str) -> None:
     finding = diagnose_audience("app", scope, [audience])
-    assert finding is not None, says
+    assert finding is not None, audience_claim
     assert (finding.ok, finding.subject, finding.code) == (False, "credential app", "audience-other")
     assert audience in finding.seen
     assert "urn:opc" not in finding.seen

@@ -58,12 +58,12 @@ def refused(
     data: bytes | str, media: bytes | None = XML, *, soap_action: bool = False, coding: bytes | None = None
 ) -> str:
     data = data.encode() if isinstance(data, str) else data
-    told = set()
+    details = set()
     for pieces in ([data], [data[:1], data[1:]], [data[at : at + 999] for at in range(0, len(data), 999)]):
         with pytest.raises(BadRequest) as caught:
             run(SoapCredentialFilter(media, soap_action=soap_action, coding=coding), *pieces)
-        told.add(caught.value.detail)
-    return " | ".join(told)
+        details.add(caught.value.detail)
+    return " | ".join(details)
 
 
 # What is cut ----------------------------------------------------------------------------------------------------------
@@ -364,9 +364,9 @@ def test_an_envelope_without_namespace_counts_in_declared_soap() -> None:
     ],
 )
 def test_soap_that_cannot_be_read_goes_nowhere(data: str | bytes, word: str) -> None:
-    told = refused(data, b"application/soap+xml")
-    assert word in told
-    assert SECRET not in told
+    details = refused(data, b"application/soap+xml")
+    assert word in details
+    assert SECRET not in details
     if data[:1] == "<":
         assert word in refused(data, None, soap_action=True)
 
@@ -575,8 +575,8 @@ def test_any_splitting_gives_the_same(cuts: list[int], header: str, coding: str)
 def test_a_header_byte_by_byte_costs_no_square_of_its_length() -> None:
     screen = SoapCredentialFilter(XML, soap_action=False)
     data = message(f"<x a='{'y' * 200_000}'/>").encode()
-    settled = [screen.feed(data[at : at + 1], last=at + 1 == len(data)) for at in range(len(data) - 40)]
-    assert not any(settled[:200_000])
+    results = [screen.feed(data[at : at + 1], last=at + 1 == len(data)) for at in range(len(data) - 40)]
+    assert not any(results[:200_000])
 
 
 @pytest.mark.parametrize("media", [XML, b"application/octet-stream"])
@@ -587,10 +587,10 @@ def test_a_held_body_in_tiny_pieces_needs_little_memory(media: bytes) -> None:
     try:
         for at in range(0, len(data), 2):
             assert not screen.feed(data[at : at + 2], last=False)
-        held = tracemalloc.get_traced_memory()[0]
+        memory = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
-    assert held < 6 * len(data)
+    assert memory < 6 * len(data)
 
 
 # With attachments -----------------------------------------------------------------------------------------------------
@@ -653,14 +653,14 @@ def test_lines_may_end_in_a_line_feed_alone() -> None:
     assert passed(body[0], RELATED) == body[1]
 
 
-@pytest.mark.parametrize("said", ["\r\n {}", "1\r\n {}", "0" * 5000 + "{}", "{} ", "-{}", "{}, {}", '"{}"'])
-def test_only_a_plain_length_can_be_kept_right(said: str) -> None:
+@pytest.mark.parametrize("content_length", ["\r\n {}", "1\r\n {}", "0" * 5000 + "{}", "{} ", "-{}", "{}, {}", '"{}"'])
+def test_only_a_plain_length_can_be_kept_right(content_length: str) -> None:
     def body(header: str) -> bytes:
-        length = said.replace("{}", str(len(message(header).encode())))
+        length = content_length.replace("{}", str(len(message(header).encode())))
         return related(root(header, head=f"{PART}Content-Length: {length}\r\n"), FILE)
 
     assert passed(body(""), RELATED) == body("")
-    if said == "{} ":
+    if content_length == "{} ":
         assert passed(body(security(TOKEN)), RELATED) == body("")
     else:
         assert "not a plain number" in refused(body(security(TOKEN)), RELATED)

@@ -40,11 +40,11 @@ def test_the_path_decides_the_harmless_request(path: str, kind: str, target: str
 
 
 def test_the_route_s_parameters_go_along() -> None:
-    given = {"integrationInstance": "a b&c"}
-    assert probe_target(f"{API}/v1/", given).target == f"{API}/v1/integrations?limit=1&integrationInstance=a%20b%26c"
-    assert probe_target("/x", given).target == "/x?integrationInstance=a%20b%26c"
-    assert probe_target("/flows/soap/A/1.0/", given).target == "/flows/soap/A/1.0/?wsdl&integrationInstance=a%20b%26c"
-    assert probe_target("/v1/flows/rest/A/1.0", given).target.endswith("/metadata?integrationInstance=a%20b%26c")
+    query = {"integrationInstance": "a b&c"}
+    assert probe_target(f"{API}/v1/", query).target == f"{API}/v1/integrations?limit=1&integrationInstance=a%20b%26c"
+    assert probe_target("/x", query).target == "/x?integrationInstance=a%20b%26c"
+    assert probe_target("/flows/soap/A/1.0/", query).target == "/flows/soap/A/1.0/?wsdl&integrationInstance=a%20b%26c"
+    assert probe_target("/v1/flows/rest/A/1.0", query).target.endswith("/metadata?integrationInstance=a%20b%26c")
 
 
 @pytest.mark.parametrize(

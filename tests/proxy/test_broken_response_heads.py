@@ -46,7 +46,7 @@ STATUSES = {
 GET = b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n"
 
 
-def say(head: bytes, *, size: int, close: bool) -> Script:
+def response_script(head: bytes, *, size: int, close: bool) -> Script:
     """After one request, sends the head in pieces, then closes or stays silent."""
 
     async def script(peer: ScriptedConnection) -> None:
@@ -63,7 +63,7 @@ def say(head: bytes, *, size: int, close: bool) -> Script:
 @pytest.mark.parametrize("size", [1 << 20, 30])
 @pytest.mark.parametrize("name", HEADS)
 async def test_a_malformed_head_keeps_the_instance_id(name: str, size: int) -> None:
-    script = say(HEADS[name], size=size if len(HEADS[name]) < 2000 else 1 << 20, close=False)
+    script = response_script(HEADS[name], size=size if len(HEADS[name]) < 2000 else 1 << 20, close=False)
     async with scene(script, route={"idempotent": True}) as at:
         status, head, _ = await at.gate.get()
         assert status == 502
@@ -77,7 +77,7 @@ async def test_a_malformed_head_keeps_the_instance_id(name: str, size: int) -> N
 
 @pytest.mark.parametrize("rest", [b"", b"\r\n"[:1], b"X-A: 1\r\n", b"X-A", b"opc-request-id: A/B"])
 async def test_a_head_that_is_cut_off_behind_the_id_keeps_it(rest: bytes) -> None:
-    async with scene(say(START + LINE + rest, size=1 << 20, close=True)) as at:
+    async with scene(response_script(START + LINE + rest, size=1 << 20, close=True)) as at:
         assert (await at.gate.get())[0] == 502
         [record] = await at.gate.wait_for_records()
         assert (record.instance_id, record.upstream_status, record.opc_request_id) == (ID, 200, None)
@@ -85,7 +85,9 @@ async def test_a_head_that_is_cut_off_behind_the_id_keeps_it(rest: bytes) -> Non
 
 
 async def test_an_id_is_kept_when_the_rest_of_the_head_never_comes() -> None:
-    async with scene(say(START + LINE, size=1 << 20, close=False), route={"timeout": {"response": "100ms"}}) as at:
+    async with scene(
+        response_script(START + LINE, size=1 << 20, close=False), route={"timeout": {"response": "100ms"}}
+    ) as at:
         assert (await at.gate.get())[0] == 504
         [record] = await at.gate.wait_for_records()
         assert (record.instance_id, record.error) == (ID, "upstream-timeout")
@@ -107,7 +109,7 @@ async def test_an_id_is_kept_when_the_rest_of_the_head_never_comes() -> None:
     ],
 )
 async def test_what_is_not_plainly_one_id_is_none(head: bytes) -> None:
-    async with scene(say(head, size=1 << 20, close=True)) as at:
+    async with scene(response_script(head, size=1 << 20, close=True)) as at:
         assert (await at.gate.get())[0] == 502
         [record] = await at.gate.wait_for_records()
         assert (record.instance_id, record.error) == (None, "upstream-broken")
@@ -115,8 +117,8 @@ async def test_what_is_not_plainly_one_id_is_none(head: bytes) -> None:
 
 
 async def test_the_id_of_a_malformed_second_response_is_its_own() -> None:
-    first = say(reply(502, b"", "opc-request-id: first"), size=1 << 20, close=True)
-    async with scene(first, say(HEADS["NUL in a field"], size=1 << 20, close=False)) as at:
+    first = response_script(reply(502, b"", "opc-request-id: first"), size=1 << 20, close=True)
+    async with scene(first, response_script(HEADS["NUL in a field"], size=1 << 20, close=False)) as at:
         assert (await at.gate.get())[0] == 502
         [record] = await at.gate.wait_for_records()
         assert (record.instance_id, record.upstream_status, record.opc_request_id) == (ID, 200, None)

@@ -27,7 +27,7 @@ async def silence(peer: ScriptedConnection) -> None:
     await peer.reader.read()
 
 
-async def gone(at: Scene, before: set["asyncio.Task[object]"], *, count: int = 1) -> None:
+async def wait_released(at: Scene, before: set["asyncio.Task[object]"], *, count: int = 1) -> None:
     """The caller's request has left one record and nothing else; another caller is served."""
     record = (await at.gate.wait_for_records(count))[-1]
     assert record.error == "caller-gone"
@@ -101,7 +101,7 @@ async def test_while_connecting(leave: Leave) -> None:
             caller, before = await started(at, GET)
             await counted(at, "dialing", 1)
             leave(caller)
-            await gone(at, before)
+            await wait_released(at, before)
 
 
 async def counted(at: Scene, state: str, number: int) -> None:
@@ -114,7 +114,7 @@ async def test_while_uploading(leave: Leave) -> None:
         caller, before = await started(at, UPLOAD + b"begun")
         await at.upstream.until(lambda: at.upstream.connections == 1)
         leave(caller)
-        await gone(at, before, count=2)
+        await wait_released(at, before, count=2)
         await serves(at)
 
 
@@ -137,7 +137,7 @@ async def test_while_the_upstream_takes_no_more_of_an_upload(leave: Leave) -> No
         upload.cancel()
         leave(caller)
         full.set()  # nothing is read from a caller meanwhile, so that its leaving shows only now
-        await gone(at, before)
+        await wait_released(at, before)
 
 
 async def pour(caller: Caller) -> None:
@@ -154,7 +154,7 @@ async def test_while_waiting_for_the_reply(leave: Leave) -> None:
         caller, before = await started(at, GET)
         await at.upstream.until(lambda: at.upstream.connections == 1)
         leave(caller)
-        await gone(at, before)
+        await wait_released(at, before)
         await serves(at)
 
 
@@ -168,7 +168,7 @@ async def test_in_the_middle_of_the_reply(leave: Leave) -> None:
         caller, before = await started(at, GET)
         await caller.reader.readuntil(b"begun")
         leave(caller)
-        await gone(at, before)
+        await wait_released(at, before)
         assert (at.gate.records[0].status, at.gate.records[0].bytes_out) == (200, 5)
         await serves(at)
 
@@ -185,7 +185,7 @@ async def test_while_reading_too_slowly(leave: Leave) -> None:
         await caller.head()
         await stuck(at)
         leave(caller)
-        await gone(at, before)
+        await wait_released(at, before)
         await serves(at)
 
 
@@ -216,7 +216,7 @@ async def test_during_a_pause_before_a_retry(leave: Leave, closed_port: int, wha
         caller, before = await started(at, GET)
         await until(lambda: bool(at.gate.route.meter.replays))
         leave(caller)
-        await gone(at, before)
+        await wait_released(at, before)
         if script:
             await serves(at)
 
@@ -234,7 +234,7 @@ async def test_with_more_requests_in_line(leave: Leave) -> None:
         caller, before = await started(at, GET * 3)
         await at.upstream.until(lambda: at.upstream.connections == 1)
         leave(caller)
-        await gone(at, before)
+        await wait_released(at, before)
         await serves(at)
 
 
@@ -243,5 +243,5 @@ async def test_a_gateway_that_stops_ends_what_is_under_way() -> None:
         caller, before = await started(at, GET)
         await at.upstream.until(lambda: at.upstream.connections == 1)
         await at.gate.server.shutdown(within=0.01)
-        await gone(at, before)
+        await wait_released(at, before)
         assert await caller.read_to_end() == b""

@@ -15,7 +15,9 @@ SCOPE = CookieScope.compile("orders", "/orders/", UPSTREAM)
 KEPT = {"keep_cookies": True}
 
 
-def kept(value: str, *, target: str = "/ic/flows/ORDERS/1.0/a/b?c=/d", base: str = "http://gw:8080") -> str | None:
+def rewritten_cookie(
+    value: str, *, target: str = "/ic/flows/ORDERS/1.0/a/b?c=/d", base: str = "http://gw:8080"
+) -> str | None:
     """The Set-Cookie value that a caller gets; None if the cookie is removed."""
     is_proxied = base.startswith("http://acme.example")
     line = SCOPE.response_line(value.encode("latin-1"), target=target, base_url=base, is_proxied=is_proxied)
@@ -52,7 +54,7 @@ def kept(value: str, *, target: str = "/ic/flows/ORDERS/1.0/a/b?c=/d", base: str
     ],
 )  # fmt: skip
 def test_a_cookie_moves_to_the_route(value: str, expected: str | None) -> None:
-    assert kept(value) == expected
+    assert rewritten_cookie(value) == expected
 
 
 @pytest.mark.parametrize(
@@ -60,7 +62,7 @@ def test_a_cookie_moves_to_the_route(value: str, expected: str | None) -> None:
     [("/ic/flows/ORDERS/1.0/", "/orders"), ("/ic/flows/ORDERS/1.0", "/orders"), ("/ic/flows/ORDERS/1.0/a", "/orders")],
 )
 def test_the_default_path_is_the_folder_of_the_request(target: str, path: str) -> None:
-    assert kept("SID=1", target=target) == f"orders~SID=1; Path={path}"
+    assert rewritten_cookie("SID=1", target=target) == f"orders~SID=1; Path={path}"
 
 
 @pytest.mark.parametrize(
@@ -74,12 +76,14 @@ def test_the_default_path_is_the_folder_of_the_request(target: str, path: str) -
 )
 def test_secure_attributes_need_https(attributes: str, base: str, expected: str) -> None:
     prefix = "/oic" if base.endswith("/oic") else ""
-    assert kept(f"SID=1; Path=/; {attributes}", base=base) == f"orders~SID=1; Path={prefix}/orders{expected}"
+    assert (
+        rewritten_cookie(f"SID=1; Path=/; {attributes}", base=base) == f"orders~SID=1; Path={prefix}/orders{expected}"
+    )
 
 
 def test_a_caller_with_urls_of_oic_gets_its_paths() -> None:
-    assert kept("SID=1; Path=/ic", base="http://acme.example") == "orders~SID=1; Path=/ic/flows/ORDERS/1.0"
-    assert kept("SID=1", base="http://acme.example") == "orders~SID=1; Path=/ic/flows/ORDERS/1.0/a"
+    assert rewritten_cookie("SID=1; Path=/ic", base="http://acme.example") == "orders~SID=1; Path=/ic/flows/ORDERS/1.0"
+    assert rewritten_cookie("SID=1", base="http://acme.example") == "orders~SID=1; Path=/ic/flows/ORDERS/1.0/a"
 
 
 def test_routes_and_upstreams_at_the_root_have_paths() -> None:

@@ -186,8 +186,8 @@ def test_retry_after_is_whole_seconds_and_never_too_few(error: GatewayError, wai
     ],
 )
 def test_a_soap_caller_is_known_by_its_head(lines: list[str], soap: str) -> None:
-    _, noted, _ = sort_fields([line.encode() for line in lines], REQUEST_RULES)
-    assert soap_version(noted) == soap
+    _, known_fields, _ = sort_fields([line.encode() for line in lines], REQUEST_RULES)
+    assert soap_version(known_fields) == soap
     head = "\r\n".join(["POST /x HTTP/1.1", "Host: gw", *lines, "X-Cut: of"])
     assert detect_soap(head.encode()) == soap
     assert detect_soap(head.replace("\r\n", "\n").encode()) == soap

@@ -171,7 +171,7 @@ async def produce(case: Case, at: Scene) -> Reply:
         assert at.gate.problems == ["gateway.forward: the request pipeline failed"]
         at.gate.problems.clear()
     if case.code == "upstream-down":
-        assert [trouble.partition(";")[0] for trouble in at.gate.problems] == [
+        assert [problem.partition(";")[0] for problem in at.gate.problems] == [
             "gateway.services: the service does not answer"
         ]
         at.gate.problems.clear()

@@ -66,11 +66,11 @@ async def test_a_reply_without_a_date_gets_one() -> None:
 
 async def test_a_valid_request_id_passes_and_another_is_replaced() -> None:
     async with scene() as (gate, upstream, _):
-        for given in ("mine-1", "two words", "x" * 129):
-            _, head, _ = await gate.get("/orders/1", f"X-Request-Id: {given}")
+        for request_id in ("mine-1", "two words", "x" * 129):
+            _, head, _ = await gate.get("/orders/1", f"X-Request-Id: {request_id}")
             sent_id = head.split(b"X-Request-Id: ")[1].split(b"\r\n")[0].decode()
             assert upstream.requests[-1].field("X-Request-Id") == sent_id == gate.records[-1].request_id
-            assert (sent_id == given) is (given == "mine-1")
+            assert (sent_id == request_id) is (request_id == "mine-1")
 
 
 async def test_locations_come_back_in_the_gateways_names() -> None:
@@ -97,8 +97,8 @@ async def test_one_connection_serves_one_caller_after_the_other() -> None:
         assert [request.connection for request in upstream.requests] == [0] * 6
         assert len(identity.requests) == 1
         assert gate.pool.count_by_state() == {"busy": 0, "idle": 1, "dialing": 0, "waiting": 0}
-        [kept] = gate.pool._idle
-        assert kept._deadline is None
+        [connection] = gate.pool._idle
+        assert connection._deadline is None
 
 
 async def test_pipelined_requests_are_answered_in_order() -> None:

@@ -74,18 +74,18 @@ async def test_a_close_delimited_response_is_chunked_to_the_caller() -> None:
 
 
 @pytest.mark.parametrize(
-    ("response", "kept"),
+    ("response", "is_reused"),
     [
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nhi", False),
         (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi", False),
         (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nhi", True),
     ],
 )
-async def test_a_connection_is_kept_if_the_upstream_keeps_it(response: bytes, *, kept: bool) -> None:
+async def test_a_connection_is_kept_if_the_upstream_keeps_it(response: bytes, *, is_reused: bool) -> None:
     async with scene(response) as (gate, _, _):
         assert (await gate.get())[2] == b"hi"
         await gate.wait_for_records()
-        assert gate.pool.count_by_state()["idle"] == kept
+        assert gate.pool.count_by_state()["idle"] == is_reused
 
 
 @pytest.mark.parametrize(

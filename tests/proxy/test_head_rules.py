@@ -23,7 +23,7 @@ def fields(head: bytes) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("given", "sent"),
+    ("value", "sent"),
     [
         (b'W/"v1"', b'"v1"'),
         (b'"v1"', b'"v1"'),
@@ -36,8 +36,8 @@ def fields(head: bytes) -> dict[str, str]:
         (b'W/"\xe9"', b'"\xe9"'),
     ],
 )
-def test_only_the_mark_of_a_weak_tag_is_taken_off(given: bytes, sent: bytes) -> None:
-    assert request_whole_response([b"If-Match: " + given], {b"if-match": given}) == [b"If-Match: " + sent]
+def test_only_the_mark_of_a_weak_tag_is_taken_off(value: bytes, sent: bytes) -> None:
+    assert request_whole_response([b"If-Match: " + value], {b"if-match": value}) == [b"If-Match: " + sent]
 
 
 def test_entity_tags_are_taken_apart() -> None:
@@ -166,10 +166,10 @@ def test_a_via_of_others_is_harmless(via: bytes, passed: bool) -> None:  # noqa:
     assert via_contains(via, "gw-1") is passed
 
 
-@pytest.mark.parametrize(("given", "sent"), [("1", "0"), ("10", "9"), ("007", "6"), ("9" * 30, "999999998")])
-async def test_max_forwards_of_options_is_counted_down(given: str, sent: str) -> None:
+@pytest.mark.parametrize(("value", "sent"), [("1", "0"), ("10", "9"), ("007", "6"), ("9" * 30, "999999998")])
+async def test_max_forwards_of_options_is_counted_down(value: str, sent: str) -> None:
     async with scene() as at:
-        assert (await at.gate.get("/orders/1", f"Max-Forwards: {given}", method="OPTIONS"))[0] == 200
+        assert (await at.gate.get("/orders/1", f"Max-Forwards: {value}", method="OPTIONS"))[0] == 200
         assert at.upstream.requests[0].field("Max-Forwards") == sent
 
 

@@ -203,7 +203,7 @@ def test_the_h2c_offer_of_java_is_ignored() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "taken"),
+    ("values", "expected"),
     [
         (["abc-123"], "abc-123"),
         (["x" * 128], "x" * 128),
@@ -216,8 +216,8 @@ def test_the_h2c_offer_of_java_is_ignored() -> None:
         ([], "fresh"),
     ],
 )
-def test_a_request_id_is_one_visible_word(given: list[str], taken: str) -> None:
-    assert request_id(read(*[f"X-Request-Id: {value}" for value in given]), lambda: "fresh") == taken
+def test_a_request_id_is_one_visible_word(values: list[str], expected: str) -> None:
+    assert request_id(read(*[f"X-Request-Id: {value}" for value in values]), lambda: "fresh") == expected
 
 
 def test_proofs_and_cookies_are_read_and_not_forwarded() -> None:

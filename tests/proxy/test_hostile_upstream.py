@@ -138,7 +138,7 @@ BROKEN_BODIES = {
 }
 
 
-async def begun(gate: Gate) -> Caller:
+async def start_call(gate: Gate) -> Caller:
     """A caller that has read the first bytes of a reply's body."""
     caller = await gate.caller()
     await caller.send(GET)
@@ -153,12 +153,12 @@ async def test_a_body_that_breaks_off_breaks_the_callers_connection(
 ) -> None:
     seen = asyncio.Event()
 
-    async def once_seen(peer: ScriptedConnection) -> None:
+    async def answer_when_seen(peer: ScriptedConnection) -> None:
         await seen.wait()
         await end(peer)
 
-    async with scene(answer_with(part, then=once_seen)) as (gate, upstream, _):
-        caller = await begun(gate)
+    async with scene(answer_with(part, then=answer_when_seen)) as (gate, upstream, _):
+        caller = await start_call(gate)
         seen.set()
         assert b"0\r\n\r\n" not in await caller.read_to_end()
         [record] = await gate.wait_for_records()
@@ -171,13 +171,13 @@ async def test_a_body_that_breaks_off_breaks_the_callers_connection(
 async def test_garbage_between_chunks_breaks_the_callers_connection(garbage: bytes) -> None:
     seen = asyncio.Event()
 
-    async def once_seen(peer: ScriptedConnection) -> None:
+    async def answer_when_seen(peer: ScriptedConnection) -> None:
         await seen.wait()
         await peer.send(garbage)
         await peer.reader.read()
 
-    async with scene(answer_with(CHUNKS + b"5\r\nbegun\r\n", then=once_seen)) as (gate, upstream, _):
-        caller = await begun(gate)
+    async with scene(answer_with(CHUNKS + b"5\r\nbegun\r\n", then=answer_when_seen)) as (gate, upstream, _):
+        caller = await start_call(gate)
         seen.set()
         rest = await caller.read_to_end()
         assert b"0\r\n\r\n" not in rest
@@ -193,7 +193,7 @@ async def test_a_break_that_is_known_at_once_is_still_a_502() -> None:
 
 async def test_silence_in_a_body_breaks_the_callers_connection() -> None:
     async with scene(answer_with(CHUNKS + b"5\r\nbegun\r\n"), route=QUICK) as (gate, upstream, _):
-        caller = await begun(gate)
+        caller = await start_call(gate)
         assert b"0\r\n\r\n" not in await caller.read_to_end()
         [record] = await gate.wait_for_records()
         assert (record.error, record.reason) == ("upstream-timeout", "silence within the response")
@@ -302,9 +302,9 @@ async def test_an_upstream_that_stops_reading_is_a_504() -> None:
     async def deaf(peer: ScriptedConnection) -> None:
         await peer.head()
         peer.writer.transport.pause_reading()  # type: ignore[attr-defined] # a socket's transport reads
-        await gone.wait()
+        await has_left.wait()
 
-    gone = asyncio.Event()
+    has_left = asyncio.Event()
     async with scene(deaf, route=QUICK) as (gate, _, _):
         caller = await gate.caller()
         await caller.send(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 100000000\r\n\r\n")
@@ -314,18 +314,18 @@ async def test_an_upstream_that_stops_reading_is_a_504() -> None:
         assert record.reason == "the upstream stopped reading the request"
         upload.cancel()
         await asyncio.wait({upload})
-        gone.set()
+        has_left.set()
 
 
 async def test_a_half_close_during_an_upload_is_a_502_at_once() -> None:
-    jammed, gone = asyncio.Event(), asyncio.Event()
+    jammed, has_left = asyncio.Event(), asyncio.Event()
 
     async def half(peer: ScriptedConnection) -> None:
         await peer.head()
         peer.writer.transport.pause_reading()  # type: ignore[attr-defined] # a socket's transport reads
         await jammed.wait()
         peer.writer.write_eof()
-        await gone.wait()
+        await has_left.wait()
 
     async with scene(half) as (gate, _, _):
         caller = await gate.caller()
@@ -336,7 +336,7 @@ async def test_a_half_close_during_an_upload_is_a_502_at_once() -> None:
         assert (await caller.reply())[0] == 502
         upload.cancel()
         await asyncio.wait({upload})
-        gone.set()
+        has_left.set()
 
 
 # TLS -----------------------------------------------------------------------------------------------------------------

@@ -38,9 +38,9 @@ def test_each_of_several_fields_counts() -> None:
 
 @pytest.mark.parametrize("value", ["DE LETE", "DELETE;q=1", '"DELETE"', "GET, a b", "\xe9", "X" * 65])
 def test_a_value_that_is_no_method_is_refused(value: str) -> None:
-    noted = {b"x-http-method-override": value.encode("latin-1")}
+    known_fields = {b"x-http-method-override": value.encode("latin-1")}
     with pytest.raises(ValueError, match="X-HTTP-Method-Override"):
-        overriding_methods(noted, "/")
+        overriding_methods(known_fields, "/")
 
 
 @pytest.mark.parametrize("name", SPELLINGS)

@@ -10,12 +10,12 @@ from tests.fakes.upstream import ScriptedConnection, Upstream, reply
 
 
 async def test_a_record_describes_the_request() -> None:
-    began = time.time()
+    started_at = time.time()
     ids = ("x-oracle-ics-instance-id: lJrSjUUVEfGXW0tyvl-GZA", "opc-request-id: A/B/C")
     async with scene(reply(202, b"fine", *ids)) as (gate, _, _):
         await gate.post(b"hello", "X-Request-Id: mine", target="/orders/1?secret=x")
         [record] = gate.records
-        assert timestamp(began) <= record.time <= timestamp(time.time())
+        assert timestamp(started_at) <= record.time <= timestamp(time.time())
         assert (record.request_id, record.route, record.credential) == ("mine", "orders", "app")
         assert (record.client, record.method, record.path) == ("127.0.0.1", "POST", "/orders/1")
         assert (record.status, record.upstream_status, record.attempts) == (202, 202, 1)

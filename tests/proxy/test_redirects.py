@@ -17,7 +17,7 @@ RUN = f"https://{RUNTIME.host}"
 DES = f"https://{DESIGN.host}"
 
 
-def led(location: str) -> tuple[UpstreamUrl, str] | None:
+def rewrite_location(location: str) -> tuple[UpstreamUrl, str] | None:
     return resolve_redirect(location, at=RUNTIME, bases=[RUNTIME, DESIGN])
 
 
@@ -33,7 +33,7 @@ def led(location: str) -> tuple[UpstreamUrl, str] | None:
     ],
 )
 def test_it_is_followed_to(location: str, place: UpstreamUrl, target: str) -> None:
-    assert led(location) == (place, target)
+    assert rewrite_location(location) == (place, target)
 
 
 @pytest.mark.parametrize(
@@ -67,12 +67,12 @@ def test_it_is_followed_to(location: str, place: UpstreamUrl, target: str) -> No
     ],
 )
 def test_it_is_not_followed_to(location: str) -> None:
-    assert led(location) is None
+    assert rewrite_location(location) is None
 
 
 @given(st.text(max_size=60), st.sampled_from([DES, RUN, "https://", "//", ""]))
 def test_a_location_never_leads_the_token_elsewhere(rest: str, start: str) -> None:
-    found = led(start + rest)
+    found = rewrite_location(start + rest)
     assert found is None or (found[0] in {RUNTIME, DESIGN} and found[1].startswith(API.rstrip("/")))
 
 

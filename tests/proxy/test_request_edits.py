@@ -17,9 +17,9 @@ FACTS = {
 
 def edits(**settings: object) -> RequestEdits:
     whole: dict[str, object] = {"fields": (), "removed": (), "parameters": (), **settings}
-    made = RequestEdits.compile(**whole)  # type: ignore[arg-type] # a table of cases
-    assert made is not None
-    return made
+    compiled = RequestEdits.compile(**whole)  # type: ignore[arg-type] # a table of cases
+    assert compiled is not None
+    return compiled
 
 
 def test_a_route_that_changes_nothing_has_no_edits() -> None:
@@ -52,7 +52,7 @@ def test_every_variable_is_filled() -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "made"),
+    ("target", "expected"),
     [
         ("/a", "/a?integrationInstance=acme"),
         ("/a?", "/a?integrationInstance=acme"),
@@ -66,8 +66,8 @@ def test_every_variable_is_filled() -> None:
         ("/a?x=?&y=/", "/a?x=?&y=/&integrationInstance=acme"),
     ],
 )
-def test_a_set_parameter_leaves_the_rest_of_the_query_unchanged(target: str, made: str) -> None:
-    assert edits(parameters=(("integrationInstance", "acme"),)).edit_target(target, FACTS) == made
+def test_a_set_parameter_leaves_the_rest_of_the_query_unchanged(target: str, expected: str) -> None:
+    assert edits(parameters=(("integrationInstance", "acme"),)).edit_target(target, FACTS) == expected
 
 
 def test_a_value_cannot_end_the_parameter_or_the_request_line() -> None:

@@ -404,16 +404,16 @@ async def test_an_id_late_in_the_body_is_recorded() -> None:
         await peer.send(
             f"HTTP/1.1 200 OK\r\n{JSON}\r\nTransfer-Encoding: chunked\r\n\r\n{len(first):x}\r\n{first}\r\n".encode()
         )
-        await begun.wait()
+        await response_started.wait()
         await peer.send(b'18\r\n"oicInstanceId": "abc" }\r\n0\r\n\r\n')
 
-    begun, first = asyncio.Event(), '{"status": "is slow", '
+    response_started, first = asyncio.Event(), '{"status": "is slow", '
     async with scene(slowly) as at:
         caller = await at.gate.caller()
         await caller.send(b"GET /orders/1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         head = await caller.head()
         assert (await caller.reader.readline(), await caller.reader.readline()) == (b"16\r\n", f"{first}\r\n".encode())
-        begun.set()
+        response_started.set()
         assert await caller.reader.readuntil(b"0\r\n\r\n") == b'18\r\n"oicInstanceId": "abc" }\r\n0\r\n\r\n'
         assert "x-oracle-ics-instance-id" not in fields(head)
         assert (await at.gate.wait_for_records())[0].instance_id == "abc"

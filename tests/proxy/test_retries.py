@@ -364,19 +364,19 @@ async def test_the_first_reply_of_two_leaves_nothing_behind() -> None:
 
 async def test_a_failed_connection_is_dialed_again_even_for_post() -> None:
     refused = asyncio.Event()
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))  # bound and not listening: a connection is refused
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))  # bound and not listening: a connection is refused
 
-        def listen_from_now_on() -> float:
-            held.listen()
+        def start_listening() -> float:
+            reserved.listen()
             refused.set()
             return 0.0
 
-        elsewhere = {"upstream": f"http://127.0.0.1:{held.getsockname()[1]}/x"}
-        async with scene(random_fraction=listen_from_now_on, route=elsewhere) as at:
+        elsewhere = {"upstream": f"http://127.0.0.1:{reserved.getsockname()[1]}/x"}
+        async with scene(random_fraction=start_listening, route=elsewhere) as at:
             call = asyncio.create_task(at.gate.post(b"money"))
             await refused.wait()
-            async with await asyncio.start_server(at.upstream._serve, sock=held):
+            async with await asyncio.start_server(at.upstream._serve, sock=reserved):
                 assert (await call)[0] == 200
             assert [request.body for request in at.upstream.requests] == [b"money"]
             assert at.gate.records[0].attempts == 2

@@ -129,10 +129,10 @@ METHODS = st.sampled_from(["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DE
 REPLAYS: st.SearchStrategy[ReplayPolicy] = st.sampled_from(["any", "safe", "never"])
 
 
-SAID = st.lists(st.tuples(st.sampled_from([200, 401, 429, 500, 502, 503, 504]), FACTS), min_size=8, max_size=12)
+RESPONSES = st.lists(st.tuples(st.sampled_from([200, 401, 429, 500, 502, 503, 504]), FACTS), min_size=8, max_size=12)
 
 
-@given(tries=st.builds(RetryState, METHODS, REPLAYS, st.booleans()), responses=SAID)
+@given(tries=st.builds(RetryState, METHODS, REPLAYS, st.booleans()), responses=RESPONSES)
 def test_every_sequence_of_responses_ends_soon(tries: RetryState, responses: list[tuple[int, dict[str, Any]]]) -> None:
     rejected = paused = 0
     for status, facts in responses:

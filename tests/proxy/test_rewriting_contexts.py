@@ -258,10 +258,10 @@ def test_a_wsdl_is_equal_but_for_its_addresses() -> None:
 
 
 @pytest.mark.parametrize("action", ["wsa:Action", "Action", "a:Action s:mustUnderstand='1'"])
-@pytest.mark.parametrize("said", [U, f"\n  {U}/a\n", f"<![CDATA[{U}/a]]>", f"\n<![CDATA[ {U}]]>\n"])
-def test_an_action_is_an_identifier(action: str, said: str) -> None:
-    body = f"<e><{action}>{said}</x><To>{said}</To></e>"
-    assert text(body, "xml") == f"<e><{action}>{said}</x><To>{said.replace(U, GATE + '/orders')}</To></e>"
+@pytest.mark.parametrize("address", [U, f"\n  {U}/a\n", f"<![CDATA[{U}/a]]>", f"\n<![CDATA[ {U}]]>\n"])
+def test_an_action_is_an_identifier(action: str, address: str) -> None:
+    body = f"<e><{action}>{address}</x><To>{address}</To></e>"
+    assert text(body, "xml") == f"<e><{action}>{address}</x><To>{address.replace(U, GATE + '/orders')}</To></e>"
 
 
 def test_a_link_attribute_in_the_text_of_an_action_is_a_link() -> None:

@@ -156,8 +156,8 @@ def test_what_follows_the_path_of_a_url_is_not_waited_for(kind: str, mark: str) 
     first = {"json": '{"a":"', "xml": "<a>"}[kind]
     rewriter = Rewriter(RewritePlan(kind, "utf-8", ""), NAMES, HERE)
     body = f"{first}{U}/x{mark}y{'y' * 100}"
-    given = b"".join(b"".join(out) for out in rewriter.feed([body.encode()]))
-    assert given == body.replace(U, f"{GATE}/orders").encode()
+    output = b"".join(b"".join(out) for out in rewriter.feed([body.encode()]))
+    assert output == body.replace(U, f"{GATE}/orders").encode()
 
 
 def test_the_urls_of_a_query_in_the_head_are_read_once() -> None:

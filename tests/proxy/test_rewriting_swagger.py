@@ -48,7 +48,7 @@ def test_swagger_members_are_replaced_together_in_any_order(
 
 
 @pytest.mark.parametrize(
-    ("kind", "beginning", "held"),
+    ("kind", "beginning", "size"),
     [
         ("json", b'{"basePath": "/a"', LIMIT),
         ("json", b'{"schemes": ["https"]', LIMIT),
@@ -62,13 +62,13 @@ def test_swagger_members_are_replaced_together_in_any_order(
         ("yaml", b"a: b\n", LIMIT),
     ],
 )
-def test_only_what_may_be_a_description_is_held(kind: str, beginning: bytes, held: int) -> None:
+def test_only_what_may_be_a_description_is_held(kind: str, beginning: bytes, size: int) -> None:
     rewriter = Rewriter(RewritePlan(kind, "utf-8", ""), NAMES, HERE)
     most = behind = 0
     for piece in (beginning, *[b', "x-a": "yyyyyy"\n' * 100] * 1000):
         behind += len(piece) - sum(len(part) for step in rewriter.feed([piece]) for part in step)
         most = max(most, behind)
-    assert held - 2048 < most <= held
+    assert size - 2048 < most <= size
     assert behind <= 64
 
 
@@ -81,11 +81,11 @@ def test_a_held_document_in_tiny_pieces_needs_little_memory(kind: str) -> None:
     try:
         for at in range(0, len(data), 2):
             passed += sum(len(piece) for step in rewriter.feed([data[at : at + 2]]) for piece in step)
-        held = tracemalloc.get_traced_memory()[0]
+        memory = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()
     assert passed < 10
-    assert held < 3 * len(data)
+    assert memory < 3 * len(data)
 
 
 @pytest.mark.parametrize("flow", [None, True])
@@ -184,10 +184,10 @@ LINES = [
 def test_json_lines_stream_whatever_their_members(media: str) -> None:
     design = make_plan(media.encode(), None, frozenset({"json"}))
     assert design is not None
-    given = pieces_given(design, *LINES)
-    assert given == [line.replace(U, f"{GATE}/orders") for line in LINES]
+    output = pieces_given(design, *LINES)
+    assert output == [line.replace(U, f"{GATE}/orders") for line in LINES]
     whole = "".join(LINES)
-    assert "".join(pieces_given(design, whole)) == "".join(given)
+    assert "".join(pieces_given(design, whole)) == "".join(output)
 
 
 def test_a_swagger_document_is_given_at_its_end() -> None:

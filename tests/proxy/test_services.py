@@ -19,7 +19,7 @@ BROKEN = reply(503, b"down")
 FAILED_RUN = reply(503, b"fault", "x-oracle-ics-instance-id: lJrSjUUVEfGXW0tyvl-GZA")
 
 
-class Held:
+class GatedUpstream:
     """Calls that an upstream answers when the test says so; `most` is the highest number at once."""
 
     def __init__(self) -> None:
@@ -47,10 +47,10 @@ def service_of(stage: Scene) -> ServiceGate:
 
 
 @asynccontextmanager
-async def held(
+async def wait_for_calls(
     connections: int, tokens: tuple[Answer, ...] = (), **service: Any
-) -> AsyncIterator[tuple[Scene, Held, ServiceGate]]:
-    calls = Held()
+) -> AsyncIterator[tuple[Scene, GatedUpstream, ServiceGate]]:
+    calls = GatedUpstream()
     async with scene(*[calls] * connections, tokens=tokens, service=service) as stage:
         yield stage, calls, service_of(stage)
 
@@ -67,7 +67,7 @@ async def statuses(callers: list[Caller]) -> list[int]:
 
 
 async def test_no_more_calls_at_once_than_the_limit() -> None:
-    async with held(3, calls=3) as (stage, calls, service):
+    async with wait_for_calls(3, calls=3) as (stage, calls, service):
         callers = await calling(stage.gate, 30)
         await until(lambda: service.waiting == 27 and calls.running == 3)
         calls.gate.set()
@@ -94,7 +94,7 @@ async def test_route_of_another_host_has_no_service() -> None:
 
 
 async def test_call_that_waits_too_long_is_overloaded() -> None:
-    async with held(1, calls=1, wait="10ms") as (stage, calls, service):
+    async with wait_for_calls(1, calls=1, wait="10ms") as (stage, calls, service):
         first = await calling(stage.gate, 1)
         await until(lambda: calls.running == 1)
         status, head, _ = await stage.gate.get()
@@ -111,7 +111,7 @@ async def test_call_that_waits_too_long_is_overloaded() -> None:
 
 
 async def test_light_caller_is_served_beside_a_flood() -> None:
-    async with held(1, calls=1) as (stage, calls, service):
+    async with wait_for_calls(1, calls=1) as (stage, calls, service):
         flood = await calling(stage.gate, 20, "127.0.0.1", "flood")
         await until(lambda: service.waiting == 19 and calls.running == 1)
         light = await calling(stage.gate, 1, "127.0.0.2", "light")
@@ -122,7 +122,7 @@ async def test_light_caller_is_served_beside_a_flood() -> None:
 
 
 async def test_callers_are_served_by_their_share() -> None:
-    calls = Held()
+    calls = GatedUpstream()
     callers = {"big": {"networks": ["127.0.0.2/32"], "share": 3}, "small": {"networks": ["127.0.0.3/32"]}}
     route = {"callers": ["big", "small"]}
     async with scene(calls, service={"calls": 1}, callers=callers, route=route) as stage:
@@ -139,7 +139,7 @@ async def test_callers_are_served_by_their_share() -> None:
 
 
 async def test_caller_that_leaves_gives_its_place_up() -> None:
-    async with held(2, calls=1) as (stage, calls, service):
+    async with wait_for_calls(2, calls=1) as (stage, calls, service):
         [running] = await calling(stage.gate, 1)
         await until(lambda: calls.running == 1)
         waiting = await calling(stage.gate, 2)
@@ -174,7 +174,7 @@ async def test_slow_upload_takes_no_place() -> None:
 
 async def test_token_is_taken_after_the_wait() -> None:
     """A token that was renewed while the request waited is not sent any more."""
-    async with held(2, (token("old"), token("new")), calls=1) as (stage, calls, service):
+    async with wait_for_calls(2, (token("old"), token("new")), calls=1) as (stage, calls, service):
         first = await calling(stage.gate, 1)
         await until(lambda: calls.running == 1)
         second = await calling(stage.gate, 1)
@@ -270,7 +270,7 @@ async def test_second_tries_have_a_budget(service: dict[str, Any] | None, expect
 
 
 async def test_drain_serves_calls_that_wait() -> None:
-    async with held(1, calls=1) as (stage, calls, service):
+    async with wait_for_calls(1, calls=1) as (stage, calls, service):
         callers = await calling(stage.gate, 3)
         await until(lambda: service.waiting == 2 and calls.running == 1)
         stage.gate.forward.is_closing_connections = True

@@ -189,12 +189,12 @@ async def test_a_body_over_the_replay_limit_is_streamed_once() -> None:
 
 
 async def test_a_large_body_streams_behind_its_header() -> None:
-    begun = asyncio.Event()
+    body_started = asyncio.Event()
 
     async def early(peer: ScriptedConnection) -> None:
         await peer.head()
         await peer.reader.readuntil(b"<s:Body>")
-        begun.set()
+        body_started.set()
         rest = b""
         while not rest.endswith(b"\r\n0\r\n\r\n"):
             rest += await peer.reader.read(65536)
@@ -208,7 +208,7 @@ async def test_a_large_body_streams_behind_its_header() -> None:
         )
         first, _, last = message(TOKEN, body="*").encode().partition(b"*")
         await caller.send(b"%x\r\n%b\r\n" % (len(first), first))
-        await begun.wait()
+        await body_started.wait()
         for _ in range(40):
             await caller.send(b"10000\r\n%b\r\n" % (b"x" * 65536))
         await caller.send(b"%x\r\n%b\r\n0\r\n\r\n" % (len(last), last))
@@ -252,11 +252,11 @@ async def test_soap_with_attachments() -> None:
 
 async def test_request_digests_are_removed_if_the_body_changes() -> None:
     digests = ["Content-MD5: AAAA", "Digest: sha-256=AAAA", "Content-Digest: sha-256=:AAAA:", "repr-digest: x"]
-    for data, kept in ((DIRTY, False), (CLEAN, True)):
+    for data, is_unchanged in ((DIRTY, False), (CLEAN, True)):
         async with scene() as at:
             assert (await at.gate.post(data, XML, *digests))[0] == 200
             forwarded = [name for name, _ in only(at).fields if "digest" in name.lower() or "md5" in name.lower()]
-            assert len(forwarded) == (4 if kept else 0)
+            assert len(forwarded) == (4 if is_unchanged else 0)
 
 
 # What is refused ------------------------------------------------------------------------------------------------------
@@ -412,12 +412,12 @@ async def test_a_rest_call_may_keep_its_soap_action(field: str, data: bytes) -> 
     ],
 )
 async def test_a_body_that_is_no_envelope_streams(fields: tuple[str, ...]) -> None:
-    begun = asyncio.Event()
+    body_started = asyncio.Event()
 
     async def early(peer: ScriptedConnection) -> None:
         await peer.head()
         await peer.reader.readuntil(b"first of many bytes")
-        begun.set()
+        body_started.set()
         await peer.reader.readuntil(b"0\r\n\r\n")
         await peer.send(OK)
 
@@ -425,7 +425,7 @@ async def test_a_body_that_is_no_envelope_streams(fields: tuple[str, ...]) -> No
         caller = await at.gate.caller()
         head = "\r\n".join(["POST /orders/1 HTTP/1.1", "Host: gw", *fields, "Transfer-Encoding: chunked", "", ""])
         await caller.send(head.encode() + b"13\r\nfirst of many bytes\r\n")
-        await begun.wait()
+        await body_started.wait()
         await caller.send(b"0\r\n\r\n")
         assert (await caller.reply())[0] == 200
 

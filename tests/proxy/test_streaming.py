@@ -45,7 +45,7 @@ async def test_a_large_request_arrives_whole_however_it_is_chunked(size: int) ->
         assert [record.bytes_in for record in gate.records] == [len(body), len(LARGE)]
 
 
-def held(at: Scene) -> int:
+def buffered_bytes(at: Scene) -> int:
     """The bytes of bodies that the gateway holds itself."""
     total = 0
     for connection in at.gate.pool._busy:
@@ -116,10 +116,10 @@ async def test_a_slow_caller_slows_the_upstream(framing: bytes) -> None:
         caller = await narrow(at.gate)
         await caller.send(GET)
         await caller.head()
-        assert await most_of(lambda: held(at), lambda: replies_wait(at)) < BOUND
+        assert await most_of(lambda: buffered_bytes(at), lambda: replies_wait(at)) < BOUND
         before = written
         await caller.reader.readexactly(20 * 1024 * 1024)
-        assert held(at) < BOUND
+        assert buffered_bytes(at) < BOUND
         assert written > before
         caller.reset()
         assert (await at.gate.wait_for_records())[0].error == "caller-gone"
@@ -140,7 +140,7 @@ async def test_a_slow_upstream_slows_the_caller() -> None:
         caller = await at.gate.caller()
         await caller.send(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: %d\r\n\r\n" % (len(LARGE) * 4))
         upload = asyncio.create_task(caller.send(LARGE * 4))
-        assert await most_of(lambda: held(at), lambda: callers_wait(at)) < BOUND
+        assert await most_of(lambda: buffered_bytes(at), lambda: callers_wait(at)) < BOUND
         go_on.set()
         await upload
         assert (await caller.reply())[2] == b"all"
@@ -186,7 +186,7 @@ async def test_pipelined_requests_of_a_caller_that_does_not_read_wait() -> None:
         await until(lambda: any(caller.write_paused for caller in at.gate.server.connections))
         for _ in range(500):
             await asyncio.sleep(0)
-        assert held(at) < BOUND
+        assert buffered_bytes(at) < BOUND
         assert len(at.upstream.requests) < 80
         for _ in range(80):
             assert len((await caller.reply())[2]) == 200_000
@@ -199,14 +199,17 @@ async def test_refused_requests_of_a_caller_that_does_not_read_wait() -> None:
         caller = await narrow(at.gate)
         flood = asyncio.create_task(caller.send(lost * count))
         assert (
-            await most_of(lambda: held(at), lambda: any(one.write_paused for one in at.gate.server.connections)) < BOUND
+            await most_of(
+                lambda: buffered_bytes(at), lambda: any(one.write_paused for one in at.gate.server.connections)
+            )
+            < BOUND
         )
         answered = -1
         while answered != len(at.gate.records):
             answered = len(at.gate.records)
             for _ in range(100):
                 await asyncio.sleep(0)
-        assert held(at) < BOUND
+        assert buffered_bytes(at) < BOUND
         assert answered < count / 2
         for _ in range(answered + 1000):  # as it reads, it goes on
             assert (await caller.reply())[0] == 404
@@ -224,7 +227,7 @@ async def test_any_number_of_requests_may_be_in_line(size: int) -> None:
         flood = asyncio.create_task(caller.send(get * count))
         for _ in range(count):
             assert (await caller.reply())[0] == 200
-            assert held(at) < BOUND
+            assert buffered_bytes(at) < BOUND
         await flood
         assert len(await at.gate.wait_for_records(count)) == count
 

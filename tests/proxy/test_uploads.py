@@ -12,7 +12,7 @@ from tests.fakes.upstream import ScriptedConnection, Upstream
 HEAD = "POST {} HTTP/1.1\r\nHost: gw\r\n{}\r\n\r\n"
 
 
-async def begun(gate: Gate, count: int, target: str, framing: str, start: bytes) -> list[Caller]:
+async def start_uploads(gate: Gate, count: int, target: str, framing: str, start: bytes) -> list[Caller]:
     """Callers whose bodies have begun and do not go on."""
     callers = [await gate.caller() for _ in range(count)]
     for caller in callers:
@@ -27,7 +27,7 @@ async def begun(gate: Gate, count: int, target: str, framing: str, start: bytes)
 )
 async def test_slow_bodies_hold_no_connection(framing: str, start: bytes, rest: bytes) -> None:
     async with scene(pool={"size": 1}) as (gate, upstream, _):
-        callers = await begun(gate, 5, "/orders/1", framing, start)
+        callers = await start_uploads(gate, 5, "/orders/1", framing, start)
         assert (await gate.get())[0] == 200
         for caller in callers:
             await caller.send(rest)
@@ -47,7 +47,7 @@ async def test_a_body_larger_than_what_is_kept_streams() -> None:
         await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
     async with scene(early, route={"replay_limit": "1KiB"}) as (gate, upstream, _):
-        [caller] = await begun(gate, 1, "/orders/1", "Content-Length: 3000", b"a" * 1000)
+        [caller] = await start_uploads(gate, 1, "/orders/1", "Content-Length: 3000", b"a" * 1000)
         assert upstream.connections == 0
         await caller.send(b"b" * 1000)
         await seen.wait()
@@ -67,7 +67,7 @@ async def test_100_continue_is_sent_before_a_connection_is_acquired() -> None:
 
 async def test_a_chunked_body_over_the_limit_takes_no_connection() -> None:
     async with scene(limits={"body": "4B"}) as (gate, upstream, _):
-        [caller] = await begun(gate, 1, "/orders/1", "Transfer-Encoding: chunked", b"3\r\nabc\r\n")
+        [caller] = await start_uploads(gate, 1, "/orders/1", "Transfer-Encoding: chunked", b"3\r\nabc\r\n")
         await caller.send(b"3\r\ndef\r\n")
         assert (await caller.reply())[0] == 413
         assert upstream.connections == 0
@@ -76,7 +76,7 @@ async def test_a_chunked_body_over_the_limit_takes_no_connection() -> None:
 async def test_a_body_that_drips_runs_out_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "GRACE_PERIOD", 0.0)
     async with scene(limits={"body_rate": "1GiB"}) as (gate, upstream, _):
-        [caller] = await begun(gate, 1, "/orders/1", "Content-Length: 6", b"abc")
+        [caller] = await start_uploads(gate, 1, "/orders/1", "Content-Length: 6", b"abc")
         status, _, problem = await caller.reply()
         assert status == 408
         assert b"more slowly than `limits.body_rate` after 3 of 6 bytes" in problem
@@ -87,7 +87,7 @@ async def test_a_body_that_drips_runs_out_of_time(monkeypatch: pytest.MonkeyPatc
 async def test_a_body_of_any_pace_passes_without_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "GRACE_PERIOD", 0.0)
     async with scene(limits={"body_rate": "0B"}) as (gate, _, _):
-        [caller] = await begun(gate, 1, "/orders/1", "Content-Length: 6", b"abc")
+        [caller] = await start_uploads(gate, 1, "/orders/1", "Content-Length: 6", b"abc")
         await caller.send(b"def")
         assert (await caller.reply())[0] == 200
 

@@ -92,8 +92,8 @@ def test_other_addresses_are_refused_with_the_remedy(listen: str, capsys: pytest
 
 
 def test_an_address_in_use_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listen = f"127.0.0.1:{listener.getsockname()[1]}"
         assert run(parsed("--listen", listen)) == 69
     assert listen in capsys.readouterr().err
 

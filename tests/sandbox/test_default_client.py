@@ -20,8 +20,8 @@ SECRETS = {"STATE_KEY": "0123456789abcdef" * 4, "PASSWORD": DEFAULT_PASSWORD}
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    async with Sandbox() as made:
-        yield made
+    async with Sandbox() as started:
+        yield started
 
 
 def configured(folder: Path, sandbox: Sandbox, **more: Any) -> Path:

@@ -13,7 +13,7 @@ from gateway.sandbox.clients import thumbprint
 from tests.fakes.keys import pair
 
 Send = Callable[..., Awaitable[tuple[int, Mapping[str, str], bytes]]]
-Said = tuple[int, dict[str, Any]]
+JsonResponse = tuple[int, dict[str, Any]]
 
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 GRANTS = frozenset({"client_credentials", "password", "refresh_token", "authorization_code", JWT_BEARER})
@@ -31,18 +31,18 @@ async def sandbox(clock: Callable[[], float]) -> AsyncIterator[Sandbox]:
         ),
         "page": RegisteredClient(is_public=True, grants=GRANTS, redirect_uris=frozenset({BACK})),
     }
-    async with Sandbox(clients=clients, now=clock) as made:
-        yield made
+    async with Sandbox(clients=clients, now=clock) as started:
+        yield started
 
 
 CERTIFICATE = pair().certificate
 
 
 @pytest.fixture
-def ask(sandbox: Sandbox, send: Send) -> Callable[..., Awaitable[Said]]:
+def ask(sandbox: Sandbox, send: Send) -> Callable[..., Awaitable[JsonResponse]]:
     """Sends a form of the client `app`; None leaves a parameter out."""
 
-    async def ask(path: str = "", **form: str | None) -> Said:
+    async def ask(path: str = "", **form: str | None) -> JsonResponse:
         parameters = {"client_id": "app", "client_secret": "s", "scope": sandbox.scope, **form}
         data = {name: value for name, value in parameters.items() if value is not None}
         status, _, body = await send("POST", path or sandbox.token_url, data=data)
@@ -52,8 +52,8 @@ def ask(sandbox: Sandbox, send: Send) -> Callable[..., Awaitable[Said]]:
 
 
 def claims(reply: dict[str, Any]) -> dict[str, Any]:
-    said: dict[str, Any] = jwt.decode(reply["access_token"], options={"verify_signature": False})
-    return said
+    token_claims: dict[str, Any] = jwt.decode(reply["access_token"], options={"verify_signature": False})
+    return token_claims
 
 
 async def test_a_users_token_speaks_for_the_user(ask: Any, sandbox: Sandbox) -> None:

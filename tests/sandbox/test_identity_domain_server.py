@@ -256,11 +256,11 @@ async def test_the_budget_answers_429_until_the_window_has_passed(sandbox: Sandb
 
 async def test_a_gate_delays_the_response_of_a_recorded_request(sandbox: Sandbox, ask: Send) -> None:
     gate = sandbox.switches.token_gate = asyncio.Event()
-    asking = asyncio.ensure_future(ask())
+    task = asyncio.ensure_future(ask())
     await sandbox.token_requests.reached(1)
-    assert (asking.done(), sandbox.token_requests[0].status) == (False, 0)
+    assert (task.done(), sandbox.token_requests[0].status) == (False, 0)
     gate.set()
-    assert (await asking)[0] == 200
+    assert (await task)[0] == 200
 
 
 async def test_a_changed_secret_counts_at_once(sandbox: Sandbox, ask: Send) -> None:

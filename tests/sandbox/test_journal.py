@@ -29,10 +29,10 @@ async def test_a_call_stores_the_start_of_its_body() -> None:
         for piece in (b"abc", b"def", b"ghi"):
             yield piece
 
-    for keeps, kept in ((0, b""), (2, b"ab"), (3, b"abc"), (4, b"abcd"), (9, b"abcdefghi"), (99, b"abcdefghi")):
-        call = Call(0.0, "POST", "/", (), body_start_limit=keeps)
+    for limit, expected in ((0, b""), (2, b"ab"), (3, b"abc"), (4, b"abcd"), (9, b"abcdefghi"), (99, b"abcdefghi")):
+        call = Call(0.0, "POST", "/", (), body_start_limit=limit)
         assert b"".join([piece async for piece in call.watch(body())]) == b"abcdefghi"
-        assert call.body_start == kept
+        assert call.body_start == expected
         assert b"abc" not in repr(call).encode()
 
 

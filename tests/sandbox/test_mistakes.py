@@ -90,9 +90,9 @@ def test_every_code_is_played_or_cannot_be() -> None:
     assert {code for row in MISTAKES.values() for code in row.follows} <= set(KNOWN)
 
 
-@pytest.mark.parametrize("made", MADE)
-def test_every_mistake_that_people_make_is_played(made: str) -> None:
-    assert set(MADE[made]) <= set(MISTAKES)
+@pytest.mark.parametrize("mistake", MADE)
+def test_every_mistake_that_people_make_is_played(mistake: str) -> None:
+    assert set(MADE[mistake]) <= set(MISTAKES)
 
 
 def test_a_code_alone_is_one_of_its_mistakes() -> None:
@@ -110,7 +110,7 @@ def test_the_document_lists_every_mistake_as_it_is_played() -> None:
 
 @pytest.mark.parametrize("name", ["secret-blank/quotes", "tls-expired"])
 async def test_the_verb_plays_it_with_all_its_files(name: str) -> None:
-    async with playing("--mistake", name) as (_, file, _):
+    async with run_scenario("--mistake", name) as (_, file, _):
         assert {stat.S_IMODE(one.stat().st_mode) for one in file.parent.iterdir()} == {0o600}
         ended = await run("check", "--live", "--json", "-c", file)
     assert ended.status == 69
@@ -120,7 +120,7 @@ async def test_the_verb_plays_it_with_all_its_files(name: str) -> None:
 
 async def test_a_given_folder_is_made_and_stays(tmp_path: Path) -> None:
     folder = tmp_path / "further" / "down"
-    async with playing("--mistake", "client-key", "--folder", str(folder)) as (_, file, config):
+    async with run_scenario("--mistake", "client-key", "--folder", str(folder)) as (_, file, config):
         key = config["credentials"]["sandbox"]["signing"]["private_key"]["file"]
         assert (file, Path(key)) == (folder / CONFIG, folder / "client-key.pem")
     assert {file.name for file in folder.iterdir()} == {CONFIG, "client-key.pem", "client-secret"}
@@ -134,7 +134,7 @@ async def test_a_folder_that_cannot_be_had_is_named(tmp_path: Path) -> None:
 
 
 async def test_a_switch_counts_more_than_the_mistake() -> None:
-    async with playing("--mistake", "role-missing", "--set", "roles=ServiceInvoker") as (_, file, _):
+    async with run_scenario("--mistake", "role-missing", "--set", "roles=ServiceInvoker") as (_, file, _):
         assert (await run("check", "--live", "-c", file)).status == 0
 
 
@@ -167,7 +167,7 @@ async def test_https_with_a_good_certificate_is_for_development(tmp_path: Path) 
 
 
 @asynccontextmanager
-async def playing(*words: str) -> AsyncIterator[tuple[Process, Path, dict[str, Any]]]:
+async def run_scenario(*words: str) -> AsyncIterator[tuple[Process, Path, dict[str, Any]]]:
     """The verb with a mistake, on any port, once all is printed: also where its configuration stands, and that read."""
     async with Process("sandbox", "--listen", "127.0.0.1:0", *words) as box:
         await box.until(lambda: (file := written_by(box)) is not None and file.read_bytes() == bytes(box.out))

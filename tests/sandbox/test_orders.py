@@ -19,11 +19,11 @@ async def test_orders_are_listed_and_shown(sandbox: Sandbox, call: Send) -> None
 async def test_a_new_order_has_absolute_names(sandbox: Sandbox, call: Send) -> None:
     base = sandbox.upstream("ORDERS")
     status, headers, body = await call("POST", base, data=b'{"item":"valve","quantity":3}')
-    made = json.loads(body)
+    order = json.loads(body)
     assert status == 201
-    assert headers["Location"] == headers["Content-Location"] == made["links"][0]["href"] == base + "1003"
+    assert headers["Location"] == headers["Content-Location"] == order["links"][0]["href"] == base + "1003"
     assert headers["Link"] == f'<{base}1003>; rel="self", <{base}>; rel="collection"'
-    assert made["oicInstanceId"] == headers["x-oracle-ics-instance-id"]
+    assert order["oicInstanceId"] == headers["x-oracle-ics-instance-id"]
     assert json.loads((await call("GET", headers["Location"]))[2])["item"] == "valve"
 
 

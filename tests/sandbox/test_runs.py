@@ -13,10 +13,10 @@ def decoded(instance_id: str) -> uuid.UUID:
 
 def test_an_id_is_a_version_1_uuid_of_the_moment() -> None:
     instance_id = Runs().begin("ECHO", NOW, "uuid").instance_id
-    made = decoded(instance_id)
-    moment = datetime(1582, 10, 15, tzinfo=UTC) + timedelta(microseconds=made.time / 10)
+    parts = decoded(instance_id)
+    moment = datetime(1582, 10, 15, tzinfo=UTC) + timedelta(microseconds=parts.time / 10)
     assert len(instance_id) == 22
-    assert (made.version, made.variant) == (1, uuid.RFC_4122)
+    assert (parts.version, parts.variant) == (1, uuid.RFC_4122)
     assert moment.timestamp() == NOW
 
 

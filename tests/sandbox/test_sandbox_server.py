@@ -53,12 +53,12 @@ async def test_a_token_of_another_sandbox_is_refused(sandbox: Sandbox, call: Sen
 async def test_a_held_request_does_not_hold_the_end(send: Send) -> None:
     async with Sandbox() as sandbox:
         sandbox.switches.token_gate = asyncio.Event()
-        asking = asyncio.ensure_future(
+        task = asyncio.ensure_future(
             send("POST", sandbox.token_url, data={"grant_type": "client_credentials", "scope": sandbox.scope})
         )
         await sandbox.token_requests.reached(1)
     with pytest.raises(aiohttp.ClientConnectionError):
-        await asking
+        await task
 
 
 async def test_a_refused_upload_is_answered_before_its_end(sandbox: Sandbox) -> None:

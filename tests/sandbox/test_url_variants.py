@@ -59,10 +59,10 @@ def test_the_design_host_is_its_own_too() -> None:
 async def test_head_and_json_are_in_the_style_and_mean_the_same(style: UrlStyle, sandbox: Sandbox, call: Send) -> None:
     sandbox.switches.url_style = style
     _, headers, body = await call("POST", sandbox.upstream("ORDERS"), data=b"{}")
-    made = json.loads(body)["links"][0]["href"]
-    assert made == headers["Location"] == headers["Content-Location"]
-    assert headers["Link"].startswith(f"<{made}>")
-    name = unquote(made).replace("https://portal.example/open?to=", "")
+    link = json.loads(body)["links"][0]["href"]
+    assert link == headers["Location"] == headers["Content-Location"]
+    assert headers["Link"].startswith(f"<{link}>")
+    name = unquote(link).replace("https://portal.example/open?to=", "")
     assert name.lower().replace("https:", "http:") == f"{sandbox.upstream('ORDERS')}1003".lower()
     plain = f"{sandbox.upstream('ORDERS')}1003".encode()
     assert (plain in body) == (style in {"plain", "port", "entities"})
@@ -76,9 +76,9 @@ async def test_xml_is_in_the_style_and_means_the_same(style: UrlStyle, sandbox: 
     assert (sandbox.soap_upstream().encode() in written) == (style in {"plain", "port", "escaped"})
     for before, after in zip(plain.iter(), ET.fromstring(written).iter(), strict=True):
         for name, value in after.attrib.items():
-            meant = unquote(html.unescape(value)).replace("https://portal.example/open?to=", "")
-            meant = f"http:{meant[6:]}" if style == "http" and "/ic/" in value else meant
-            assert meant.lower() == before.attrib[name].lower()
+            expected = unquote(html.unescape(value)).replace("https://portal.example/open?to=", "")
+            expected = f"http:{expected[6:]}" if style == "http" and "/ic/" in value else expected
+            assert expected.lower() == before.attrib[name].lower()
 
 
 async def test_the_developer_api_is_in_the_style(sandbox: Sandbox, call: Send) -> None:

@@ -40,16 +40,16 @@ class Leases(RuleBasedStateMachine):
         super().__init__()
         self.ledger = PlaceLedger(3)
         self.workers: dict[int, Worker] = {}
-        self.born = 0
+        self.next_worker_id = 0
         self.allowed = 3
         """The highest limit since the number of running calls was within the limit."""
 
     @rule()
     def start_worker(self) -> None:
         if len(self.workers) < 4:
-            self.born += 1
-            self.workers[self.born] = Worker()
-            self.ledger.add_worker(self.born)
+            self.next_worker_id += 1
+            self.workers[self.next_worker_id] = Worker()
+            self.ledger.add_worker(self.next_worker_id)
 
     @precondition(lambda self: self.workers)
     @rule(data=st.data())

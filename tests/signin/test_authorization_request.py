@@ -43,7 +43,7 @@ def test_each_request_has_its_own_state_and_verifier() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "configured", "good"),
+    ("issuer", "configured", "good"),
     [
         ("https://idcs.example", None, True),
         ("https://idcs.example:443/realms/x", None, True),
@@ -59,8 +59,8 @@ def test_each_request_has_its_own_state_and_verifier() -> None:
         ("https://idcs.example", "https://identity.oraclecloud.com/", False),
     ],
 )
-def test_who_may_answer(said: str, configured: str | None, *, good: bool) -> None:
-    assert build_authorization_request(credential(issuer=configured), redirect_uri=BACK).is_issuer(said) is good
+def test_who_may_answer(issuer: str, configured: str | None, *, good: bool) -> None:
+    assert build_authorization_request(credential(issuer=configured), redirect_uri=BACK).is_issuer(issuer) is good
 
 
 @pytest.mark.parametrize(

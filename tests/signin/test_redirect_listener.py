@@ -17,9 +17,9 @@ READ = partial(read_authorization_response, state="st", is_issuer=lambda _said: 
 
 @pytest.fixture
 async def listener() -> AsyncIterator[RedirectListener]:
-    made = RedirectListener()
-    yield made
-    await made.close()
+    redirect_listener = RedirectListener()
+    yield redirect_listener
+    await redirect_listener.close()
 
 
 @pytest.fixture

@@ -106,11 +106,11 @@ async def test_a_process_proves_its_user_on_a_unix_socket(tmp_path: Path, sandbo
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_a_changed_secret_needs_no_restart(tmp_path: Path, sandbox: Sandbox, workers: int) -> None:
     async with guarded(tmp_path, sandbox, "erp", "scanner", workers=workers) as gate:
-        kept = await gate.caller()
+        connection = await gate.caller()
 
         async def status(field: str) -> int:
-            await kept.send(f"GET /orders/ HTTP/1.1\r\nHost: localhost\r\n{field}\r\n\r\n".encode())
-            return (await kept.reply())[0]
+            await connection.send(f"GET /orders/ HTTP/1.1\r\nHost: localhost\r\n{field}\r\n\r\n".encode())
+            return (await connection.reply())[0]
 
         assert await status(BASIC) == 200
         secret(tmp_path, "erp", "another-s3cr3t-0123456789")

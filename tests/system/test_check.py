@@ -174,6 +174,6 @@ async def test_live_a_certificate_that_is_not_trusted_is_explained(
             route_ca=pem if trusts_upstream else None,
         )
         await live(written(tmp_path, document), sign, "tls", "ca")
-        mended = with_ca(settings(sandbox), credential_ca=pem, route_ca=pem)
-        ended = await run("check", "--live", "-c", written(tmp_path, mended), **SECRETS)
+        corrected = with_ca(settings(sandbox), credential_ca=pem, route_ca=pem)
+        ended = await run("check", "--live", "-c", written(tmp_path, corrected), **SECRETS)
         assert ended.status == 0, ended.out

@@ -27,9 +27,9 @@ async def gate(tmp_path: Path, sandbox: Sandbox) -> AsyncIterator[Process]:
         yield running
 
 
-async def curl(*arguments: str, said: bytes | None = None) -> tuple[bytes, str]:
+async def curl(*arguments: str, stdin: bytes | None = None) -> tuple[bytes, str]:
     """Runs curl without its configuration file; gives what it printed and what it told (`-v`)."""
-    status, out, err = await run_command("curl", "-q", "-sS", *arguments, stdin=said or b"", env={})
+    status, out, err = await run_command("curl", "-q", "-sS", *arguments, stdin=stdin or b"", env={})
     assert status == 0, err.decode()
     return out, err.decode(errors="replace")
 
@@ -77,7 +77,7 @@ async def test_curl_asks_with_head(gate: Process, sandbox: Sandbox) -> None:
 
 
 async def test_curl_uploads_in_chunks_from_a_pipe(gate: Process, sandbox: Sandbox) -> None:
-    out, _ = await curl("-T", "-", url(gate, "/upload/"), said=TWO_MIB)
+    out, _ = await curl("-T", "-", url(gate, "/upload/"), stdin=TWO_MIB)
     assert json.loads(out) == {"length": len(TWO_MIB), "sha256": pattern_sha256(len(TWO_MIB))}
     assert sandbox.calls[0].header("Transfer-Encoding") == "chunked"
 
@@ -150,7 +150,7 @@ async def test_a_soap_caller_gets_a_wsdl_and_a_fault(gate: Process, sandbox: San
 
 
 async def test_http_client_reuses_its_connection(gate: Process, sandbox: Sandbox) -> None:
-    def talk() -> list[bytes]:
+    def exchange() -> list[bytes]:
         connection = http.client.HTTPConnection(gate.listen, timeout=TIME_LIMIT)
         connection.connect()
         first, answers = connection.sock, []
@@ -165,7 +165,7 @@ async def test_http_client_reuses_its_connection(gate: Process, sandbox: Sandbox
         connection.close()
         return answers
 
-    plain, *uploads = await asyncio.to_thread(talk)
+    plain, *uploads = await asyncio.to_thread(exchange)
     assert plain == pattern(70_000)
     assert [json.loads(one)["length"] for one in uploads] == [len(TWO_MIB), len(b"in chunks")]
     assert [call.body_sha256 for call in sandbox.calls][1] == pattern_sha256(len(TWO_MIB))
@@ -182,7 +182,7 @@ async def test_urllib_through_http_proxy(gate: Process, sandbox: Sandbox) -> Non
 
 
 async def test_a_socket_that_closes_its_writing_half_gets_its_response(gate: Process) -> None:
-    def talk() -> bytes:
+    def exchange() -> bytes:
         host, port = gate.listen.split(":")
         received = b""
         with socket.create_connection((host, int(port)), timeout=TIME_LIMIT) as sock:
@@ -192,7 +192,7 @@ async def test_a_socket_that_closes_its_writing_half_gets_its_response(gate: Pro
                 received += data
         return received
 
-    received = await asyncio.to_thread(talk)
+    received = await asyncio.to_thread(exchange)
     assert received.startswith(b"HTTP/1.1 200 ")
     assert received.endswith(pattern(10))
     [record] = await gate.wait_for_records()

@@ -45,7 +45,7 @@ def touring(encoding: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
             process.terminate()
 
 
-def left_behind(mark: str) -> list[str]:
+def remaining_processes(mark: str) -> list[str]:
     """The command lines of processes that carry the mark."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
@@ -67,7 +67,7 @@ def test_the_tour_succeeds_and_leaves_no_process() -> None:
     assert len(set(re.findall(r"instance ([\w-]{22})", text))) >= 6
     assert_whole(text)
     assert "\x1b" not in text  # no terminal, no colours
-    assert left_behind(mark) == []
+    assert remaining_processes(mark) == []
 
 
 def assert_whole(text: str) -> None:
@@ -78,9 +78,9 @@ def assert_whole(text: str) -> None:
     accepted = re.findall(r"202, no body, instance (\S+)", text)[0]
     assert re.search(rf"oic-gateway instances {accepted} -c ", text)
     assert re.search(rf"202 +POST +async +/async/ +{accepted} ", text)
-    seen, meant, remedy = re.findall(r"FAIL .*\n +-> .*\n +-> .*", text)[0].splitlines()
+    seen, meaning, remedy = re.findall(r"FAIL .*\n +-> .*\n +-> .*", text)[0].splitlines()
     assert "short-lived" in seen
-    assert "urn:opc:resource:expiry" in meant
+    assert "urn:opc:resource:expiry" in meaning
     assert "Increase" in remedy
     assert text.count("FAIL") == 1  # none after the remedy
 
@@ -102,13 +102,13 @@ def test_an_interrupted_tour_stops_both_processes(number: signal.Signals, status
         while "Renewal" not in text:
             text += process.stdout.readline()
             assert process.poll() is None, text
-        assert len(left_behind(mark)) == 3  # the tour, the sandbox, the gateway
+        assert len(remaining_processes(mark)) == 3  # the tour, the sandbox, the gateway
         process.send_signal(number)
         text += process.stdout.read()
         assert process.wait(timeout=TIME_LIMIT) == status, text
     assert "Traceback" not in text
     assert "   ✓ " in text
-    assert left_behind(mark) == []
+    assert remaining_processes(mark) == []
 
 
 def test_a_failed_step_is_named() -> None:

@@ -34,7 +34,7 @@ def copied() -> list[str]:
     return [source for line in lines for source in line[:-1]]
 
 
-def told(word: str) -> str:
+def image_setting(word: str) -> str:
     """The last one counts."""
     return [rest for name, rest in instructions() if name == word][-1]
 
@@ -99,9 +99,9 @@ def test_final_image_has_no_installer_and_runs_unprivileged() -> None:
     runs = [rest for word, rest in words[last:] if word == "RUN"]
     assert [run for run in runs if "uninstall" not in run] == []
     assert [run for run in runs if "compileall" in run]  # nobody could later: every start would do it anew
-    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", told("USER"))
-    assert told("STOPSIGNAL") == "SIGTERM"
-    assert "PYTHONDONTWRITEBYTECODE=1" in told("ENV").split()
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", image_setting("USER"))
+    assert image_setting("STOPSIGNAL") == "SIGTERM"
+    assert "PYTHONDONTWRITEBYTECODE=1" in image_setting("ENV").split()
 
 
 def test_the_wheel_of_the_image_holds_the_whole_gateway(tmp_path: Path) -> None:
@@ -127,10 +127,10 @@ def test_the_wheel_of_the_image_holds_the_whole_gateway(tmp_path: Path) -> None:
 
 
 async def test_the_entry_point_and_the_health_check_are_verbs_that_run() -> None:
-    entry = json.loads(told("ENTRYPOINT"))
-    probe = json.loads(told("HEALTHCHECK").partition("CMD ")[2])
+    entry = json.loads(image_setting("ENTRYPOINT"))
+    probe = json.loads(image_setting("HEALTHCHECK").partition("CMD ")[2])
     assert entry == probe[:1] == ["oic-gateway"]
-    for arguments in (["--version"], [*json.loads(told("CMD")), "--help"], [*probe[1:], "--help"]):
+    for arguments in (["--version"], [*json.loads(image_setting("CMD")), "--help"], [*probe[1:], "--help"]):
         done = await asyncio.create_subprocess_exec(BIN / entry[0], *arguments, stdout=subprocess.PIPE)
         out, _ = await done.communicate()
         assert done.returncode == 0

@@ -92,7 +92,7 @@ async def test_many_origins_share_what_upstreams_may_use(tmp_path: Path, sandbox
 
 async def test_without_descriptors_an_event_is_logged_and_health_works(tmp_path: Path, sandbox: Sandbox) -> None:
     async with with_few_files(tmp_path, sandbox) as gate:
-        held: Caller = await gate.caller()
+        caller: Caller = await gate.caller()
         lowered = open_files(gate)
         resource.prlimit(gate._process.pid, resource.RLIMIT_NOFILE, (lowered, FILES))
         await gate.wait_for_events("files-exhausted")
@@ -104,7 +104,7 @@ async def test_without_descriptors_an_event_is_logged_and_health_works(tmp_path:
         assert status["callers"]["open_files"]["short"] is True
         assert await counted(gate, "oic_gateway_file_shortages_total") > 0
         resource.prlimit(gate._process.pid, resource.RLIMIT_NOFILE, (FILES, FILES))
-        held.close()
+        caller.close()
         while (await gate.ask("/status"))[1]["callers"]["open_files"]["short"]:
             pass
         assert (await gate.get("/orders/"))[0] == 200

@@ -122,7 +122,7 @@ async def test_a_sign_in_survives_on_a_full_volume(tmp_path: Path, closed_port: 
                     sandbox.revoke_all()
                     await asyncio.gather(*(call_often(gate, 20) for _ in range(5)))
                 assert gate.events("store-down") == []
-            grants = [asked.form["grant_type"] for asked in sandbox.token_requests]
+            grants = [request.form["grant_type"] for request in sandbox.token_requests]
             assert grants == ["authorization_code", *["refresh_token"] * 3]
             fill(seen)
             sandbox.revoke_all()

@@ -181,8 +181,13 @@ async def test_a_public_client_signs_in_and_rotates_its_token(
 ) -> None:
     sandbox.switches.rotate_refresh_tokens = True
     scope = f"{sandbox.scope} offline_access"
-    person = {"grant": "authorization_code", "client_auth": "none", "client_id": "page", "redirect_uri": BACK}
-    credential = written(folder, sandbox, {**person, "scope": scope}).credentials["app"]
+    credential_settings = {
+        "grant": "authorization_code",
+        "client_auth": "none",
+        "client_id": "page",
+        "redirect_uri": BACK,
+    }
+    credential = written(folder, sandbox, {**credential_settings, "scope": scope}).credentials["app"]
     requests = parts.credential_builder.token_requests(credential)
     with pytest.raises(TokenRefused) as caught:
         requests.build()

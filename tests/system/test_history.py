@@ -23,7 +23,7 @@ WORKERS = pytest.mark.parametrize("workers", [1, 2])
 BOTH = pytest.mark.parametrize("where", ["memory", "file"])
 
 
-def kept(folder: Path, *, in_file: bool) -> Settings:
+def history_settings(folder: Path, *, in_file: bool) -> Settings:
     """The `state` that has calls kept there."""
     if not in_file:
         return {}
@@ -37,15 +37,15 @@ def file_of(folder: Path) -> Path:
     return folder / "state" / "state.db.history"
 
 
-async def asked(gate: Process, **given: str) -> Document:
-    query = "&".join(f"{name}={quote(value)}" for name, value in given.items())
+async def search(gate: Process, **parameters: str) -> Document:
+    query = "&".join(f"{name}={quote(value)}" for name, value in parameters.items())
     status, document = await gate.ask(f"/instances?{query}")
     assert status == 200, document
     return document
 
 
-async def found(gate: Process, **given: str) -> list[Document]:
-    instances: list[Document] = (await asked(gate, **given))["instances"]
+async def found(gate: Process, **parameters: str) -> list[Document]:
+    instances: list[Document] = (await search(gate, **parameters))["instances"]
     return instances
 
 
@@ -63,10 +63,10 @@ async def metric(gate: Process, name: str) -> float:
     return float(line.split()[1])
 
 
-async def until_kept(gate: Process, kept: int) -> Document:
+async def wait_for_calls(gate: Process, history_settings: int) -> Document:
     """Until so many are; what it tells then."""
     async with asyncio.timeout(TIME_LIMIT):
-        while (document := await asked(gate))["kept"] != kept:
+        while (document := await search(gate))["kept"] != history_settings:
             pass
     return document
 
@@ -76,8 +76,10 @@ async def until_kept(gate: Process, kept: int) -> Document:
 async def test_a_call_is_found_at_once_by_whatever_is_known_of_it(
     tmp_path: Path, sandbox: Sandbox, workers: int, where: str
 ) -> None:
-    async with before(tmp_path, sandbox, workers=workers, **kept(tmp_path, in_file=where == "file")) as gate:
-        assert await asked(gate) == {"instances": [], "kept": 0, "where": where, "lost": 0}
+    async with before(
+        tmp_path, sandbox, workers=workers, **history_settings(tmp_path, in_file=where == "file")
+    ) as gate:
+        assert await search(gate) == {"instances": [], "kept": 0, "where": where, "lost": 0}
         for number in range(12):
             status, _, _ = await gate.get("/orders/", f"X-Request-Id: mine-{number}")
             assert status == 200
@@ -101,14 +103,14 @@ async def test_a_call_is_found_at_once_by_whatever_is_known_of_it(
         assert times == sorted(times, reverse=True)
         middle = times[6]
         assert all(each["time"] >= middle for each in await found(gate, since=middle))
-        assert (await asked(gate))["kept"] == 13
+        assert (await search(gate))["kept"] == 13
 
 
 @BOTH
 async def test_calls_of_all_workers_are_one_history_newest_first(tmp_path: Path, sandbox: Sandbox, where: str) -> None:
-    async with before(tmp_path, sandbox, workers=2, **kept(tmp_path, in_file=where == "file")) as gate:
+    async with before(tmp_path, sandbox, workers=2, **history_settings(tmp_path, in_file=where == "file")) as gate:
         records = await calls(gate, 60)
-        document = await asked(gate, limit="1000")
+        document = await search(gate, limit="1000")
         assert document["kept"] == 60
         ids = [record["request_id"] for record in document["instances"]]
         assert sorted(ids) == sorted(record["request_id"] for record in records)
@@ -121,7 +123,7 @@ async def test_calls_of_all_workers_are_one_history_newest_first(tmp_path: Path,
 async def test_a_file_outlives_the_gateway_and_is_read_without_it(
     tmp_path: Path, sandbox: Sandbox, workers: int
 ) -> None:
-    more = kept(tmp_path, in_file=True)
+    more = history_settings(tmp_path, in_file=True)
     async with before(tmp_path, sandbox, workers=workers, **more) as gate:
         records = await calls(gate, 8)
     instance = records[0]["instance_id"]
@@ -133,7 +135,7 @@ async def test_a_file_outlives_the_gateway_and_is_read_without_it(
     async with before(tmp_path, sandbox, workers=workers, **more) as gate:
         assert await found(gate, id=instance) == [records[0]]
         await calls(gate, 1)
-        assert (await asked(gate))["kept"] == 9
+        assert (await search(gate))["kept"] == 9
 
 
 @WORKERS
@@ -156,7 +158,7 @@ async def test_the_verb_shows_a_table(tmp_path: Path, sandbox: Sandbox, workers:
 
 
 async def test_a_stop_leaves_nothing_unwritten(tmp_path: Path, sandbox: Sandbox) -> None:
-    async with before(tmp_path, sandbox, **kept(tmp_path, in_file=True)) as gate:
+    async with before(tmp_path, sandbox, **history_settings(tmp_path, in_file=True)) as gate:
         await asyncio.gather(*(gate.get("/orders/") for _ in range(50)))
         gate.signal(signal.SIGTERM)
         assert await gate.ended() == 0
@@ -165,21 +167,21 @@ async def test_a_stop_leaves_nothing_unwritten(tmp_path: Path, sandbox: Sandbox)
 
 
 async def test_one_that_is_killed_loses_what_it_had_not_written(tmp_path: Path, sandbox: Sandbox) -> None:
-    more = kept(tmp_path, in_file=True)
+    more = history_settings(tmp_path, in_file=True)
     async with before(tmp_path, sandbox, workers=2, **more) as gate:
         await calls(gate, 20)
-        assert (await asked(gate))["kept"] == 20  # and so it is written
+        assert (await search(gate))["kept"] == 20  # and so it is written
         for worker in (await gate.ask("/status"))[1]["workers"]:
             os.kill(worker["pid"], signal.SIGKILL)
         await gate.wait_for_events("worker-started", 4)
         await calls(gate, 5)
-        assert (await asked(gate))["kept"] == 25
+        assert (await search(gate))["kept"] == 25
         assert len(await found(gate, limit="100")) == 25
 
 
 async def test_unsafe_calls_of_a_killed_worker_are_found_as_lost(tmp_path: Path, sandbox: Sandbox) -> None:
     sandbox.switches.slow_gate = asyncio.Event()
-    async with before(tmp_path, sandbox, workers=2, **kept(tmp_path, in_file=True)) as gate:
+    async with before(tmp_path, sandbox, workers=2, **history_settings(tmp_path, in_file=True)) as gate:
         await calls(gate, 1)
         for method in ("POST", "GET"):
             caller = await gate.caller()
@@ -207,9 +209,9 @@ async def test_calls_in_memory_end_with_their_worker(tmp_path: Path, sandbox: Sa
         for worker in (await gate.ask("/status"))[1]["workers"]:
             os.kill(worker["pid"], signal.SIGKILL)
         await gate.wait_for_events("worker-started", 4)
-        assert (await asked(gate))["kept"] == 0
+        assert (await search(gate))["kept"] == 0
         await calls(gate, 1)
-        assert (await asked(gate))["kept"] == 1
+        assert (await search(gate))["kept"] == 1
 
 
 async def test_a_stuck_worker_is_named_and_delays_nothing(tmp_path: Path, sandbox: Sandbox) -> None:
@@ -218,28 +220,28 @@ async def test_a_stuck_worker_is_named_and_delays_nothing(tmp_path: Path, sandbo
         pid = (await gate.ask("/status"))[1]["workers"][0]["pid"]
         os.kill(pid, signal.SIGSTOP)
         try:
-            assert (await asked(gate))["stuck"] == [pid]
+            assert (await search(gate))["stuck"] == [pid]
         finally:
             os.kill(pid, signal.SIGCONT)
-        assert (await asked(gate))["kept"] == 10
+        assert (await search(gate))["kept"] == 10
 
 
 @WORKERS
 async def test_a_full_disk_loses_history_and_never_a_call(tmp_path: Path, sandbox: Sandbox, workers: int) -> None:
-    async with before(tmp_path, sandbox, workers=workers, **kept(tmp_path, in_file=True)) as gate:
+    async with before(tmp_path, sandbox, workers=workers, **history_settings(tmp_path, in_file=True)) as gate:
         await calls(gate, 3)
-        assert (await asked(gate))["kept"] == 3
+        assert (await search(gate))["kept"] == 3
         pids = [worker["pid"] for worker in (await gate.ask("/status"))[1].get("workers", [])] or [gate.pid]
         limit = file_of(tmp_path).stat().st_size // 2
         for pid in pids:
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
         for _ in range(10):
             await calls(gate, 5)
-            await asked(gate)
+            await search(gate)
         [event, *_] = await gate.wait_for_events("history-down", 1)
         assert (event["level"], "cannot use the history file" in event["message"]) == ("warning", True)
         assert len(gate.events("history-down")) <= workers
-        document = await asked(gate)
+        document = await search(gate)
         assert document["lost"] > 0
         assert document["lost"] + document["kept"] == 53
         assert await metric(gate, "oic_gateway_history_lost_total") == document["lost"]
@@ -253,7 +255,7 @@ async def test_a_full_disk_loses_history_and_never_a_call(tmp_path: Path, sandbo
 
 
 async def test_a_file_that_is_somebody_else_s_is_left_alone(tmp_path: Path, sandbox: Sandbox) -> None:
-    more = kept(tmp_path, in_file=True)
+    more = history_settings(tmp_path, in_file=True)
     file_of(tmp_path).write_bytes(b"this is not a database" * 300)
     before_it = file_of(tmp_path).read_bytes()
     async with before(tmp_path, sandbox, **more) as gate:
@@ -268,24 +270,24 @@ async def test_a_file_that_is_somebody_else_s_is_left_alone(tmp_path: Path, sand
         assert len(gate.events("history-down")) == 1
         file_of(tmp_path).unlink()
         await calls(gate, 1)
-        assert (await asked(gate))["kept"] == 1
+        assert (await search(gate))["kept"] == 1
         await gate.wait_for_events("history-up")
 
 
 @WORKERS
 async def test_a_file_that_another_holds_slows_no_call(tmp_path: Path, sandbox: Sandbox, workers: int) -> None:
-    async with before(tmp_path, sandbox, workers=workers, **kept(tmp_path, in_file=True)) as gate:
+    async with before(tmp_path, sandbox, workers=workers, **history_settings(tmp_path, in_file=True)) as gate:
         await calls(gate, 2)
-        assert (await asked(gate))["kept"] == 2
+        assert (await search(gate))["kept"] == 2
         with closing(sqlite3.connect(file_of(tmp_path), isolation_level=None)) as holder:
             holder.execute("BEGIN EXCLUSIVE")
             records = await calls(gate, 20)
             assert max(record["duration_ms"] for record in records) < 1000 * BUSY_TIMEOUT  # as long as the file waits
-            assert (await asked(gate))["kept"] == 2
+            assert (await search(gate))["kept"] == 2
             await gate.wait_for_events("history-down")
             holder.execute("ROLLBACK")
 
-        assert (await until_kept(gate, 22))["lost"] == 0
+        assert (await wait_for_calls(gate, 22))["lost"] == 0
         await gate.wait_for_events("history-up")
 
 
@@ -301,7 +303,7 @@ async def test_reading_again_changes_how_much_and_where(tmp_path: Path, sandbox:
             await gate.wait_for_events("reloaded", count)
 
         await read_again(1, history={"calls": 2})
-        assert (await asked(gate))["kept"] <= 2 * workers
+        assert (await search(gate))["kept"] <= 2 * workers
         await read_again(2, history={"calls": 0})
         status, problem = await gate.ask("/instances")
         assert (status, "`history.calls` is 0" in problem["detail"]) == (404, True)
@@ -309,22 +311,22 @@ async def test_reading_again_changes_how_much_and_where(tmp_path: Path, sandbox:
         await calls(gate, 1)
         await read_again(3)
         await calls(gate, 1)
-        assert (await asked(gate))["kept"] == 1
-        await read_again(4, **kept(tmp_path, in_file=True))
+        assert (await search(gate))["kept"] == 1
+        await read_again(4, **history_settings(tmp_path, in_file=True))
         await calls(gate, 3)
-        found = await asked(gate)
+        found = await search(gate)
         assert (found["kept"], found["where"]) == (3, "file")
-        await read_again(5, history={"calls": 1}, **kept(tmp_path, in_file=True))
+        await read_again(5, history={"calls": 1}, **history_settings(tmp_path, in_file=True))
         await calls(gate, 1)
 
-        await until_kept(gate, 1)
+        await wait_for_calls(gate, 1)
         assert gate.events("restart-needed") == []
 
 
 async def test_limits_hold(tmp_path: Path, sandbox: Sandbox) -> None:
     async with before(tmp_path, sandbox, history={"calls": 4}) as gate:
         records = await calls(gate, 10)
-        document = await asked(gate, limit="100")
+        document = await search(gate, limit="100")
         assert document["kept"] == 4
         assert [each["request_id"] for each in document["instances"]] == [
             each["request_id"] for each in records[:-5:-1]
@@ -344,15 +346,15 @@ async def test_a_terminal_gateway_still_stores_json_records(tmp_path: Path, sand
 
 
 async def test_a_state_in_redis_keeps_calls_in_memory(tmp_path: Path, sandbox: Sandbox) -> None:
-    state = kept(tmp_path, in_file=True)["state"]
+    state = history_settings(tmp_path, in_file=True)["state"]
     redis = {"state": {"redis": {"url": "redis://127.0.0.1:1"}, "keys": state["keys"]}}
     async with before(tmp_path, sandbox, **redis) as gate:
         await calls(gate, 1)
-        assert (await asked(gate))["where"] == "memory"
+        assert (await search(gate))["where"] == "memory"
 
 
 async def test_query_strings_are_never_stored(tmp_path: Path, sandbox: Sandbox) -> None:
-    document = settings(sandbox, **kept(tmp_path, in_file=True))
+    document = settings(sandbox, **history_settings(tmp_path, in_file=True))
     document["routes"] = [route("orders", sandbox.upstream("ORDERS"))]
     async with gateway(written(tmp_path, document), **SECRETS) as gate:
         await gate.get("/orders/1?password=hunter2", "Authorization: Basic aHVudGVyMg==")

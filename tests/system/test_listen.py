@@ -111,7 +111,7 @@ async def test_localhost_is_both_loopback_addresses(tmp_path: Path, sandbox: San
 
 
 async def test_a_port_taken_on_one_address_is_taken(tmp_path: Path, sandbox: Sandbox) -> None:
-    with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as listener:
+        port = listener.getsockname()[1]
         message = await refusal(tmp_path, sandbox, listen=f"localhost:{port}")
     assert message.startswith(f"cannot listen on localhost:{port}: Address already in use")

@@ -35,8 +35,8 @@ async def test_an_absolute_target_names_the_listener_of_its_connection(tmp_path:
 
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_one_address_in_use_frees_the_others(tmp_path: Path, sandbox: Sandbox, workers: int) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
         listen = [f"unix:{tmp_path}/gw", f"127.0.0.1:{port}"]
         file = written(tmp_path, settings(sandbox, listen=listen, workers=workers))
         async with Process("serve", "-c", file, **SECRETS) as gate:

@@ -101,9 +101,9 @@ async def test_openssl_proves_a_caller_by_its_certificate(tmp_path: Path, sandbo
     verified = ("-CAfile", str(tmp_path / "server.pem"), "-verify_return_error", "-ign_eof")
     call = request("/orders/", "Connection: close")
     async with gateway(written(tmp_path, document), **SECRETS) as gate:
-        told = await s_client(gate.listen, *verified, "-cert", str(good), stdin=call)
-        assert "Verify return code: 0 (ok)" in told
-        assert "HTTP/1.1 200 OK" in told
+        output = await s_client(gate.listen, *verified, "-cert", str(good), stdin=call)
+        assert "Verify return code: 0 (ok)" in output
+        assert "HTTP/1.1 200 OK" in output
         assert (await gate.wait_for_records())[0]["caller"] == "plant"
         for arguments, alert in (((), "certificate required"), (("-cert", str(bad)), "decrypt error")):
             assert f"alert {alert}" in await s_client(gate.listen, *verified, *arguments, stdin=call)
@@ -120,9 +120,9 @@ async def test_nginx_calls_over_tls_with_a_certificate(tmp_path: Path, sandbox: 
     proxy = "proxy_ssl_{0} {1}; proxy_ssl_{0}_key {1}; proxy_ssl_trusted_certificate {2}; proxy_ssl_verify on;"
     async with gateway(written(tmp_path, document), **SECRETS) as gate:
         directives = f"{proxy.format('certificate', certificate, tmp_path / 'server.pem')} proxy_ssl_name localhost;"
-        kept = "proxy_http_version 1.1; proxy_set_header Connection '';"
+        keepalive_lines = "proxy_http_version 1.1; proxy_set_header Connection '';"
         target = f"proxy_pass https://{gate.listen}/orders/;"
-        locations = f"location /new/ {{ {target} }}\nlocation /kept/ {{ {kept} {target} }}"
+        locations = f"location /new/ {{ {target} }}\nlocation /kept/ {{ {keepalive_lines} {target} }}"
         async with nginx(tmp_path, "http", f"{directives}\n{locations}") as port:
             for path in ("/new/", "/kept/", "/kept/"):
                 command = ("curl", "-q", "-sS", "-d", "{}", "-H", "Content-Type: application/json")

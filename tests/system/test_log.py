@@ -66,13 +66,13 @@ async def test_exactly_one_record_on_every_exit_path(tmp_path: Path, sandbox: Sa
         (request("/drop/reset"), 502, "upstream-broken"),
     ]
     async with gateway(written(tmp_path, document), **SECRETS) as gate:
-        for number, (said, status, error) in enumerate(calls, 1):
+        for number, (request_bytes, status, error) in enumerate(calls, 1):
             caller = await gate.caller()
-            await caller.send(said)
+            await caller.send(request_bytes)
             head = await caller.head()
             record = (await gate.wait_for_records(number))[-1]
-            assert head.startswith(b"HTTP/1.1 %d " % status), said
-            assert (record["status"], record["error"]) == (status, error), said
+            assert head.startswith(b"HTTP/1.1 %d " % status), request_bytes
+            assert (record["status"], record["error"]) == (status, error), request_bytes
             caller.close()
         for target in ("/drop/mid", "/drop/chunked"):
             caller = await gate.caller()
@@ -287,9 +287,9 @@ async def test_long_foreign_texts_break_no_line_of_another_worker(tmp_path: Path
 
 
 async def test_an_informational_response_is_no_second_record(tmp_path: Path) -> None:
-    async def hints(talk: ScriptedConnection) -> None:
-        await talk.request()
-        await talk.send(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + OK)
+    async def hints(conversation: ScriptedConnection) -> None:
+        await conversation.request()
+        await conversation.send(b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + OK)
 
     async with Identity() as identity, Upstream(hints) as upstream, between(tmp_path, identity, upstream) as gate:
         assert (await gate.get("/orders/1"))[0] == 200

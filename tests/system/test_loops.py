@@ -42,7 +42,7 @@ async def relay() -> AsyncIterator[Relay]:
     server.close()
 
 
-async def check_loop(gate: Process, gates: tuple[Process, ...], passages: int) -> None:
+async def check_loop(gate: Process, gates: tuple[Process, ...], hops: int) -> None:
     status, head, body = await gate.get("/orders/1")
     assert status == 508
     assert b"\r\nX-Gateway-Error: loop-detected\r\n" in head
@@ -52,7 +52,7 @@ async def check_loop(gate: Process, gates: tuple[Process, ...], passages: int) -
         await one.wait_for_records()
     await gate.wait_for_records(2)
     records = [record for one in gates for record in one.records]
-    assert len(records) == passages
+    assert len(records) == hops
     assert {(record["status"], record["error"]) for record in records} == {(508, "loop-detected")}
 
 

@@ -90,8 +90,10 @@ async def test_promtool_accepts_the_rules_and_their_tests_pass() -> None:
 
 def test_each_alert_is_tested_firing_and_silent() -> None:
     text = RULES.with_name("rules_test.yaml").read_text("utf-8")
-    healthy, sick = ([test["alertname"] for test in part["alert_rule_test"]] for part in yaml.safe_load(text)["tests"])
-    assert healthy == sick == [rule["alert"] for rule in rules()]
+    healthy, failing = (
+        [test["alertname"] for test in part["alert_rule_test"]] for part in yaml.safe_load(text)["tests"]
+    )
+    assert healthy == failing == [rule["alert"] for rule in rules()]
 
 
 def test_dashboard_panels_have_a_title_and_a_description() -> None:

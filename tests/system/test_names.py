@@ -87,10 +87,10 @@ async def test_known_addresses_serve_while_the_name_server_is_silent(tmp_path: P
             _, status = await gate.ask("/status")
             known = status["names"]
         assert set(known) == {"identity.test", "healthy.test"}
-        for trouble in known.values():
-            assert (trouble["state"], trouble["addresses"]) == ("stale", ["127.0.0.1"])
-            assert trouble["error"].startswith("no answer for ")
-            assert trouble["resolved"] < trouble["since"]
+        for problem in known.values():
+            assert (problem["state"], problem["addresses"]) == ("stale", ["127.0.0.1"])
+            assert problem["error"].startswith("no answer for ")
+            assert problem["resolved"] < problem["since"]
         stale = {line["name"]: line["addresses"] for line in await gate.wait_for_events("name-stale", 2)}
         assert stale == {"identity.test": ["127.0.0.1"], "healthy.test": ["127.0.0.1"]}
         assert not gate.events("name-resolved")

@@ -55,12 +55,12 @@ async def test_repeated_query_keys_and_fields_keep_their_order(tmp_path: Path) -
 async def test_bodies_are_streamed_both_ways(tmp_path: Path) -> None:
     got = asyncio.Queue[bytes]()
 
-    async def converse(talk: ScriptedConnection) -> None:
-        await talk.head()
-        await got.put(await talk.reader.readexactly(5))
-        await talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst")
-        await got.put(await talk.reader.readexactly(5))
-        await talk.send(b"after")
+    async def converse(conversation: ScriptedConnection) -> None:
+        await conversation.head()
+        await got.put(await conversation.reader.readexactly(5))
+        await conversation.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst")
+        await got.put(await conversation.reader.readexactly(5))
+        await conversation.send(b"after")
 
     streaming = {"replay_limit": "0B"}  # else the body waits here until it is whole
     async with (
@@ -118,15 +118,15 @@ async def test_bytes_on_an_idle_connection_are_no_response(tmp_path: Path) -> No
     """Seen on a naive proxy: what an upstream says unasked is served to the next caller."""
     responded = asyncio.Event()
 
-    async def talkative(talk: ScriptedConnection) -> None:
-        await upstream.record_request(await talk.request())
-        await talk.send(reply(200, b"mine"))
-        await talk.send(reply(200, b"unasked"))
+    async def speak_twice(conversation: ScriptedConnection) -> None:
+        await upstream.record_request(await conversation.request())
+        await conversation.send(reply(200, b"mine"))
+        await conversation.send(reply(200, b"unasked"))
         responded.set()
-        await talk.reader.read()
+        await conversation.reader.read()
 
     async with Identity() as identity, Upstream() as upstream:
-        upstream.script = [talkative]
+        upstream.script = [speak_twice]
         async with between(tmp_path, identity, upstream) as gate:
             assert (await gate.get("/orders/1"))[2] == b"mine"
             await responded.wait()

@@ -54,7 +54,7 @@ async def test_sandbox_speaks_https_without_a_writable_folder() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (
             ("--mistake", "role-missing"),
@@ -64,9 +64,9 @@ async def test_sandbox_speaks_https_without_a_writable_folder() -> None:
         (("--folder", "/somewhere/else"), "cannot use /somewhere: Read-only file system; name another folder with"),
     ],
 )
-async def test_sandbox_names_the_folder_that_it_cannot_have(options: tuple[str, ...], told: str) -> None:
+async def test_sandbox_names_the_folder_that_it_cannot_have(options: tuple[str, ...], message: str) -> None:
     ended = await run("sandbox", "--listen", "127.0.0.1:0", *options, under=READ_ONLY)
     assert ended.status == 69
-    assert told in ended.err
+    assert message in ended.err
     assert "127.0.0.1" not in ended.err
     assert ended.err.count("\n") == 1

@@ -322,7 +322,7 @@ def in_our_names(url: str, at: str) -> str:
     return url
 
 
-def led_home(before: bytes, after: bytes, at: str) -> list[str]:
+def rewritten_addresses(before: bytes, after: bytes, at: str) -> list[str]:
     """The attributes in which two documents differ, each an address and the same one in the gateway's names; all else
     is equal in its canonical form (c14n).
     """
@@ -355,7 +355,7 @@ async def test_xml_is_equal_but_for_the_addresses(style: UrlStyle, world: World,
         for coding in get_args(ContentCoding):
             switch(world, content_coding=coding)
             after = await asyncio.to_thread(caller.get, f"{world.at}/hello/?{query}")
-            assert led_home(before.content, after.content, world.at) == expected
+            assert rewritten_addresses(before.content, after.content, world.at) == expected
             assert after.headers["Content-Type"] == before.headers["Content-Type"]
             if not expected and not coding:
                 # Weak also where nothing changed: a HEAD, which cannot know, gets the same (RFC 9110 section 9.3.2).
@@ -458,15 +458,20 @@ async def test_every_link_of_the_developer_api_can_be_followed(style: UrlStyle, 
 async def test_a_created_order_is_found_by_every_name_of_it(style: UrlStyle, world: World, caller: Confined) -> None:
     for instance_ids in ("uuid", "decimal", "body"):
         switch(world, url_style=style, instance_ids=instance_ids)
-        made = await asyncio.to_thread(caller.post, f"{world.at}/orders/", json={"item": "valve"})
-        assert made.status_code == 201
-        [link] = made.json()["links"]
-        named = [made.headers["Location"], made.headers["Content-Location"], made.links["self"]["url"], link["href"]]
+        response = await asyncio.to_thread(caller.post, f"{world.at}/orders/", json={"item": "valve"})
+        assert response.status_code == 201
+        [link] = response.json()["links"]
+        named = [
+            response.headers["Location"],
+            response.headers["Content-Location"],
+            response.links["self"]["url"],
+            link["href"],
+        ]
         assert len(set(named)) == 1
-        for href in (*named, made.links["collection"]["url"]):
+        for href in (*named, response.links["collection"]["url"]):
             assert target(href).startswith(f"{world.at}/orders/")
             assert (await asyncio.to_thread(caller.get, href)).status_code == 200
-        assert made.headers["x-oracle-ics-instance-id"] == world.sandbox.calls[0].instance_id
+        assert response.headers["x-oracle-ics-instance-id"] == world.sandbox.calls[0].instance_id
         world.sandbox.calls.clear()
     assert not mentions_host(caller.received_bytes(), ACME)
 

@@ -39,7 +39,7 @@ class Later(SystemClock):
         return SystemClock.wall() + LEASE_SECONDS + 1
 
 
-class Forge:
+class RotationProcess:
     """The program of tests.fakes.rotation."""
 
     async def __aenter__(self) -> Self:
@@ -75,25 +75,27 @@ class Outcome:
 
     is_used: bool
     is_kept: bool
-    went_on: bool
+    can_continue: bool
 
 
-async def outcome(forge: Forge, sandbox: Sandbox, file: Path, point: int) -> tuple[str, Outcome]:
+async def outcome(rotation: RotationProcess, sandbox: Sandbox, file: Path, point: int) -> tuple[str, Outcome]:
     """Kill one rotation at its `point`th point; return its line, and the outcome."""
     first = sandbox.mint_refresh("page")
     store = open_store(file, SystemClock())
     await store.put_refresh_token(KEY, first)
     before = len(sandbox.token_requests)
-    line = await forge.killed(file, sandbox.token_url, point)
+    line = await rotation.killed(file, sandbox.token_url, point)
     is_used = len(sandbox.token_requests) > before
-    held = await store.get_refresh_token(KEY)
-    assert held, line
+    stored = await store.get_refresh_token(KEY)
+    assert stored, line
     await store.close()
     try:
         await rotate_token(file, sandbox.token_url, Later())
     except TokenRefused as error:
-        return line, Outcome(is_used, held != first, went_on=not error.reason.startswith("sign-in: the refresh token"))
-    return line, Outcome(is_used, held != first, went_on=True)
+        return line, Outcome(
+            is_used, stored != first, can_continue=not error.reason.startswith("sign-in: the refresh token")
+        )
+    return line, Outcome(is_used, stored != first, can_continue=True)
 
 
 @pytest.mark.parametrize(("grace", "step"), [(60, 3), (0, 1)], ids=["a server with grace", "a strict server"])
@@ -104,13 +106,13 @@ async def test_a_rotation_killed_at_any_point_can_go_on(tmp_path: Path, grace: i
     """
     switches = Switches(rotate_refresh_tokens=True, refresh_grace=grace)
     seen: list[Outcome] = []
-    async with Sandbox(switches=switches, clients={"page": CLIENT}) as sandbox, Forge() as forge:
+    async with Sandbox(switches=switches, clients={"page": CLIENT}) as sandbox, RotationProcess() as rotation:
         while True:
-            line, found = await outcome(forge, sandbox, tmp_path / f"{len(seen)}.db", len(seen) * step + 1)
+            line, found = await outcome(rotation, sandbox, tmp_path / f"{len(seen)}.db", len(seen) * step + 1)
             if not line:
                 break
             assert found.is_used or not found.is_kept, line
-            assert found.went_on == (bool(grace) or found.is_kept or not found.is_used), line
+            assert found.can_continue == (bool(grace) or found.is_kept or not found.is_used), line
             seen.append(found)
     assert len(seen) * step > 100
     assert {(found.is_used, found.is_kept) for found in seen} == {(False, False), (True, False), (True, True)}
@@ -164,7 +166,7 @@ def stopped(settings: Settings, server: RedisServer | None) -> Iterator[None]:
 
 
 def used(identity: Identity) -> list[str]:
-    return [asked.form["refresh_token"][0] for asked in identity.requests]
+    return [request.form["refresh_token"][0] for request in identity.requests]
 
 
 async def killed(gate: Process, call: asyncio.Task[Any]) -> None:

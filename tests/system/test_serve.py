@@ -54,10 +54,10 @@ async def test_one_route_from_variables(sandbox: Sandbox) -> None:
 
 
 async def test_a_secret_file_from_a_variable(secret_file: Path, sandbox: Sandbox) -> None:
-    given = flags(sandbox, secret_file)
-    at = given.index("--client-secret-file")
-    del given[at : at + 2]
-    async with Process("serve", *given, OIC_GATEWAY_CLIENT_SECRET_FILE=str(secret_file)) as gate:
+    options = flags(sandbox, secret_file)
+    at = options.index("--client-secret-file")
+    del options[at : at + 2]
+    async with Process("serve", *options, OIC_GATEWAY_CLIENT_SECRET_FILE=str(secret_file)) as gate:
         await gate.wait_started()
         assert (await gate.get("/"))[0] == 200
 
@@ -70,8 +70,8 @@ async def test_the_file_from_a_variable(tmp_path: Path, sandbox: Sandbox) -> Non
 
 
 async def test_no_flag_takes_the_secret_itself(sandbox: Sandbox, secret_file: Path) -> None:
-    for given in (["--client-secret", DEFAULT_SECRET], [f"--client-secret={DEFAULT_SECRET}"]):
-        ended = await run("serve", *flags(sandbox, secret_file), *given)
+    for options in (["--client-secret", DEFAULT_SECRET], [f"--client-secret={DEFAULT_SECRET}"]):
+        ended = await run("serve", *flags(sandbox, secret_file), *options)
         assert (ended.status, ended.out) == (2, "")
         assert "use --client-secret-file or OIC_GATEWAY_CLIENT_SECRET" in ended.err
         assert DEFAULT_SECRET not in ended.err
@@ -131,8 +131,8 @@ async def test_the_secret_is_not_in_the_command_line(secret_file: Path, sandbox:
 
 @pytest.mark.parametrize("port", ["listen", "admin"])
 async def test_a_port_that_is_taken_ends_it(tmp_path: Path, sandbox: Sandbox, port: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
         ended = await run("serve", "-c", written(tmp_path, settings(sandbox, **{port: address})), **SECRETS)
     assert ended.status == 69
     assert '"event":"not-started"' in ended.out

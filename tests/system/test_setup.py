@@ -117,8 +117,8 @@ def test_the_locks_agree_and_contain_every_dependency() -> None:
     project = content["project"]
     extras, groups = project["optional-dependencies"], content["dependency-groups"]
     wanted = (run, project["dependencies"]), (dev, extras["dev"]), (oci, extras["oci"]), (docs, groups["docs"])
-    for lock, asked in wanted:
-        names = {re.split(r"[\[<>=; ]", line)[0].lower() for line in asked}
+    for lock, packages in wanted:
+        names = {re.split(r"[\[<>=; ]", line)[0].lower() for line in packages}
         assert sorted(names - lock.keys()) == []
     assert groups["build"] == content["build-system"]["requires"]
 

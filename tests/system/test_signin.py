@@ -151,7 +151,7 @@ async def test_a_running_gateway_reports_and_notices_a_sign_in(scene: Scene) -> 
         assert (await gate.ask("/readyz"))[1]["credentials"]["person"] == {"state": "ok"}
     async with gateway(file, **KEY) as again:
         assert (await again.get("/orders/"))[0] == 200
-    assert [asked.form["grant_type"] for asked in scene.sandbox.token_requests] == ["authorization_code"]
+    assert [request.form["grant_type"] for request in scene.sandbox.token_requests] == ["authorization_code"]
 
 
 async def test_a_sign_in_is_renewed_by_one_process_at_a_time(scene: Scene) -> None:
@@ -185,7 +185,7 @@ async def test_a_lease_without_an_end_holds_no_sign_in_up(scene: Scene) -> None:
             assert (await call)[0] == 200
             assert await redis.exists(lease) == 0
             assert len(gate.events("store-lease-endless")) == 1
-    grants = [asked.form["grant_type"] for asked in scene.sandbox.token_requests]
+    grants = [request.form["grant_type"] for request in scene.sandbox.token_requests]
     assert grants == ["authorization_code", "refresh_token"]
 
 
@@ -196,7 +196,7 @@ async def renewed_by_one_at_a_time(scene: Scene, file: Path) -> None:
     claims = [jwt.decode(one.out.strip(), options={"verify_signature": False}) for one in ended]
     assert {claim["sub"] for claim in claims} == {"jdoe"}
     assert len({claim["jti"] for claim in claims}) == 4
-    grants = [asked.form["grant_type"] for asked in scene.sandbox.token_requests]
+    grants = [request.form["grant_type"] for request in scene.sandbox.token_requests]
     assert grants == ["authorization_code"] + ["refresh_token"] * 4
 
 
@@ -369,7 +369,7 @@ async def test_with_a_server_that_we_did_not_write(tmp_path: Path, closed_port: 
         ]
         assert tokens == server.issued
         [refresh_token] = server.refresh_tokens
-        for said in (process.output_text(), *(str(form) for form in server.forms[:1])):
-            assert refresh_token not in said
+        for output in (process.output_text(), *(str(form) for form in server.forms[:1])):
+            assert refresh_token not in output
         ended = await run("logout", "person", "-c", file, **secrets)
         assert (ended.status, server.refresh_tokens) == (0, {}), ended.err

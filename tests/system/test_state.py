@@ -127,11 +127,11 @@ async def test_a_store_that_goes_and_comes_back(place: Place, server: RedisServe
             assert len(await client.keys("*:token:*")) == 2  # the new one, and the old one that Redis had lost
 
 
-@pytest.mark.parametrize("trouble", ["killed", "paused"])
+@pytest.mark.parametrize("problem", ["killed", "paused"])
 async def test_a_store_that_is_down_at_start_does_not_stop_calls(
-    place: Place, server: RedisServer, trouble: str
+    place: Place, server: RedisServer, problem: str
 ) -> None:
-    if trouble == "paused":
+    if problem == "paused":
         server.pause()
     else:
         await server.kill()

@@ -96,7 +96,7 @@ async def test_at_run_time_a_mistake_has_the_code_of_the_check(tmp_path: Path, n
         findings = await run_checks(load(file, environ={}).config)
         [code] = [finding.code for finding in findings if not finding.ok]
         async with gateway(file) as process:
-            asked = len(sandbox.token_requests)
+            count = len(sandbox.token_requests)
             await process.get("/orders/integrations" if "developer" in name else "/orders/")
             requests = len(sandbox.token_requests)
             first = problems((await process.ask("/status"))[1])
@@ -104,7 +104,7 @@ async def test_at_run_time_a_mistake_has_the_code_of_the_check(tmp_path: Path, n
             for _ in range(9):  # each waits half a second for what is being asked
                 codes = codes if codes == {code} else problems((await process.ask("/status"))[1])
             _, status = await process.ask("/status")
-            assert asked <= requests == len(sandbox.token_requests), "to look costs a token request"
+            assert count <= requests == len(sandbox.token_requests), "to look costs a token request"
     assert codes == {code}
     assert first <= {code} | AT_FIRST.get(code, set())
     [view] = [view for view in [*status["credentials"].values(), *status["routes"]] if view["problem"] is not None]
@@ -125,11 +125,11 @@ async def test_only_failures_are_probed_and_once_a_minute(tmp_path: Path, sandbo
         assert (await process.get("/orders/"))[0] == 403
         while (await problem_of(process))["code"] != "allow-list":
             pass
-        asked = len(sandbox.calls)
+        count = len(sandbox.calls)
         for _ in range(5):
             assert (await process.get("/orders/"))[0] == 403
             assert (await problem_of(process))["code"] == "allow-list"
-        assert len(sandbox.calls) == asked + 5
+        assert len(sandbox.calls) == count + 5
         sandbox.switches.allowlisted = True
         assert (await process.get("/orders/"))[0] == 200
         assert await problem_of(process) is None

@@ -206,14 +206,14 @@ async def test_the_drain_has_a_limit(tmp_path: Path, sandbox: Sandbox, gated: as
 
 async def test_idle_connections_close_at_once(tmp_path: Path, sandbox: Sandbox) -> None:
     async with before(tmp_path, sandbox) as gate:
-        silent, kept = await gate.caller(), await gate.caller()
-        await kept.send(request("/orders/"))
-        assert (await kept.reply())[0] == 200
-        began = asyncio.get_running_loop().time()
+        silent, connection = await gate.caller(), await gate.caller()
+        await connection.send(request("/orders/"))
+        assert (await connection.reply())[0] == 200
+        started_at = asyncio.get_running_loop().time()
         gate.signal(signal.SIGTERM)
-        assert await silent.read_to_end() == await kept.read_to_end() == b""
+        assert await silent.read_to_end() == await connection.read_to_end() == b""
         assert await gate.ended() == 0
-        assert asyncio.get_running_loop().time() - began < 5
+        assert asyncio.get_running_loop().time() - started_at < 5
 
 
 async def test_a_token_request_under_way_does_not_hold_a_stop(tmp_path: Path) -> None:

@@ -51,17 +51,17 @@ async def test_an_idle_connection_gets_one_more_response(tmp_path: Path, sandbox
     sandbox.switches.slow_gate = asyncio.Event()
     async with before(tmp_path, sandbox) as gate:
         slow = asyncio.create_task(gate.get("/slow/1"))
-        kept = await gate.caller()
-        await kept.send(request("/orders/"))
-        assert (await kept.reply())[0] == 200
+        connection = await gate.caller()
+        await connection.send(request("/orders/"))
+        assert (await connection.reply())[0] == 200
         await sandbox.calls.reached(2)
         gate.signal(signal.SIGTERM)
         await gate.wait_for_events("draining")
-        await kept.send(request("/orders/"))
-        status, head, _ = await kept.reply()
+        await connection.send(request("/orders/"))
+        status, head, _ = await connection.reply()
         assert status == 200
         assert b"\r\nConnection: close\r\n" in head
-        assert await kept.read_to_end() == b""
+        assert await connection.read_to_end() == b""
         sandbox.switches.slow_gate.set()
         assert (await slow)[0] == 200
         assert await gate.ended() == 0
@@ -70,13 +70,13 @@ async def test_an_idle_connection_gets_one_more_response(tmp_path: Path, sandbox
 
 async def test_a_rejection_during_a_stop_closes_the_connection(tmp_path: Path, sandbox: Sandbox) -> None:
     async with before(tmp_path, sandbox) as gate:
-        kept = await gate.caller()
-        await kept.send(request("/nope"))
-        assert b"\r\nConnection: close\r\n" not in (await kept.reply())[1]
+        connection = await gate.caller()
+        await connection.send(request("/nope"))
+        assert b"\r\nConnection: close\r\n" not in (await connection.reply())[1]
         gate.signal(signal.SIGTERM)
         await gate.wait_for_events("draining")
-        await kept.send(request("/nope"))
-        status, head, _ = await kept.reply()
+        await connection.send(request("/nope"))
+        status, head, _ = await connection.reply()
         assert status == 404
         assert b"\r\nConnection: close\r\n" in head
         assert await gate.ended() == 0

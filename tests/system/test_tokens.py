@@ -31,8 +31,8 @@ async def status_of(caller: Caller) -> int:
 
 @pytest.mark.parametrize("count", [100, 1000])
 async def test_callers_at_a_tokens_end_make_one_token_request(tmp_path: Path, count: int) -> None:
-    held = asyncio.Event()
-    async with Identity(token("first", 3), token("second").behind(held)) as identity, Upstream() as upstream:
+    is_released = asyncio.Event()
+    async with Identity(token("first", 3), token("second").behind(is_released)) as identity, Upstream() as upstream:
         document = simple(identity.url, upstream.url)
         document["credentials"]["app"]["token_wait"] = "30s"
         async with gateway(written(tmp_path, document), **SECRETS) as gate:
@@ -44,7 +44,7 @@ async def test_callers_at_a_tokens_end_make_one_token_request(tmp_path: Path, co
             await until(gate, "waiters", count)
             assert len(upstream.requests) == 1
             assert (await gate.ask("/livez"))[0] == 200
-            held.set()
+            is_released.set()
             assert set(await asyncio.gather(*map(status_of, callers))) == {200}
             assert len(identity.requests) == 2
             assert {one.field("Authorization") for one in upstream.requests[1:]} == {"Bearer second"}
@@ -52,9 +52,9 @@ async def test_callers_at_a_tokens_end_make_one_token_request(tmp_path: Path, co
 
 
 async def test_calls_do_not_wait_for_a_renewal(tmp_path: Path) -> None:
-    held = asyncio.Event()
+    is_released = asyncio.Event()
     async with (
-        Identity(token("first", 4), token("second").behind(held)) as identity,
+        Identity(token("first", 4), token("second").behind(is_released)) as identity,
         Upstream() as upstream,
         between(tmp_path, identity, upstream) as gate,
     ):
@@ -64,7 +64,7 @@ async def test_calls_do_not_wait_for_a_renewal(tmp_path: Path) -> None:
         for _ in range(5):
             assert (await gate.get("/orders/1"))[0] == 200
         assert {one.field("Authorization") for one in upstream.requests} == {"Bearer first"}
-        held.set()
+        is_released.set()
         await gate.wait_for_events("token-renewed", 2)
         assert (await gate.get("/orders/1"))[0] == 200
         assert upstream.requests[-1].field("Authorization") == "Bearer second"
@@ -73,16 +73,16 @@ async def test_calls_do_not_wait_for_a_renewal(tmp_path: Path) -> None:
 
 async def test_a_short_lived_token_causes_no_loop_and_is_not_sent_dead(tmp_path: Path) -> None:
     script = [token(f"t{number}", 2) for number in range(50)]
-    born: list[float] = []
+    issued_at: list[float] = []
     async with Identity(*script) as identity, Upstream() as upstream, between(tmp_path, identity, upstream) as gate:
-        began = time.monotonic()
+        started_at = time.monotonic()
         while len(identity.requests) < 4:
             before, asked_at = len(identity.requests), time.monotonic()
             assert (await gate.get("/orders/1"))[0] == 200
-            born += [time.monotonic()] * (len(identity.requests) - before)
+            issued_at += [time.monotonic()] * (len(identity.requests) - before)
             used = int((upstream.requests[-1].field("Authorization") or "").removeprefix("Bearer t"))
-            assert asked_at - born[used] < 1
-        assert time.monotonic() - began >= 3 * 0.45  # each was used for a while
+            assert asked_at - issued_at[used] < 1
+        assert time.monotonic() - started_at >= 3 * 0.45  # each was used for a while
         assert len(upstream.requests) > 50
 
 
@@ -102,22 +102,22 @@ async def test_a_token_that_oic_holds_for_expired_is_replaced_once(tmp_path: Pat
 
 
 async def test_a_late_401_for_the_old_token_leaves_the_new_one(tmp_path: Path) -> None:
-    arrived, held = asyncio.Event(), asyncio.Event()
+    arrived, is_released = asyncio.Event(), asyncio.Event()
 
     async with Identity() as identity, Upstream() as upstream:
 
-        async def late(talk: ScriptedConnection) -> None:
-            await upstream.record_request(await talk.request())
+        async def late(conversation: ScriptedConnection) -> None:
+            await upstream.record_request(await conversation.request())
             arrived.set()
-            await held.wait()
-            await talk.send(REFUSED)
+            await is_released.wait()
+            await conversation.send(REFUSED)
 
         upstream.script = [late, REFUSED]
         async with between(tmp_path, identity, upstream) as gate:
             slow = asyncio.create_task(gate.get("/orders/slow"))
             await arrived.wait()
             assert (await gate.get("/orders/quick"))[0] == 200
-            held.set()
+            is_released.set()
             assert (await slow)[0] == 200
         sent = [(one.target, one.field("Authorization")) for one in upstream.requests]
         assert sent == [
@@ -143,15 +143,15 @@ async def test_many_401_responses_cause_one_token_request(tmp_path: Path, sandbo
 
 
 async def test_callers_wait_for_a_slow_identity_domain(tmp_path: Path) -> None:
-    held = asyncio.Event()
+    is_released = asyncio.Event()
     async with (
-        Identity(token("late").behind(held)) as identity,
+        Identity(token("late").behind(is_released)) as identity,
         Upstream() as upstream,
         between(tmp_path, identity, upstream) as gate,
     ):
         waiting = [asyncio.create_task(gate.get("/orders/1")) for _ in range(5)]
         await until(gate, "waiters", 5)
-        held.set()
+        is_released.set()
         assert [(await one)[0] for one in waiting] == [200] * 5
         assert len(identity.requests) == 1
 
@@ -185,8 +185,8 @@ async def test_scope_and_parameters_leave_each_other_alone(tmp_path: Path) -> No
         document["credentials"]["app"] |= {"scope": ["one", "two"], "params": {"audience": "https://oic.example"}}
         async with gateway(written(tmp_path, document), **SECRETS) as gate:
             assert (await gate.get("/orders/1"))[0] == 200
-        [asked] = identity.requests
-        assert asked.form == {
+        [request] = identity.requests
+        assert request.form == {
             "grant_type": ["client_credentials"],
             "scope": ["one two"],
             "audience": ["https://oic.example"],
@@ -243,12 +243,12 @@ async def test_a_token_is_got_before_anyone_asks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("trouble", "status"), [(refusal("invalid_client", 401), 502), (answer(429, retry_after="250"), 503)]
+    ("response", "status"), [(refusal("invalid_client", 401), 502), (answer(429, retry_after="250"), 503)]
 )
-async def test_a_changed_secret_file_is_used_without_a_restart(tmp_path: Path, trouble: Answer, status: int) -> None:
+async def test_a_changed_secret_file_is_used_without_a_restart(tmp_path: Path, response: Answer, status: int) -> None:
     secret = tmp_path / "secret"
     secret.write_text("wrong\n", encoding="utf-8")
-    async with Identity(trouble) as identity, Upstream() as upstream:
+    async with Identity(response) as identity, Upstream() as upstream:
         document = simple(identity.url, upstream.url)
         document["credentials"]["app"] |= {"client_secret": {"file": str(secret)}, "client_auth": "post"}
         async with gateway(written(tmp_path, document), **SECRETS) as gate:
@@ -262,13 +262,13 @@ async def test_a_changed_secret_file_is_used_without_a_restart(tmp_path: Path, t
                 while (await gate.get("/orders/1"))[0] != 200:
                     pass
     # Whoever looks at /status has the way to the token endpoint looked at too, without asking for a token.
-    assert [asked.form["client_secret"] for asked in identity.requests if asked.form] == [["wrong"], ["right"]]
+    assert [request.form["client_secret"] for request in identity.requests if request.form] == [["wrong"], ["right"]]
 
 
 async def test_status_and_metrics_follow_the_token(tmp_path: Path) -> None:
-    held = asyncio.Event()
+    is_released = asyncio.Event()
     down = answer(503, retry_after="60")
-    async with Identity(down, token("first").behind(held)) as identity, Upstream(REFUSED) as upstream:
+    async with Identity(down, token("first").behind(is_released)) as identity, Upstream(REFUSED) as upstream:
         document = simple(identity.url, upstream.url)
         document["credentials"]["app"]["budget"] = {"per_minute": 7}
         async with gateway(written(tmp_path, document), **SECRETS) as gate:
@@ -282,7 +282,7 @@ async def test_status_and_metrics_follow_the_token(tmp_path: Path) -> None:
             await gate.wait_for_events("reloaded")
             calls = [asyncio.create_task(gate.get("/orders/1")) for _ in range(4)]
             await until(gate, "waiters", 4)
-            held.set()
+            is_released.set()
             assert {(await call)[0] for call in calls} == {200}
             credential = (await gate.ask("/status"))[1]["credentials"]["app"]
             assert (credential["state"], credential["fetches"]) == ("fresh", {"ok": 2, "refused": 0, "unavailable": 1})

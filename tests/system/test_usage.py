@@ -18,7 +18,7 @@ from gateway.oic.billed_messages import MESSAGE_SIZE
 from gateway.sandbox import Sandbox
 from tests.fakes.process import Document, Process, gateway, run
 from tests.system.scene import SECRETS, Settings, settings, written
-from tests.system.test_history import file_of, kept, metric
+from tests.system.test_history import file_of, history_settings, metric
 
 WORKERS = pytest.mark.parametrize("workers", [1, 2])
 BOTH = pytest.mark.parametrize("where", ["memory", "file"])
@@ -39,7 +39,7 @@ BY_ROUTE = {"upload": (4, 7), "echo": (1, 1), "async": (2, 2)}
 
 def scene(folder: Path, sandbox: Sandbox, *, in_file: bool, **more: Any) -> Path:
     """Two routes for two callers, others without; all belong to one service."""
-    document: Settings = settings(sandbox, **kept(folder, in_file=in_file), **more)
+    document: Settings = settings(sandbox, **history_settings(folder, in_file=in_file), **more)
     passwords = {name: {"username": name.lower(), "password": {"env": name}} for name in PASSWORDS}
     document["callers"] = {name.lower(): {"basic": basic} for name, basic in passwords.items()}
     document["services"] = {"acme": {"url": sandbox.origin, "packs": 1, "calls": 50}}

@@ -69,21 +69,26 @@ def everywhere(folder: Path, sandbox: Sandbox, oci: FakeVault, egress: Egress, r
     (folder / "locked.pem").write_text(pair().locked("open sesame"), encoding="ascii")
     (folder / "locked.pem").chmod(0o600)
 
-    def kept(name: str, secret: str) -> dict[str, str]:
+    def vault_entry(name: str, secret: str) -> dict[str, str]:
         return {"oci_vault": oci.store_secret(name, secret)}
 
-    proxy = {"url": egress.url, "username": "gate", "password": kept("proxy", "out-of-here")}
+    proxy = {"url": egress.url, "username": "gate", "password": vault_entry("proxy", "out-of-here")}
     one = {"token_url": sandbox.token_url, "client_id": "app", "scope": sandbox.scope, "tls": {"ca": "ca.pem"}}
-    secret = kept("secret", "s3cret\n")
-    sesame = kept("sesame", "open sesame")
-    signing = {"private_key": kept("key", pair().locked("open sesame")), "key_password": sesame, "kid": "alias"}
-    certificate = {"ca": "ca.pem", "cert": "cert.pem", "key": "locked.pem", "key_password": sesame}
-    refresh_token = kept("refresh", sandbox.mint_refresh("app"))
+    secret = vault_entry("secret", "s3cret\n")
+    entry = vault_entry("sesame", "open sesame")
+    signing = {"private_key": vault_entry("key", pair().locked("open sesame")), "key_password": entry, "kid": "alias"}
+    certificate = {"ca": "ca.pem", "cert": "cert.pem", "key": "locked.pem", "key_password": entry}
+    refresh_token = vault_entry("refresh", sandbox.mint_refresh("app"))
     credentials: dict[str, Settings] = {
         "several": {"client_secret": [{"oci_vault": ocid("to-come")}, secret], "proxy": proxy},
         "signed": {"client_auth": "private_key_jwt", "signing": signing},
         "shown": {"client_secret": secret, "tls": certificate},
-        "user": {"grant": "password", "username": "kim", "password": kept("kim", "p&=w"), "client_secret": secret},
+        "user": {
+            "grant": "password",
+            "username": "kim",
+            "password": vault_entry("kim", "p&=w"),
+            "client_secret": secret,
+        },
         "given": {"grant": "refresh_token", "refresh_token": refresh_token, "client_secret": secret},
     }
     upstream = sandbox.upstream("ORDERS")
@@ -92,8 +97,8 @@ def everywhere(folder: Path, sandbox: Sandbox, oci: FakeVault, egress: Egress, r
         "listen": "127.0.0.1:0",
         "admin": "127.0.0.1:0",
         "state": {
-            "redis": {"url": redis.url, "password": kept("redis", "r3dis")},
-            "keys": [kept("state", KEY)],
+            "redis": {"url": redis.url, "password": vault_entry("redis", "r3dis")},
+            "keys": [vault_entry("state", KEY)],
             "timeout": "5s",
         },
         "credentials": {name: {**one, **own} for name, own in credentials.items()},
@@ -150,7 +155,7 @@ async def test_a_changed_secret_is_used_without_a_restart(
             gate.signal(signal.SIGHUP)
             await gate.wait_for_events("reloaded")
             assert (await gate.get("/orders/"))[0] == 200
-    assert [asked.form["client_secret"] for asked in identity.requests] == [["old"], ["new"]]
+    assert [request.form["client_secret"] for request in identity.requests] == [["old"], ["new"]]
 
 
 async def test_changed_oci_settings_apply_to_all_credentials(
@@ -268,18 +273,18 @@ async def test_a_missing_oci_package_is_reported_with_the_remedy(
 
 
 @pytest.mark.parametrize(
-    ("oci", "said"),
+    ("oci", "message"),
     [
         ({"profile": "GATEWAY"}, "oci: has a `profile`, which requires `auth: config_file`"),
         ({"auth": "principal"}, "oci.auth: is not an allowed value"),
         ({"refresh": 300}, "oci.refresh: needs a number with a unit"),
     ],
 )
-async def test_a_mistake_in_the_oci_settings_is_reported(tmp_path: Path, oci: Settings, said: str) -> None:
+async def test_a_mistake_in_the_oci_settings_is_reported(tmp_path: Path, oci: Settings, message: str) -> None:
     document = simple("https://idcs.example/token", "https://oic.example/", oci=oci)
     ended = await run("check", "-c", written(tmp_path, document), **SECRETS)
     assert ended.status == 78
-    assert said in ended.err
+    assert message in ended.err
 
 
 async def test_an_ocid_of_another_resource_is_reported(tmp_path: Path) -> None:

@@ -350,8 +350,8 @@ async def test_the_number_of_workers_needs_a_restart(tmp_path: Path, sandbox: Sa
 
 @pytest.mark.parametrize("port", ["listen", "admin"])
 async def test_a_port_in_use_is_reported_once(tmp_path: Path, sandbox: Sandbox, port: str) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
         file = written(tmp_path, settings(sandbox, workers=2, **{port: address}))
         ended = await run("serve", "-c", file, **SECRETS)
     assert ended.status == 69
@@ -400,11 +400,11 @@ async def test_a_hanging_token_request_delays_only_readiness(tmp_path: Path) -> 
         Sandbox(switches=Switches(token_gate=asyncio.Event())) as sandbox,
         before(tmp_path, sandbox, workers=2) as gate,
     ):
-        asking = asyncio.create_task(gate.ask("/readyz"))
+        task = asyncio.create_task(gate.ask("/readyz"))
         await sandbox.token_requests.reached(2)
         assert (await gate.ask("/livez"))[0] == 200
         assert [worker["state"] for worker in await worker_views(gate)] == ["working", "working"]
         gate_of_tokens = sandbox.switches.token_gate
         assert gate_of_tokens is not None
         gate_of_tokens.set()
-        assert (await asking)[0] == 200
+        assert (await task)[0] == 200
