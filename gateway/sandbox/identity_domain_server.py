@@ -120,8 +120,7 @@ class IdentityDomain:
             return _post_only()
         entry = TokenCall(at=self._now())
         try:
-            form = await _form(request)
-            credentials = read_credentials(request.headers.get("Authorization"), form, request.certificate)
+            form, credentials = await _read_client_request(request)
         except OAuthRefusal as refused:
             self.token_requests.add(entry)
             return _refusal(refused, entry)
@@ -249,8 +248,7 @@ class IdentityDomain:
             return _post_only()
         entry = TokenCall(at=self._now())
         try:
-            form = await _form(request)
-            credentials = read_credentials(request.headers.get("Authorization"), form, request.certificate)
+            form, credentials = await _read_client_request(request)
             self._authenticated(credentials)
         except OAuthRefusal as refused:
             return _refusal(refused, entry)
@@ -276,6 +274,11 @@ class IdentityDomain:
         if not self._switches.jwks_open:
             return json_response(401, {"status": "401", "detail": "You are not authorized to access the resource."})
         return json_response(200, self._key.jwks())
+
+
+async def _read_client_request(request: IncomingRequest) -> tuple[dict[str, str], ClientCredentials]:
+    form = await _form(request)
+    return form, read_credentials(request.headers.get("Authorization"), form, request.certificate)
 
 
 async def _form(request: IncomingRequest) -> dict[str, str]:

@@ -100,7 +100,7 @@ def test_a_code_alone_is_one_of_its_mistakes() -> None:
 
 
 def test_the_document_lists_every_mistake_as_it_is_played() -> None:
-    table = DOCUMENT.partition("| mistake | what is played |")[2].partition("\n#")[0]
+    table = DOCUMENT.partition("| mistake | what the sandbox reproduces |")[2].partition("\n#")[0]
     rows = re.findall(r"(?m)^\| `([^`]+)` \| ([^|]+) \|$", table)
     assert rows == [(name, row.summary) for name, row in MISTAKES.items()]
 

@@ -318,7 +318,7 @@ async def test_sandbox_examples_run(
     tmp_path: Path, number: int, ports: str, status: int, shown: tuple[str, ...]
 ) -> None:
     """In a network of its own, so that its ports are free."""
-    text = blocks("sh", ROOT / "docs" / "sandbox.md")[number].replace("/tmp/played", str(tmp_path / "played"))
+    text = blocks("sh", ROOT / "docs" / "sandbox.md")[number].replace("/tmp/mistake", str(tmp_path / "mistake"))
     script = WAITING.format(ports=ports) + text + "wait\n"
     ended, out, err = await run_command(
         *("unshare", "--net", *AS_ROOT, "--", "bash", "-c", script),
