@@ -22,8 +22,8 @@ from gateway.admin.backend import AdminBackend
 from gateway.history.interface import HistoryDisabled, Unsearchable, result_document
 from gateway.history.query import BadQuery, parse_query
 from gateway.history.usage_query import parse_usage, usage_document
+from gateway.observe.exposition import CONTENT_TYPE
 from gateway.observe.log import log_event
-from gateway.observe.scrape import CONTENT_TYPE
 from gateway.observe.time_slices import encode_chunks, run_in_slices
 from gateway.system.bind import UnixSocket, bind_tcp
 from gateway.system.passed_sockets import PassedSockets

@@ -9,6 +9,8 @@ from itertools import accumulate
 
 from gateway.observe.meters import BUCKETS
 
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+"""The media type of the Prometheus text."""
 Labels = tuple[str, ...]
 Value = float | list[float]
 

@@ -2,17 +2,24 @@
 
 from collections.abc import Callable, Iterable, Iterator
 
-from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from gateway.observe.snapshots import Snapshot, render_snapshot
 from gateway.observe.time_slices import encode_chunks, run_in_slices
 
-CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _CPU = "process_cpu_seconds"
 _SUMMED = ("process_resident_memory_bytes", "process_virtual_memory_bytes", "process_open_fds")
+
+
+def new_registry() -> CollectorRegistry:
+    """Return a registry of the metrics of this process and its Python, without those that libraries register."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    return registry
 
 
 async def render_scrape(snapshot: Snapshot, processes: CollectorRegistry) -> list[bytes]:

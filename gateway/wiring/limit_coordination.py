@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway.config.caller_model import CallerSettings
 from gateway.config.model import Config
@@ -15,10 +15,11 @@ from gateway.config.vault import Vault
 from gateway.limits.allowance import Instant
 from gateway.limits.caller_limits import CallerLimits, Quota, RateLimit
 from gateway.limits.limit_clock import LimitClock
-from gateway.limits.limit_coordinator import LimitCoordinators
 from gateway.limits.limit_gates import LimitGates
-from gateway.limits.replica_limits import ReplicaLimits
 from gateway.wiring.service_coordination import ScriptRunner
+
+if TYPE_CHECKING:
+    from gateway.limits.replica_limits import ReplicaLimits
 
 MetricValues = Iterator[tuple[str, tuple[str, ...], float | list[float]]]
 
@@ -34,6 +35,8 @@ class LimitCoordination:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         """`environ` contains secrets of Redis that are variables."""
+        from gateway.limits.limit_coordinator import LimitCoordinators  # noqa: PLC0415 - only where callers have limits
+
         self._environ = environ
         self.coordinators = LimitCoordinators(LimitClock(_instant, asyncio.get_running_loop().call_later))
         self._state: StateSettings | None = None
@@ -49,6 +52,8 @@ class LimitCoordination:
             self._state, self._replica, self._redis = state, None, None
             if state is not None and state.redis is not None:
                 self._redis = ScriptRunner(state, SecretReader(self._environ, vault=Vault(config.oci)))
+                from gateway.limits.replica_limits import ReplicaLimits  # noqa: PLC0415 - only with Redis
+
                 self._replica = ReplicaLimits(self._redis.evaluate, prefix=state.redis.prefix)
         self.coordinators.configure(limits, self._replica)
         if former is not None and former is not self._redis:
@@ -77,18 +82,21 @@ class Limits:
 
     def __init__(self, environ: Mapping[str, str], gates: LimitGates | None = None) -> None:
         """With `gates` another process coordinates; else this one does. `environ` contains secrets of Redis."""
+        self._environ = environ
+        self._coordinates = gates is None
         self._coordination: LimitCoordination | None = None
         self.gates = LimitGates(now=time.monotonic) if gates is None else gates
-        if gates is None:
-            self._coordination = LimitCoordination(environ)
-            self.gates.send = partial(self._coordination.coordinators.receive, 0)
-            self._coordination.coordinators.add_worker(0, self.gates.receive)
 
     def configure(self, config: Config) -> None:
         """Use the limits of a configuration from now on."""
+        limits = caller_limits(config)
+        if self._coordinates and self._coordination is None and limits:
+            self._coordination = LimitCoordination(self._environ)
+            self.gates.send = partial(self._coordination.coordinators.receive, 0)
+            self._coordination.coordinators.add_worker(0, self.gates.receive)
         if self._coordination is not None:
             self._coordination.configure(config)
-        self.gates.configure(caller_limits(config))
+        self.gates.configure(limits)
 
     def metrics(self) -> MetricValues:
         """Yield name, labels and value of each metric, for this process."""

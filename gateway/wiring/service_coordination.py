@@ -5,7 +5,7 @@ import random
 import secrets
 from collections.abc import Coroutine, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway.config.model import Config
 from gateway.config.resolved import services_by_origin
@@ -14,10 +14,12 @@ from gateway.config.state_model import StateSettings
 from gateway.config.vault import Vault
 from gateway.oauth.store import StoreDown
 from gateway.services.coordinator import ServiceLimit
-from gateway.services.replica_places import ReplicaPlaces
 from gateway.services.service_coordinators import ServiceCoordinators
 from gateway.system.files import in_thread
 from gateway.wiring.token_stores import RedisStore, load_store_files, open_redis
+
+if TYPE_CHECKING:
+    from gateway.services.replica_places import ReplicaPlaces
 
 
 def service_limits(config: Config) -> dict[str, ServiceLimit]:
@@ -48,6 +50,8 @@ class ServiceCoordination:
             self._state = state
             self._stop_sharing()
             if state is not None and state.redis is not None:
+                from gateway.services.replica_places import ReplicaPlaces  # noqa: PLC0415 - only with Redis
+
                 self._redis = ScriptRunner(state, SecretReader(self._environ, vault=Vault(config.oci)))
                 name, prefix = secrets.token_hex(8), state.redis.prefix
                 self._replica = ReplicaPlaces(self.coordinators, self._redis.evaluate, replica=name, prefix=prefix)
@@ -94,6 +98,6 @@ class ScriptRunner:
             await self._store.close()
 
 
-async def _close(replica: ReplicaPlaces, redis: ScriptRunner) -> None:
+async def _close(replica: "ReplicaPlaces", redis: ScriptRunner) -> None:
     await replica.close()
     await redis.close()

@@ -16,7 +16,7 @@ from contextlib import suppress
 from gateway.config.corrections.pasted_text import InvalidInput, strip_pasted
 from gateway.errors import GatewayError
 from gateway.content.foreign_text import read_authority, read_date, read_url
-from gateway.history.query import BadQuery, parse
+from gateway.history.query import BadQuery, parse_query
 from gateway.network.tunnel import TunnelRefused, find_tunnel_start
 from gateway.oic.instance_id import DEFAULT_LOCATIONS, InstanceIdFinder, InstanceIdLocation, find_ids_in_broken_head
 from gateway.oic.soap_credentials import SoapCredentialFilter
@@ -94,8 +94,8 @@ for pump in (
         lambda: resolve_redirect("/ic/" + short, at=BASE, bases=[BASE]),
         lambda: overriding_methods({b"x-http-method": text}, "/?" + short),
         lambda: (read_authority(short), read_url(short), read_date(short)),
-        lambda: parse([("since", short)], now=0.0),
-        lambda: parse([(short, short)], now=0.0),
+        lambda: parse_query([("since", short)], now=0.0),
+        lambda: parse_query([(short, short)], now=0.0),
         lambda: strip_pasted(short),
         lambda: strip_pasted(chr(34) + " " + short),
         lambda: read_pasted("?" + short, state="a", is_issuer=bool),

@@ -32,6 +32,7 @@ UNPLAYED = {
     "url": "a check finds it in the configuration",
     "request": "a check finds it in the configuration",
     "overloaded": "shows at callers' requests only",
+    "too-many-requests": "shows at callers' requests only",
     "upstream-down": "shows at callers' requests only",
     "media-type": "shows at a caller's request only",
     "out-of-time": "the check's own, after ninety seconds",
