@@ -20,7 +20,7 @@ from gateway.history.query import BadQuery, parse_query
 from gateway.network.tunnel import TunnelRefused, find_tunnel_start
 from gateway.oic.instance_id import DEFAULT_LOCATIONS, InstanceIdFinder, InstanceIdLocation, find_ids_in_broken_head
 from gateway.oic.soap_credentials import SoapCredentialFilter
-from gateway.content.media_type import read_media
+from gateway.content.media_type import read_media_type
 from gateway.diagnosis.route_health import RouteHealth
 from gateway.http.chunked import ChunkedDecoder
 from gateway.http.fields import MalformedMessage
@@ -86,7 +86,7 @@ for pump in (
     request_whole_response([], {b"if-match": text})
     entity_tags(text)
     via_contains(text, "oic-gateway")
-    read_media(text)
+    read_media_type(text)
     short = text[: 64 * K].decode("latin-1")
     RouteHealth().record_response(404, has_instance_id=False, at=0.0, target=short)
     for call in (
@@ -119,7 +119,7 @@ for pump in (
             search.find({}, [], kind, first)
 for field in (b";", b"; ", b";a", b';a="', b';a="\\\\', b";a =", b'"', b"=", b";charset="):
     text = b"text/xml" + field * (64 * K // len(field))
-    read_media(text)
+    read_media_type(text)
     make_plan(text, None, frozenset({"xml"}))
 for pump in (b"<a>", b"<UsernameToken/>", b"<Security>", b" ", b"<a b='", b"\\n--b\\n", b"\\n--b ", b"&amp;"):
     for media in (b"text/xml", b"multipart/related; boundary=b"):
