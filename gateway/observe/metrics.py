@@ -5,19 +5,16 @@ A counter or histogram of prometheus-client costs microseconds and a lock, more 
 prometheus-client.
 """
 
-import asyncio
-import importlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
 
 from gateway.observe.exposition import Labels, Value
 from gateway.observe.meters import NO_BLAME, CallerMeter, RouteMeter, TokenMeter
 from gateway.observe.metric_table import NO_STATUS, PREFIX
+
+# At the start, not at the first scrape: a process without a free file descriptor cannot import.
+from gateway.observe.scrape import new_registry, render_scrape
 from gateway.observe.snapshots import Snapshot, new_snapshot
 from gateway.observe.time_slices import run_in_slices
-
-if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
 
 
 class Metrics:
@@ -52,7 +49,7 @@ class Metrics:
         self._read_lost_lines: Callable[[], int] = int
         self._read_lost_calls: Callable[[], int] = int
         self._read_store: Callable[[], bool] | None = None
-        self._registry: CollectorRegistry | None = None
+        self._registry = new_registry()
 
     def route(self, name: str) -> RouteMeter:
         """Return the meter of a route, always the same one; `UNROUTED` is the name for requests without a route."""
@@ -140,12 +137,6 @@ class Metrics:
 
     async def text(self) -> list[bytes]:
         """Return the Prometheus text of this process, made in slices of time."""
-        if self._registry is None:
-            # prometheus-client takes two MiB, which only a gateway with scrapes needs.
-            await asyncio.to_thread(importlib.import_module, "gateway.observe.scrape")
-        from gateway.observe.scrape import new_registry, render_scrape  # noqa: PLC0415
-
-        self._registry = self._registry or new_registry()
         return await render_scrape(await self.snapshot_in_slices(), self._registry)
 
 
