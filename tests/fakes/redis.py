@@ -104,6 +104,14 @@ class RedisServer:
         await self.kill()
         await self.start()
 
+    async def evaluate(self, script: str, name: str, arguments: list[str]) -> object:
+        """Run a script with one key, as the gateway does: any failure is an OSError."""
+        try:
+            async with self.client() as client:
+                return await client.eval(script, 1, name, *arguments)
+        except Exception as error:
+            raise OSError(type(error).__name__) from error
+
     @asynccontextmanager
     async def client(self, password: str | None = None) -> AsyncIterator[Any]:
         """A connection beside the gateway's, as an operator or an attacker has one."""

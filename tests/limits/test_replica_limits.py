@@ -31,7 +31,7 @@ class LimitedReplica:
         loop = asyncio.get_running_loop()
         clock = LimitClock(lambda: Instant(time.monotonic(), time.time()), loop.call_later)
         self.coordinators = LimitCoordinators(clock)
-        self.sharing = ReplicaLimits(self._evaluate, prefix="test")
+        self.sharing = ReplicaLimits(server.evaluate, prefix="test")
         self._server = server
         self.coordinators.configure({"erp": limits}, self.sharing)
         self.workers = []
@@ -41,13 +41,6 @@ class LimitedReplica:
             self.coordinators.add_worker(number, gates.receive)
             gates.configure({"erp": limits})
             self.workers.append(gates.gate("erp"))
-
-    async def _evaluate(self, script: str, name: str, arguments: list[str]) -> object:
-        try:
-            async with self._server.client() as client:
-                return await client.eval(script, 1, name, *arguments)
-        except Exception as error:
-            raise OSError(type(error).__name__) from error
 
     async def call(self, worker: int = 0, messages: int = 0) -> bool:
         """Return whether a call is admitted."""

@@ -44,15 +44,8 @@ class Replica:
         self.places: list[Place] = []
         self.calls: list[asyncio.Task[None]] = []
         self._server = server
-        self.sharing = ReplicaPlaces(self.coordinators, self._evaluate, replica=name, prefix="test")
+        self.sharing = ReplicaPlaces(self.coordinators, server.evaluate, replica=name, prefix="test")
         self.sharing.start()
-
-    async def _evaluate(self, script: str, name: str, arguments: list[str]) -> object:
-        try:
-            async with self._server.client() as client:
-                return await client.eval(script, 1, name, *arguments)
-        except Exception as error:
-            raise OSError(type(error).__name__) from error
 
     def call(self, count: int) -> None:
         """Begin so many calls, which last until `end`."""
