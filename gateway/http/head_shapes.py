@@ -13,7 +13,7 @@ import msgspec
 
 from gateway.http.fields import DeferredFields, FieldRules, ForwardedLines, KnownFields
 
-ANY_VALUE = rb"[\t -~\x80-\xff]*+"  # the bytes of `fields.VISIBLE`; RFC 9110 §5.5
+ANY_VALUE = rb"[\t -~\x80-\xff]*+"  # RFC 9110 §5.5
 TRIMMED_VALUE = rb" (?![ \t])(%b)(?<![ \t])" % ANY_VALUE
 LENGTH = rb" ([0-9]{1,18}+)"
 MAX_SHAPES = 64

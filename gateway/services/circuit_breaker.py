@@ -79,8 +79,8 @@ class CircuitBreaker:
 
 def open_time(openings: int, random_fraction: float) -> float:
     """Return how long the circuit stays open, in seconds, when it opens for the `openings`-th time in a row: a random
-    time between `SHORTEST` and a bound that doubles each time up to `LONGEST` (full jitter, so that replicas do not
-    try together).
+    time between `SHORTEST_OPEN_TIME` and a bound that doubles each time up to `LONGEST_OPEN_TIME` (full jitter, so that
+    replicas do not try together).
     """
     longest = min(LONGEST_OPEN_TIME, SHORTEST_OPEN_TIME * 2.0 ** min(openings, 16))
     return SHORTEST_OPEN_TIME + (longest - SHORTEST_OPEN_TIME) * random_fraction

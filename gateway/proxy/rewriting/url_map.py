@@ -86,8 +86,8 @@ class UrlMap:
     ) -> "UrlMap":
         """Compile the (upstream, route path) pairs of all routes.
 
-        `designs` are pairs of an upstream and the same path on its design host. A URL under the latter belongs to the
-        route of the upstream, unless a route has it as its own upstream.
+        `design_urls` are pairs of an upstream and the same path on its design host. A URL under the latter belongs to
+        the route of the upstream, unless a route has it as its own upstream.
         """
         pairs = [(base, (base, path.rstrip("/"))) for base, path in routes]
         first = {_key(base): value for base, value in reversed(pairs)}
