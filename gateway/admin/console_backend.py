@@ -1,0 +1,178 @@
+"""What the console needs from the running gateway, beyond what the admin port needs. Pure."""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from gateway.admin.backend import AdminBackend
+from gateway.diagnosis.finding import Finding
+
+FetchOutcome = Literal["ok", "refused", "unavailable"]
+FetchTrigger = Literal["caller", "renewal", "rejected", "prefetch", "forced", "idle"]
+"""Why a token was requested: a caller needed one, it was due for renewal, an upstream rejected it, the start with
+`prefetch`, an operator, or `renew.idle`."""
+SeriesSubject = Literal["total", "route", "service"]
+SeriesStep = Literal[1, 10]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenClaims:
+    """Claims of the present access token, a JWT: a chosen few by name, texts at most 256 characters long.
+
+    `issued_at` and `expires_at` are in epoch seconds, None without the claim. Neither the token nor its signature.
+    """
+
+    issued_at: float | None
+    expires_at: float | None
+    values: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenFetch:
+    """One token request: when it ended (epoch seconds), its duration in seconds, and its outcome.
+
+    `code` and `reason` are those of the failure, empty after success. `process` is the id of the process that sent it.
+    """
+
+    at: float
+    seconds: float
+    outcome: FetchOutcome
+    trigger: FetchTrigger
+    code: str = ""
+    reason: str = ""
+    process: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesQuery:
+    """One series: of all calls, of one route, or of all routes of a service; `name` is empty for `total`.
+
+    `step` is the length of an interval in seconds: 1 for the last 15 minutes, 10 for the last 24 hours. Only intervals
+    that end after `since` (epoch seconds) are returned.
+    """
+
+    subject: SeriesSubject = "total"
+    name: str = ""
+    step: SeriesStep = 1
+    since: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """Values of successive intervals, oldest first; all tuples have the same length. Intervals without a sample are
+    left out. Empty: no such route or service, or a route that is not among the busiest.
+
+    `times` are the ends of the intervals in epoch seconds, `seconds` the time that each sample covers: a rate is
+    `calls / seconds`. `errors` are counts by blame (`caller`, `gateway`, `identity`, `upstream`). Percentiles are
+    in milliseconds, estimated from the buckets of the histogram, None without calls. `in_flight` is at the end of the
+    interval. `running`, `waiting` and `limit` are those of a service, else empty.
+    """
+
+    step: SeriesStep
+    times: tuple[float, ...] = ()
+    seconds: tuple[float, ...] = ()
+    calls: tuple[int, ...] = ()
+    errors: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    p50_ms: tuple[float | None, ...] = ()
+    p95_ms: tuple[float | None, ...] = ()
+    p99_ms: tuple[float | None, ...] = ()
+    in_flight: tuple[int, ...] = ()
+    running: tuple[int, ...] = ()
+    waiting: tuple[int, ...] = ()
+    limit: tuple[int | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ActionResult:
+    """What an action did, in words for the person and the audit log; `details` are further lines. After a failure
+    `remedy` is what to do.
+    """
+
+    ok: bool
+    message: str
+    remedy: str = ""
+    details: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigurationBlock:
+    """A block of the configuration: a top-level key (`console`), or an entry of one (`credentials.acme`,
+    `routes.orders`). `text` is its YAML without comments; secrets are references, and values that may be secret are
+    `…`.
+    """
+
+    name: str
+    file: str
+    line: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadOutcome:
+    """A reload: when (epoch seconds), whether it succeeded, its message, and the names of the blocks that it added,
+    removed and changed. `problems` are the errors of a configuration that was refused, one for each line.
+    """
+
+    at: float
+    ok: bool
+    message: str
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigurationView:
+    """The configuration in use, in the order of its files; `last_reload` is None before the first one."""
+
+    files: tuple[str, ...]
+    blocks: tuple[ConfigurationBlock, ...]
+    loaded_at: float
+    last_reload: ReloadOutcome | None = None
+
+
+class ConsoleBackend(AdminBackend, Protocol):
+    """Answers the requests of the console. No answer contains a secret or a token; an ordinary failure raises nothing.
+
+    A name that no credential, route or service has leads to an empty answer, or to an ActionResult that is not ok.
+    """
+
+    async def credential_claims(self, name: str) -> TokenClaims | None:
+        """Return claims of the present token of a credential; None without a token, or if it is opaque."""
+
+    async def token_fetches(self, name: str) -> Sequence[TokenFetch]:
+        """Return the last token requests of a credential, newest first, at most 50."""
+
+    async def series(self, query: SeriesQuery) -> Series:
+        """Return one series of the last minutes or hours."""
+
+    def watch_calls(self) -> AsyncGenerator[Sequence[bytes], None]:
+        """Yield the records of calls as they end: batches of JSON lines, each with its line feed.
+
+        Close the generator at the end (`contextlib.aclosing`). A reader that is too slow loses lines; instead it gets
+        the line `{"event":"lost","lines":N}`.
+        """
+
+    async def check_credential(self, name: str) -> Sequence[Finding]:
+        """Return the findings of `check --live` for one credential. It gets a token."""
+
+    async def check_route(self, name: str) -> Sequence[Finding]:
+        """Return the findings of `check --live` for one route: its credential, its upstream, a harmless request."""
+
+    async def renew_token(self, name: str) -> ActionResult:
+        """Get a new token for a credential; all processes use it."""
+
+    async def sign_out(self, name: str) -> ActionResult:
+        """Revoke and delete the sign-in of a credential, as `oic-gateway logout` does; no process uses its token any
+        more.
+        """
+
+    async def close_breaker(self, service: str) -> ActionResult:
+        """Close the circuit of a service, so that calls are sent to it again."""
+
+    async def reload(self) -> ActionResult:
+        """Reload the configuration, as SIGHUP does."""
+
+    async def configuration(self) -> ConfigurationView:
+        """Return the configuration in use, and the result of the last reload."""
