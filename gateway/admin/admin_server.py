@@ -1,4 +1,5 @@
-"""The server of the admin port: GET and HEAD, no browsers; POST only for `/quit`, if the configuration allows it.
+"""The server of the admin port: GET and HEAD, no browsers; POST for `/reload` by processes of this machine, and for
+`/quit` if the configuration allows it.
 
 It uses the low-level server of aiohttp, not an application: routing is trivial, and every response is made here, also
 for malformed requests.
@@ -19,6 +20,7 @@ from aiohttp.web_protocol import RequestHandler
 from gateway.admin.acceptor import Acceptor
 from gateway.admin.address import AdminAddress, parse_address
 from gateway.admin.backend import AdminBackend
+from gateway.content.foreign_text import is_loopback_host
 from gateway.history.interface import HistoryDisabled, Unsearchable, result_document
 from gateway.history.query import BadQuery, parse_query
 from gateway.history.usage_query import parse_usage, usage_document
@@ -56,15 +58,22 @@ _Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 class AdminServer:
     """Serves `backend` to callers that `may_call` allows. `start`, then `close`, on one running loop. With
-    `request_stop`, POST `/quit` calls it.
+    `request_stop`, POST `/quit` calls it; with `request_reload`, POST `/reload` answers with its document, and whether
+    the configuration is in use.
     """
 
     def __init__(
-        self, backend: AdminBackend, *, may_call: MayCall, request_stop: Callable[[], None] | None = None
+        self,
+        backend: AdminBackend,
+        *,
+        may_call: MayCall,
+        request_stop: Callable[[], None] | None = None,
+        request_reload: Callable[[], Awaitable[tuple[bool, dict[str, Any]]]] | None = None,
     ) -> None:
         self._backend = backend
         self._may_call = may_call
         self._request_stop = request_stop
+        self._request_reload = request_reload
         self._poll: asyncio.Task[tuple[bool, dict[str, Any]]] | None = None
         self._server: _AdminWebServer | None = None
         self._unix: UnixSocket | None = None
@@ -77,6 +86,8 @@ class AdminServer:
             "/instances": (_READ, self._instances),
             "/usage": (_READ, self._usage),
         }
+        if request_reload is not None:
+            self._handlers["/reload"] = (("POST",), self._reload)
         if request_stop is not None:
             self._handlers["/quit"] = (("POST",), self._quit)
 
@@ -151,6 +162,17 @@ class AdminServer:
         log_event(_log, logging.INFO, "quit-requested", "a process of this machine requested a stop: POST /quit")
         self._request_stop()
         return _document(202, {"state": "draining"})
+
+    async def _reload(self, request: web.BaseRequest) -> web.Response:
+        """Reload the configuration, and answer with the outcome. Machines of `allow` may only read."""
+        assert self._request_reload is not None
+        peer = _peer(request)
+        if peer is not None and not is_loopback_host(peer):
+            return _problem(403, "Only a process of this machine may reload the configuration; use a loopback address.")
+        is_reloaded, document = await self._request_reload()
+        if is_reloaded:
+            return _document(200, document)
+        return _problem_document(409, document)
 
     async def _livez(self, _: object) -> web.Response:
         alive, document = await self._backend.liveness()
@@ -291,5 +313,10 @@ def _document(status: int, document: dict[str, Any], **headers: str) -> web.Resp
 
 
 def _problem(status: int, detail: str, **headers: str) -> web.Response:
-    document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    return _problem_document(status, {"detail": detail}, **headers)
+
+
+def _problem_document(status: int, members: dict[str, Any], **headers: str) -> web.Response:
+    """Return a problem document (RFC 9457) with these members."""
+    document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, **members}
     return _document(status, document, **{"Content-Type": "application/problem+json", **headers})

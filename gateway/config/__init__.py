@@ -10,5 +10,6 @@ references.
   values that cannot work, by the rules of the package `corrections` and `typography`.
 * References: `references` reads each once, and rates secrets of callers by `secret_strength`; `secrets`, `vault` (OCI
   Vault) and `key_files` read them.
-* Uses: `resolved` applies `defaults` to each route; `schema` and `reference` describe the model for editors and people.
+* Uses: `resolved` applies `defaults` to each route; `difference` compares two configurations; `schema` and `reference`
+  describe the model for editors and people.
 """

@@ -8,6 +8,8 @@ from gateway.config.strict_model import SecretRef, StrictModel
 from gateway.config.values import Address, FilePath, Network
 
 MAX_LISTENERS = 32
+START_KEYS = ("tls", "proxy_protocol")
+"""Keys of a listener that only a restart can add or remove."""
 
 
 class ListenTls(StrictModel):

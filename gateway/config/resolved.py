@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Literal, TypedDict, TypeVar
 from urllib.parse import urlsplit
 
-from gateway.config.listen_model import ListenSettings
+from gateway.config.listen_model import START_KEYS, ListenSettings
 from gateway.config.model import BudgetSettings, Config, CredentialSettings
 from gateway.config.route_model import (
     HalfClose,
@@ -101,7 +101,7 @@ def keep_listeners(before: Config, after: Config) -> list[ListenSettings]:
 
 def restart_settings(listener: ListenSettings) -> tuple[object, ...]:
     """Return the settings that change only at a restart: the address, and whether TLS or the PROXY protocol is used."""
-    return listener.address, listener.tls is None, listener.proxy_protocol is None
+    return listener.address, *(getattr(listener, key) is None for key in START_KEYS)
 
 
 def configured_host(address: str) -> str:

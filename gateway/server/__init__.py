@@ -1,6 +1,6 @@
 """The serving process: a running `gateway`, alone in its process (`single_process`) or as one of several (`workers`).
 
-`lifecycle` starts, reloads and stops it. `listen_socket` binds the addresses for callers, `listeners` watches their
-certificates, and `shortage_monitor` reports a lack of file descriptors and connections. `admin_documents` writes what
-the admin port shows.
+`lifecycle` starts and stops it. `reloader` reloads it, and a `reload_report` is the outcome. `listen_socket` binds the
+addresses for callers, `listeners` watches their certificates, and `shortage_monitor` reports a lack of file descriptors
+and connections. `admin_documents` writes what the admin port shows.
 """

@@ -9,24 +9,19 @@ import os
 import resource
 import secrets
 import signal
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
-from gateway.config.load import ConfigProblems, Loaded
+from gateway.config.load import Loaded
 from gateway.config.model import Config
-from gateway.config.resolved import count_origins, listeners_of, restart_settings
+from gateway.config.resolved import count_origins
 from gateway.observe.log import log_event
-from gateway.observe.time_slices import short_switch_interval
 from gateway.proxy.headers import PSEUDONYM
+from gateway.server.reloader import Reloader
 from gateway.system.descriptor_budget import Capacity, share_files
-from gateway.system.files import in_thread
-from gateway.system.gc_tuning import pause_collection
 from gateway.system.service_manager import ServiceManager
 
 log = logging.getLogger("gateway.server.gateway")
 
-FIXED = ("workers", "listen", "admin", "admin_quit", "limits", "log")
-"""Keys that take effect only at a start."""
 MAX_FILES = 1 << 20
 """Number of open files to assume if the system sets no limit."""
 STOP_MARGIN = 15.0
@@ -44,8 +39,8 @@ class Service(Protocol):
         """Open both ports. Raise OSError, with the address in its message, if one is in use."""
 
     async def reload(self, config: Config) -> None:
-        """Use another configuration, except for its `FIXED` keys. If a file that it names cannot be used, raise OSError
-        and change nothing.
+        """Use another configuration, except for its `RESTART_KEYS`. If a file that it names cannot be used, raise
+        OSError and change nothing.
         """
 
     async def drain(self) -> int:
@@ -64,7 +59,7 @@ def choose_pseudonym() -> str:
     return f"{PSEUDONYM}-{secrets.token_hex(8)}"
 
 
-async def run_until_stopped(service: Service, loaded: Loaded, read_again: Callable[[], Loaded]) -> int:
+async def run_until_stopped(service: Service, loaded: Loaded, reloader: Reloader) -> int:
     """Run a service until SIGTERM or SIGINT; a second signal stops it at once. Return the exit status: 0 if all
     requests were completed, 1 if requests were cut off, 69 if a port is in use.
     """
@@ -85,16 +80,17 @@ async def run_until_stopped(service: Service, loaded: Loaded, read_again: Callab
     listen = service.listen
     log_event(log, logging.INFO, "started", f"listening on {listen}", listen=listen, admin=service.admin)
     manager.send_ready(f"listening on {listen}")
-    reloader = Reloader(service, loaded.config, read_again, manager)
+    reloader.attach(service.reload, manager)
     background = {
         asyncio.create_task(reloader.run(reload_requested)),
         asyncio.create_task(_keep_watchdog_quiet(manager)),
     }
     await stop.wait()
+    reloader.detach()
     for task in background:
         task.cancel()
     await asyncio.wait(background)
-    manager.send_stopping(within=reloader.drain + STOP_MARGIN)
+    manager.send_stopping(within=reloader.config.drain + STOP_MARGIN)
     return 0 if await _stop(service, force_stop) else 1
 
 
@@ -151,54 +147,3 @@ async def _stop(service: Service, force_stop: asyncio.Event) -> bool:
     drained = await service.finish(force_stop=force_stop)
     log_event(log, logging.INFO if drained else logging.WARNING, "stopped", "stopped", drained=drained)
     return drained
-
-
-def _fixed_settings(config: Config) -> dict[str, Any]:
-    listeners = [restart_settings(listener) for listener in listeners_of(config)]
-    return {key: listeners if key == "listen" else getattr(config, key) for key in FIXED}
-
-
-class Reloader:
-    """Reads the configuration again. If the new one has errors, the old one stays in use. `drain` is that in use."""
-
-    def __init__(
-        self, service: Service, config: Config, read_again: Callable[[], Loaded], manager: ServiceManager
-    ) -> None:
-        self._service = service
-        self._manager = manager
-        self.drain = config.drain
-        self._fixed = _fixed_settings(config)
-        self._read_again = read_again
-        self._result = ""
-
-    async def run(self, reload_requested: asyncio.Event) -> None:
-        """Reload each time `reload_requested` is set, one reload after the other, until cancelled."""
-        while await reload_requested.wait():
-            reload_requested.clear()
-            self._manager.send_reloading()
-            # A defect is logged and ends only this reload.
-            await asyncio.wait({asyncio.create_task(self._reload())})
-            self._manager.send_ready(self._result)
-
-    async def _reload(self) -> None:
-        self._result = "cannot reload the configuration; the old one stays in use"
-        try:
-            with short_switch_interval(), pause_collection():
-                config = (await in_thread(self._read_again, owner=self)).config
-                await self._service.reload(config)
-        except (ConfigProblems, OSError) as problem:
-            separator = "\n" if isinstance(problem, ConfigProblems) else " "
-            log_event(
-                log,
-                logging.ERROR,
-                "reload-refused",
-                f"{self._result}:{separator}{problem}",
-            )
-            return
-        fixed = _fixed_settings(config)
-        if changed := [f"`{key}`" for key in FIXED if fixed[key] != self._fixed[key]]:
-            message = f"restart the gateway: a change of {' and '.join(changed)} takes effect only at a restart"
-            log_event(log, logging.WARNING, "restart-needed", message)
-        self.drain = config.drain
-        self._result = "the configuration was reloaded"
-        log_event(log, logging.INFO, "reloaded", self._result, routes=len(config.routes))

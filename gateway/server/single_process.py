@@ -14,6 +14,7 @@ from gateway.observe.log import Log, log_event
 from gateway.server.gateway import Gateway
 from gateway.server.lifecycle import choose_pseudonym, raise_file_limit, run_until_stopped
 from gateway.server.listen_socket import ListenSockets, explain_bind_error, join_addresses
+from gateway.server.reloader import Reloader
 from gateway.system.passed_sockets import PassedSockets
 
 log = logging.getLogger("gateway.server.gateway")
@@ -22,12 +23,17 @@ log = logging.getLogger("gateway.server.gateway")
 class SingleProcess:
     """The whole gateway in this process; implements `Service`."""
 
-    def __init__(self, config: Config, records: Log, *, environ: Mapping[str, str]) -> None:
+    def __init__(self, config: Config, records: Log, *, environ: Mapping[str, str], reloader: Reloader) -> None:
         self._config = config
         self._gateway = Gateway(config, records, environ=environ, pseudonym=choose_pseudonym())
         self.stop_requested = asyncio.Event()
         request_stop = self.stop_requested.set if config.admin_quit else None
-        self._admin = AdminServer(self._gateway, may_call=self._gateway.may_call, request_stop=request_stop)
+        self._admin = AdminServer(
+            self._gateway,
+            may_call=self._gateway.may_call,
+            request_stop=request_stop,
+            request_reload=reloader.reload_by_request,
+        )
         self._listen_sockets: ListenSockets | None = None
         self.listen = ""
         self.admin = config.admin
@@ -65,9 +71,10 @@ class SingleProcess:
 async def serve(loaded: Loaded, read_again: Callable[[], Loaded], records: Log) -> int:
     """Run a gateway in one process. Return the exit status of `run_until_stopped`."""
     raise_file_limit()
+    reloader = Reloader(loaded, read_again)
     try:
-        service = SingleProcess(loaded.config, records, environ=os.environ)
+        service = SingleProcess(loaded.config, records, environ=os.environ, reloader=reloader)
     except SecretProblem as problem:
         log_event(log, logging.ERROR, "not-started", str(problem))
         return 69
-    return await run_until_stopped(service, loaded, read_again)
+    return await run_until_stopped(service, loaded, reloader)

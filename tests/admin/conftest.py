@@ -78,8 +78,12 @@ class Port:
         self.backend = FakeBackend()
         self.stops_requested = 0
         self.server = AdminServer(
-            self.backend, may_call=self.may_call, request_stop=self.request_stop if quits else None
+            self.backend,
+            may_call=self.may_call,
+            request_stop=self.request_stop if quits else None,
+            request_reload=self.request_reload,
         )
+        self.reloads_requested = 0
         self.address = ""
         self.arrivals: asyncio.Queue[None] = asyncio.Queue()
         self.refused: str | None = None
@@ -92,6 +96,10 @@ class Port:
 
     def request_stop(self) -> None:
         self.stops_requested += 1
+
+    async def request_reload(self) -> tuple[bool, dict[str, Any]]:
+        self.reloads_requested += 1
+        return self.backend.answer
 
     async def arrived(self, number: int) -> None:
         """Waits until `number` requests more have been judged."""

@@ -152,6 +152,32 @@ async def test_a_rejected_caller_cannot_quit(quit_port: Any) -> None:
     assert quit_port.stops_requested == 0
 
 
+@pytest.mark.parametrize(("is_reloaded", "status", "kind"), [(True, 200, "json"), (False, 409, "problem+json")])
+async def test_reload_answers_with_its_outcome(port: Any, is_reloaded: bool, status: int, kind: str) -> None:  # noqa: FBT001
+    port.backend.answer = (is_reloaded, {"state": "any"})
+    reply = await port.ask("/reload", method="POST")
+    assert (reply.status, reply.json["state"]) == (status, "any")
+    assert reply.head["Content-Type"] == f"application/{kind}"
+
+
+async def test_reload_works_on_a_unix_socket(unix_port: Any) -> None:
+    assert (await unix_port.ask("/reload", method="POST")).status == 200
+    assert unix_port.reloads_requested == 1
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT"])
+async def test_only_post_reloads(port: Any, method: str) -> None:
+    reply = await port.ask("/reload", method=method)
+    assert (reply.status, reply.head["Allow"]) == (405, "POST")
+    assert port.reloads_requested == 0
+
+
+@pytest.mark.parametrize("field", ["Origin: http://127.0.0.1:9090", "Sec-Fetch-Site: cross-site"])
+async def test_a_web_page_cannot_reload(port: Any, field: str) -> None:
+    assert (await port.ask("/reload", "Host: localhost", field, method="POST")).status == 403
+    assert port.reloads_requested == 0
+
+
 async def test_a_caller_is_checked_by_address_and_host(port: Any) -> None:
     port.refused = "this Host is not a name of the gateway"
     reply = await port.ask("/livez", "Host: evil.example")

@@ -1,14 +1,18 @@
-"""SIGHUP: the configuration is read again; what is under way and what was earned stays."""
+"""SIGHUP and POST /reload: the configuration is read again; what is under way and what was earned stays."""
 
 import asyncio
+import json
+import os
 import signal
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gateway.sandbox import Sandbox
 from tests.fakes.identity import Identity, refusal, token
-from tests.fakes.process import Process, gateway, request
+from tests.fakes.process import Process, gateway, request, run_command
 from tests.fakes.upstream import Upstream
 from tests.system.scene import SECRETS, Settings, before, between, route, settings, written
 
@@ -88,14 +92,22 @@ async def test_another_scope_is_another_token(tmp_path: Path, sandbox: Sandbox) 
 
 
 @pytest.mark.parametrize(
-    "more", [{"limits": {"fields": 64}}, {"log": {"level": "debug"}}, {"admin": "[::1]:0"}, {"admin_quit": True}]
+    ("more", "key"),
+    [
+        ({"limits": {"fields": 64}}, "limits.fields"),
+        ({"log": {"level": "debug"}}, "log.level"),
+        ({"admin": "[::1]:0"}, "admin"),
+        ({"admin_quit": True}, "admin_quit"),
+    ],
 )
-async def test_settings_that_need_a_restart_are_logged(tmp_path: Path, sandbox: Sandbox, more: Settings) -> None:
+async def test_settings_that_need_a_restart_are_logged(
+    tmp_path: Path, sandbox: Sandbox, more: Settings, key: str
+) -> None:
     async with before(tmp_path, sandbox) as gate:
         written(tmp_path, settings(sandbox, **more))
         await reloaded(gate)
         [event] = await gate.wait_for_events("restart-needed")
-        assert f"a change of `{next(iter(more))}` takes" in event["message"]
+        assert f"a change of `{key}` takes" in event["message"]
         assert (await gate.get("/orders/"))[0] == 200
         await reloaded(gate, 2)  # the running settings still differ from the file
         assert len(gate.events("restart-needed")) == 2
@@ -150,3 +162,73 @@ async def test_flags_are_read_again_too(tmp_path: Path, sandbox: Sandbox) -> Non
         await gate.wait_started()
         await reloaded(gate)
         assert (await gate.get("/"))[0] == 200
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_request_reloads_and_answers_with_the_outcome(tmp_path: Path, sandbox: Sandbox, workers: int) -> None:
+    document = settings(sandbox, workers=workers)
+    file = written(tmp_path, document)
+    async with gateway(file, **SECRETS) as gate:
+        document["routes"][0]["timeout"] = {"idle": "5s"}
+        document["routes"][1]["name"] = "neu"
+        written(tmp_path, document | {"limits": {"fields": 64}})
+        status, answer = await post_reload(gate)
+        assert (status, answer["state"]) == (200, "reloaded")
+        assert answer["added"] == ["limits.fields", "routes.neu", "routes.orders.timeout.idle"]
+        assert (answer["removed"], answer["changed"]) == (["routes.echo"], [])
+        assert (answer["restart_needed"], answer["sign_in_needed"]) == (["limits.fields"], [])
+        assert (await gate.get("/orders/"))[0] == 200
+        [line] = await gate.wait_for_events("reloaded")
+        assert (line["trigger"], line["changes_count"]) == ("admin", 4)
+        file.write_text("routes: []\nlisten: nowhere\n", encoding="utf-8")
+        status, answer = await post_reload(gate)
+        assert (status, answer["state"], answer["status"]) == (409, "refused", 409)
+        errors = {error["key"]: error for error in answer["errors"]}
+        assert errors["listen"]["location"] == f"{file}:2"
+        assert errors["routes"]["remedy"] == "write at least one entry"
+        assert (await gate.get("/orders/"))[0] == 200
+
+
+async def test_a_reload_that_a_file_refuses_is_answered(tmp_path: Path, sandbox: Sandbox) -> None:
+    async with before(tmp_path, sandbox, workers=2) as gate:
+        written(tmp_path, settings(sandbox, workers=2, state={"path": "/proc/x/y", "keys": [{"env": "APP_SECRET"}]}))
+        status, answer = await post_reload(gate)
+        assert (status, answer["state"]) == (409, "refused")
+        assert answer["errors"] or answer["detail"]
+        assert (await gate.get("/orders/"))[0] == 200
+
+
+async def test_simultaneous_requests_share_a_reload(tmp_path: Path, sandbox: Sandbox) -> None:
+    async with before(tmp_path, sandbox) as gate:
+        answers = await asyncio.gather(*(post_reload(gate) for _ in range(12)))
+        assert {(status, answer["state"]) for status, answer in answers} == {(200, "reloaded")}
+        assert 1 <= len(await gate.wait_for_events("reloaded")) < 12
+
+
+async def post_reload(gate: Process) -> tuple[int, Any]:
+    status, _, body = await gate.get("/reload", method="POST", address=gate.admin)
+    return status, json.loads(body)
+
+
+AS_ROOT = () if os.geteuid() == 0 else ("--map-root-user",)
+SAME_NETWORK = """
+ip link set lo up; ip address add 10.9.9.9/32 dev lo
+"$@" >/dev/null & gateway=$!
+for address in 127.0.0.1 10.9.9.9; do
+    curl --silent --retry 20 --retry-connrefused --retry-delay 1 --output /dev/null --write-out '%{http_code} ' \
+        http://$address:9090/livez --next --silent --output /dev/null --write-out '%{http_code}\n' \
+        --request POST http://$address:9090/reload
+done
+kill $gateway; wait $gateway
+"""
+
+
+async def test_only_processes_of_this_machine_reload(tmp_path: Path, sandbox: Sandbox) -> None:
+    ports = {"listen": "127.0.0.1:8080", "admin": "0.0.0.0:9090", "allow": ["10.9.9.9/32"], "workers": 1}
+    file = written(tmp_path, settings(sandbox) | ports)
+    status, out, err = await run_command(
+        *("unshare", "--net", *AS_ROOT, "--", "bash", "-c", SAME_NETWORK, "bash"),
+        *(sys.executable, "-m", "gateway", "serve", "-c", file),
+        env={"PATH": os.environ["PATH"], **SECRETS},
+    )
+    assert (out.decode().splitlines(), status, err) == (["200 200", "200 403"], 0, b"")

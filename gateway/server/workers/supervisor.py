@@ -14,14 +14,16 @@ from functools import partial
 from typing import Any
 
 from gateway.admin.admin_server import AdminServer
+from gateway.config.difference import RESTART_KEYS
 from gateway.config.load import Loaded
 from gateway.config.model import Config
 from gateway.config.resolved import keep_listeners, listeners_of
 from gateway.limits.limit_messages import LimitGateMessage
 from gateway.observe.log import Log, log_event, set_up_log
 from gateway.observe.snapshots import join_snapshot
-from gateway.server.lifecycle import FIXED, choose_pseudonym, raise_file_limit, run_until_stopped
+from gateway.server.lifecycle import choose_pseudonym, raise_file_limit, run_until_stopped
 from gateway.server.listen_socket import ListenSockets, explain_bind_error, join_addresses
+from gateway.server.reloader import Reloader
 from gateway.server.workers.aggregation import PING_TIMEOUT, AggregatedAdmin
 from gateway.server.workers.fork_server import ForkServer
 from gateway.server.workers.rpc import Channel, ChannelError, NoticeQueue
@@ -64,9 +66,9 @@ def serve(loaded: Loaded, read_again: Callable[[], Loaded], *, count: int, run: 
 async def _serve(
     loaded: Loaded, read_again: Callable[[], Loaded], records: Log, *, fork_server: ForkServer, count: int
 ) -> int:
-    return await run_until_stopped(
-        Supervisor(loaded.config, records, fork_server=fork_server, count=count), loaded, read_again
-    )
+    reloader = Reloader(loaded, read_again)
+    supervisor = Supervisor(loaded.config, records, fork_server=fork_server, count=count, reloader=reloader)
+    return await run_until_stopped(supervisor, loaded, reloader)
 
 
 def restart_delay(failures: int) -> float:
@@ -79,7 +81,9 @@ def restart_delay(failures: int) -> float:
 class Supervisor:
     """`count` workers as one `Service`."""
 
-    def __init__(self, config: Config, records: Log, *, fork_server: ForkServer, count: int) -> None:
+    def __init__(
+        self, config: Config, records: Log, *, fork_server: ForkServer, count: int, reloader: Reloader
+    ) -> None:
         self._config = config
         self._count = count
         self._fork_server = fork_server
@@ -91,7 +95,12 @@ class Supervisor:
         )
         self.stop_requested = asyncio.Event()
         request_stop = self.stop_requested.set if config.admin_quit else None
-        self._admin = AdminServer(self._backend, may_call=self._backend.may_call, request_stop=request_stop)
+        self._admin = AdminServer(
+            self._backend,
+            may_call=self._backend.may_call,
+            request_stop=request_stop,
+            request_reload=reloader.reload_by_request,
+        )
         self._watchers: set[asyncio.Task[None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._pseudonym = choose_pseudonym()
@@ -128,7 +137,7 @@ class Supervisor:
         Raise OSError if a worker refuses or times out. If a worker times out while it adopts the configuration, only
         that worker keeps the former one.
         """
-        fixed = {key: getattr(self._config, key) for key in FIXED}
+        fixed = {key: getattr(self._config, key) for key in RESTART_KEYS}
         merged = config.model_copy(update=fixed | {"listen": keep_listeners(self._config, config)})
         await in_thread(partial(import_history, merged), owner=self)  # the admin port searches it
         async with self._changing:

@@ -1,0 +1,119 @@
+"""What differs between two configurations, by dotted keys, and what a difference requires: a restart, a sign-in. Pure.
+
+A configuration is compared in its canonical form: plain values without those that are the defaults, routes and
+listeners by name. Only keys are reported, never values.
+"""
+
+import operator
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.config.listen_model import START_KEYS
+from gateway.config.model import Config
+from gateway.config.resolved import listeners_of
+
+RESTART_KEYS = ("workers", "listen", "admin", "admin_quit", "limits", "log")
+"""Keys that take effect only at a start; of `listen` the addresses, and whether one has `tls` or `proxy_protocol`."""
+IDENTITY_KEYS = ("token_url", "client_id", "grant", "scope", "params", "audience", "resource")
+"""Keys of a credential that, with its name, decide whose stored refresh token it uses."""
+_STORE_KEYS = ("path", "redis")
+_NAMED = ("credentials", "callers", "services", "routes", "listen")
+SIGN_IN_GRANT = "authorization_code"
+"""The grant for which a person signs in."""
+
+Canonical = Mapping[str, Any]
+"""A configuration as nested mappings; a leaf is any value that can be compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigDifference:
+    """The dotted keys that differ. A credential, caller, service, route or listener that is new, or gone, is one key.
+
+    `restart` are those among them that take effect only at a restart, `sign_in` are the names of credentials for which
+    a person must sign in again.
+    """
+
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    restart: tuple[str, ...] = ()
+    sign_in: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.changed)
+
+    def lines(self) -> Iterator[str]:
+        """Yield each difference as `added KEY`, `removed KEY` or `changed KEY`."""
+        for kind in ("added", "removed", "changed"):
+            yield from (f"{kind} {key}" for key in getattr(self, kind))
+
+
+def canonical_form(config: Config) -> dict[str, Any]:
+    """Return the canonical form of a configuration."""
+    tree = config.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    tree["routes"] = {route.pop("name"): route for route in tree["routes"]}
+    tree["listen"] = dict(_listeners(config))
+    return tree
+
+
+def compare(before: Canonical, after: Canonical) -> ConfigDifference:
+    """Return what differs between two canonical forms."""
+    found = sorted(_differences(before, after, ()), key=operator.itemgetter(1))
+    keys = {
+        kind: tuple(_dotted(steps) for one, steps in found if one == kind) for kind in ("added", "removed", "changed")
+    }
+    restart = tuple(_dotted(steps) for _, steps in found if _needs_restart(steps, before, after))
+    return ConfigDifference(**keys, restart=restart, sign_in=tuple(_sign_ins(before, after)))
+
+
+def _listeners(config: Config) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the listeners by address; equal addresses, such as those with port 0, are numbered."""
+    seen: Counter[str] = Counter()
+    for listener in listeners_of(config):
+        seen[listener.address] += 1
+        number = f"#{seen[listener.address]}" if seen[listener.address] > 1 else ""
+        yield listener.address + number, listener.model_dump(mode="json", exclude_defaults=True)
+
+
+def _differences(before: Canonical, after: Canonical, steps: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    for key in [*before, *(key for key in after if key not in before)]:
+        inner = (*steps, key)
+        old, new = before.get(key), after.get(key)
+        if old == new:
+            continue
+        is_entry = len(inner) == 2 and steps[0] in _NAMED
+        is_nested = all(one is None or (isinstance(one, Mapping) and one) for one in (old, new))
+        if is_nested and not (is_entry and (old is None or new is None)):
+            yield from _differences(old or {}, new or {}, inner)
+        else:
+            yield "added" if key not in before else "removed" if key not in after else "changed", inner
+
+
+def _needs_restart(steps: tuple[str, ...], before: Canonical, after: Canonical) -> bool:
+    if steps[0] not in RESTART_KEYS:
+        return False
+    if steps[0] != "listen" or len(steps) == 2:
+        return True
+    entries = [tree["listen"][steps[1]] for tree in (before, after)]
+    return steps[2] == "address" or (steps[2] in START_KEYS and any(steps[2] not in entry for entry in entries))
+
+
+def _sign_ins(before: Canonical, after: Canonical) -> Iterator[str]:
+    """Yield the credentials with a sign-in whose stored refresh token is not that of `before`."""
+    states = [tree.get("state", {}) for tree in (before, after)]
+    has_other_store = any(states[0].get(key) != states[1].get(key) for key in _STORE_KEYS)
+    former = before.get("credentials", {})
+    for name, credential in after.get("credentials", {}).items():
+        old = former.get(name, {})
+        if credential.get("grant") == SIGN_IN_GRANT and (
+            has_other_store or any(old.get(key) != credential.get(key) for key in IDENTITY_KEYS)
+        ):
+            yield name
+
+
+def _dotted(steps: tuple[str, ...]) -> str:
+    if steps[0] == "listen":
+        return ".".join((f"listen[{steps[1]}]", *steps[2:]))
+    return ".".join(steps)

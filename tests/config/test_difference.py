@@ -1,0 +1,147 @@
+"""What differs between two configurations, and what that requires."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gateway.config.difference import IDENTITY_KEYS, RESTART_KEYS, ConfigDifference, canonical_form, compare
+from gateway.config.model import Config, CredentialSettings
+from gateway.config.resolved import listeners_of, restart_settings
+from gateway.wiring.credentials import credential_key
+
+STATE = "state: {path: tokens.db, keys: [{env: STATE_KEY}]}\n"
+PERSON = "    grant: authorization_code\n"
+
+
+def config(text: str) -> Config:
+    return Config.model_validate(yaml.safe_load(text), context={"base": Path("/etc/gw")})
+
+
+def difference(before: str, after: str) -> ConfigDifference:
+    return compare(canonical_form(config(before)), canonical_form(config(after)))
+
+
+def test_equal_configurations_have_no_difference(valid: str) -> None:
+    assert not difference(valid, valid)
+
+
+@pytest.mark.parametrize(
+    "line", ["admin_quit: false", "log: {}", "log: {level: info}", "workers: 1", "limits: {fields: 128}", "allow: []"]
+)
+def test_a_written_default_is_no_difference(valid: str, line: str) -> None:
+    assert not difference(valid, f"{valid}{line}\n")
+
+
+def test_an_address_and_its_long_form_are_equal(valid: str) -> None:
+    bare = valid.replace("listen: 127.0.0.1:8080\n", "")
+    assert not difference(bare, f"{bare}listen: [{{address: '127.0.0.1:8080'}}]\n")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "lines"),
+    [
+        ("/orders/", "/other/", ["changed routes.orders.path"]),
+        ("name: orders", "name: other", ["added routes.other", "removed routes.orders"]),
+        ("    credential: app", "    credential: app\n    timeout: {idle: 5s}", ["added routes.orders.timeout.idle"]),
+        ("client_id: an-id", "client_id: other", ["changed credentials.app.client_id"]),
+        ("{env: APP_SECRET}", "[{env: APP_SECRET}]", ["changed credentials.app.client_secret"]),
+        ("{env: APP_SECRET}", "{env: OTHER}", ["changed credentials.app.client_secret.env"]),
+        ("routes:", "callers:\n  erp: {unix_user: erp}\nroutes:", ["added callers.erp"]),
+        ("listen: 127.0.0.1:8080", "listen: '[::1]:80'", ["added listen[[::1]:80]", "removed listen[127.0.0.1:8080]"]),
+        ("routes:", "allow: [10.0.0.0/8]\nroutes:", ["added allow"]),
+    ],
+)
+def test_each_difference_is_named_by_its_key(valid: str, old: str, new: str, lines: list[str]) -> None:
+    assert [*difference(valid, valid.replace(old, new)).lines()] == lines
+
+
+def test_the_order_of_routes_does_not_matter(valid: str) -> None:
+    second = "  - {name: b, path: /b/, upstream: https://b.example/, credential: app}\n"
+    head, routes, first = valid.partition("routes:\n")
+    assert not difference(head + routes + first + second, head + routes + second + first)
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ("workers: 2", "workers"),
+        ("admin: 127.0.0.1:1", "admin"),
+        ("admin_quit: true", "admin_quit"),
+        ("limits: {fields: 64}", "limits.fields"),
+        ("log: {level: debug}", "log.level"),
+    ],
+)
+def test_a_restart_key_is_named_exactly(valid: str, line: str, key: str) -> None:
+    assert difference(valid, f"{valid}{line}\n").restart == (key,)
+    assert key.partition(".")[0] in RESTART_KEYS
+
+
+@pytest.mark.parametrize("line", ["drain: 5s", "pool: {size: 3}", "hosts: [gw.example.com]", "history: {calls: 1}"])
+def test_other_keys_need_no_restart(valid: str, line: str) -> None:
+    found = difference(valid, f"{valid}{line}\n")
+    assert found
+    assert found.restart == ()
+
+
+LISTENERS = [
+    "127.0.0.1:1",
+    "127.0.0.1:2",
+    {"address": "127.0.0.1:1"},
+    {"address": "127.0.0.1:1", "tls": {"cert": "a"}},
+    {"address": "127.0.0.1:1", "tls": {"cert": "b"}},
+    {"address": "127.0.0.1:1", "proxy_protocol": ["10.0.0.0/8"]},
+    {"address": "127.0.0.1:1", "proxy_protocol": ["11.0.0.0/8"]},
+]
+
+
+@pytest.mark.parametrize(("one", "other"), [*itertools.product(LISTENERS, LISTENERS)])
+def test_listeners_need_a_restart_exactly_if_a_reload_keeps_them(valid: str, one: Any, other: Any) -> None:
+    configs = [config(valid).model_copy(update={"listen": config_listen(valid, entry)}) for entry in (one, other)]
+    kept = [[restart_settings(listener) for listener in listeners_of(each)] for each in configs]
+    assert bool(compare(*map(canonical_form, configs)).restart) == (kept[0] != kept[1])
+
+
+def config_listen(text: str, entry: Any) -> Any:
+    tree = yaml.safe_load(text) | {"listen": [entry]}
+    return Config.model_validate(tree, context={"base": Path("/etc/gw")}).listen
+
+
+def with_person(text: str) -> str:
+    return STATE + text.replace("    client_id", f"{PERSON}    client_id")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "needed"),
+    [
+        ("client_id: an-id", "client_id: other", ("app",)),
+        ("    client_id", "    scope: other\n    client_id", ("app",)),
+        ("tokens.db", "other.db", ("app",)),
+        ("idcs.example", "other.example", ("app",)),
+        ("{env: APP_SECRET}", "{env: OTHER}", ()),
+        ("{env: STATE_KEY}", "{env: OTHER}", ()),
+        ("    client_id", "    timeout: 3s\n    client_id", ()),
+        ("/orders/", "/other/", ()),
+    ],
+)
+def test_a_sign_in_is_needed_if_its_identity_changes(valid: str, old: str, new: str, needed: tuple[str, ...]) -> None:
+    person = with_person(valid)
+    assert difference(person, person.replace(old, new)).sign_in == needed
+
+
+def test_a_new_credential_with_a_sign_in_needs_one(valid: str) -> None:
+    assert difference(STATE + valid, with_person(valid)).sign_in == ("app",)
+    assert difference(with_person(valid), STATE + valid).sign_in == ()
+
+
+OTHER_VALUES: dict[str, Any] = {"resource": ["r"], "params": {"a": "b"}, "grant": "refresh_token"}
+
+
+@pytest.mark.parametrize("key", sorted(CredentialSettings.model_fields))
+def test_the_identity_keys_are_those_of_the_store(valid: str, key: str) -> None:
+    credential = config(with_person(valid)).credentials["app"]
+    changed = credential.model_copy(update={key: OTHER_VALUES.get(key, "other")})
+    has_other_key = credential_key("app", credential) != credential_key("app", changed)
+    assert has_other_key == (key in IDENTITY_KEYS)
