@@ -13,12 +13,20 @@ from gateway.system.peer_credentials import peer_user_id
 
 class CallerChannel(FlowControl):
     """What a handler uses of a caller's connection. `peer` is the address of the caller, None for a unix socket;
-    `running` runs the handler.
+    `handler_task` runs the handler.
     """
 
-    __slots__ = ("_destination", "_is_half_closed", "_listener", "_reading_paused", "_transport", "peer", "running")
+    __slots__ = (
+        "_destination",
+        "_is_half_closed",
+        "_listener",
+        "_reading_paused",
+        "_transport",
+        "handler_task",
+        "peer",
+    )
 
-    running: EagerTask[bool]
+    handler_task: EagerTask[bool]
 
     def __init__(self, listener: CallerListener) -> None:
         super().__init__()
@@ -38,12 +46,12 @@ class CallerChannel(FlowControl):
         else:
             transport.writelines(parts)
 
-    async def drain(self, idle: float) -> None:
-        """Wait until the caller has room. Raise CallerGone if it reads nothing for `idle` seconds."""
+    async def drain(self, idle_timeout: float) -> None:
+        """Wait until the caller has room. Raise CallerGone if it reads nothing for `idle_timeout` seconds."""
         if self.write_paused:
-            await self.running.become_task()
+            await self.handler_task.become_task()
         while self.write_paused and (transport := self._transport) is not None:
-            if not await self.wait_writable(transport, idle):
+            if not await self.wait_writable(transport, idle_timeout):
                 raise CallerGone(reason="the caller stopped reading")
 
     def abort(self) -> None:
@@ -92,7 +100,7 @@ class CallerChannel(FlowControl):
 
     async def become_task(self) -> None:
         """Have the handler go on as a task, because it waits for more than the upstream's response."""
-        await self.running.become_task()
+        await self.handler_task.become_task()
 
     def pause_reading(self) -> None:
         """Stop reading from the caller."""

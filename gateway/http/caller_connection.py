@@ -17,7 +17,7 @@ from gateway.http.fields import FieldRules
 from gateway.http.half_close import HalfCloseMonitor
 from gateway.http.head_reader import END_OF_HEAD, HeadReader
 from gateway.http.head_shapes import HeadShapes
-from gateway.http.open_connection import Arrival, ArrivalFailure, OpenConnection
+from gateway.http.open_connection import ConnectionInfo, OpenConnection, PrefaceFailure
 from gateway.http.request_body import NO_BODY, RequestBody
 from gateway.http.request_head import RequestHead, RequestLimits
 
@@ -40,7 +40,7 @@ class RequestHandler(Protocol):
     def reject(self, caller: "CallerConnection", error: GatewayError, data: bytes) -> None:
         """Answer a request that cannot be read; `data` is its beginning."""
 
-    def log_trailing(self, caller: "CallerConnection", count: int) -> None:
+    def log_trailing_bytes(self, caller: "CallerConnection", count: int) -> None:
         """Log bytes that came behind a request after its record was written; the connection ends."""
 
     def is_allowed(self, peer: str | None) -> bool:
@@ -66,8 +66,8 @@ class ServerState(Protocol):
     def admit(self, peer: str | None) -> RefusalReason | None:
         """Count a connection. Return why it is not admitted, or None."""
 
-    def on_arrival_failed(
-        self, reason: ArrivalFailure, listener: CallerListener, peer: str | None, detail: str
+    def on_preface_failed(
+        self, reason: PrefaceFailure, listener: CallerListener, peer: str | None, detail: str
     ) -> None:
         """Report a connection that ends before its first request."""
 
@@ -79,7 +79,7 @@ class CallerConnection(CallerChannel):
     """
 
     __slots__ = (
-        *("_arrival", "_body", "_deadline", "_discarding", "_error", "_half_close_monitor", "_head_timeout"),
+        *("_info", "_body", "_deadline", "_discarding", "_error", "_half_close_monitor", "_head_timeout"),
         *("_idle_timeout", "_loop", "_reader", "_server", "_timer", "_trailing_size"),
         *("is_serving", "last_route", "refusal", "verified_head"),
     )
@@ -90,17 +90,17 @@ class CallerConnection(CallerChannel):
         loop: asyncio.AbstractEventLoop,
         listener: CallerListener,
         *,
-        arrival: Arrival | None = None,
+        info: ConnectionInfo | None = None,
         error: GatewayError | None = None,
     ) -> None:
-        """`arrival` is set if the connection has been counted already; `error` is the answer to whatever comes."""
+        """`info` is set if the connection has been counted already; `error` is the answer to whatever comes."""
         super().__init__(listener)
         self._server = server
         self._loop = loop
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
         self._reader = HeadReader(server.limits, server.rules, server.shapes)
-        self.running = EagerTask(loop, on_done=self._on_served, on_failed=self._on_handler_failed)
+        self.handler_task = EagerTask(loop, on_done=self._on_served, on_failed=self._on_handler_failed)
         self.last_route: object = None
         self.verified_head: object = None
         self._trailing_size = 0
@@ -111,7 +111,7 @@ class CallerConnection(CallerChannel):
         self._body: RequestBody | None = None
         self._discarding = False
         self.is_serving = False
-        self._arrival = arrival
+        self._info = info
         self.refusal: RefusalReason | None = None
 
     @property
@@ -142,15 +142,15 @@ class CallerConnection(CallerChannel):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """asyncio: a caller connected."""
         self._transport = cast(asyncio.Transport, transport)
-        if self._arrival is not None:
-            self.peer, self.refusal, self._destination = self._arrival
+        if self._info is not None:
+            self.peer, self.refusal, self._destination = self._info
         else:
             peer = transport.get_extra_info("peername")
             self.peer = peer[0] if isinstance(peer, tuple) else None
             self.refusal = self._server.admit(self.peer)
         self._server.connections.add(self)
         if self.refusal is not None:
-            self._give_up_soon()
+            self._shorten_timeouts()
         self._deadline = self._loop.time() + self._idle_timeout
         self._timer = self._loop.call_at(self._deadline, self._on_timer)
 
@@ -196,11 +196,11 @@ class CallerConnection(CallerChannel):
             self._half_close_monitor.cancel()
         if self._timer is not None:
             self._timer.cancel()
-        self.running.cancel()
+        self.handler_task.cancel()
 
     # Internals ------------------------------------------------------------------------------------------------------
 
-    def _give_up_soon(self) -> None:
+    def _shorten_timeouts(self) -> None:
         """Let a connection that is not admitted live on for a moment, so that its first request gets a response that
         names the reason.
         """
@@ -227,7 +227,7 @@ class CallerConnection(CallerChannel):
             self._fail(error, head_bytes)
             return
         self.is_serving = True
-        self.running.start(self._server.handler.serve(self, head, self._begin_body(head)))
+        self.handler_task.start(self._server.handler.serve(self, head, self._begin_body(head)))
 
     def _find_head(self) -> bool:
         """Look for a head in the pending bytes. Raise BadRequest if they cannot become one."""
@@ -242,7 +242,7 @@ class CallerConnection(CallerChannel):
     def _wait_for_head(self) -> None:
         """Read on, unless no further head can come."""
         if self._is_half_closed:
-            self._end()
+            self._close_gracefully()
         elif self._reading_paused:
             self.resume_reading()
 
@@ -251,7 +251,7 @@ class CallerConnection(CallerChannel):
         after one of many pipelined requests.
         """
         if self.write_paused:
-            self.running.start(self._wait_for_caller(keep_alive=keep_alive))
+            self.handler_task.start(self._wait_for_caller(keep_alive=keep_alive))
             return
         self._deadline = self._loop.time() + self._idle_timeout
         if keep_alive and self._reader.pending:
@@ -259,7 +259,7 @@ class CallerConnection(CallerChannel):
             return
         self.is_serving = False
         if not keep_alive:
-            self._end()
+            self._close_gracefully()
         elif self._reading_paused or self._is_half_closed:
             self._wait_for_head()
 
@@ -288,7 +288,7 @@ class CallerConnection(CallerChannel):
     def _fail(self, error: GatewayError, data: bytes | None = None) -> None:
         """Answer a request that cannot be read, and end the connection."""
         self._reject(error, self._reader.pending if data is None else data)
-        self._end()
+        self._close_gracefully()
 
     def _begin_body(self, head: RequestHead) -> RequestBody:
         """Return the body that follows a head, fed with the bytes of it that have come."""
@@ -318,9 +318,9 @@ class CallerConnection(CallerChannel):
             self._server.handler.reject(self, error, data)
         elif not self._trailing_size:
             rest = 0 if data is pending else len(END_OF_HEAD) + len(pending)
-            self._server.handler.log_trailing(self, len(data) + rest)
+            self._server.handler.log_trailing_bytes(self, len(data) + rest)
 
-    def _end(self) -> None:
+    def _close_gracefully(self) -> None:
         """End the connection after its last response. If the caller may still be sending, a close would answer with
         RST, which can destroy the response on its way (RFC 9112 §9.6): close only our side, and the rest once the
         caller has closed its own.

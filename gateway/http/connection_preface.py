@@ -10,7 +10,7 @@ from typing import cast
 from gateway.errors import BadRequest
 from gateway.http.caller_connection import REJECTED_TIMEOUT, CallerConnection, ServerState
 from gateway.http.caller_listener import CallerListener
-from gateway.http.open_connection import Arrival, ArrivalFailure, reset_on_close
+from gateway.http.open_connection import ConnectionInfo, PrefaceFailure, reset_on_close
 from gateway.http.proxy_header import MalformedProxyHeader, read_proxy_header
 from gateway.network.caller_tls import CallerTls, handshake_failure
 
@@ -34,7 +34,7 @@ class ConnectionPreface(asyncio.Protocol):
         self._data = b""
         self._peer: str | None = None
         self._expects_header = self._is_timed_out = False
-        self._arrival: Arrival
+        self._info: ConnectionInfo
 
     # Used by the server at a stop -------------------------------------------------------------------------------------
 
@@ -94,13 +94,13 @@ class ConnectionPreface(asyncio.Protocol):
         try:
             header = read_proxy_header(self._data)
         except MalformedProxyHeader as error:
-            self._report(ArrivalFailure.PROXY_HEADER, str(error))
+            self._report(PrefaceFailure.PROXY_HEADER, str(error))
             self._reject(f"This address must begin a connection with a PROXY protocol header: {error}.", str(error))
             return
         if header is None:
             return
         self._expects_header = False
-        self._server.connection_limits.release(self._arrival.peer, self._arrival.refusal)
+        self._server.connection_limits.release(self._info.peer, self._info.refusal)
         self._admit(header.source or self._peer, header.destination)
         self._data = self._data[header.size :]
         self._start_protocol(self._data)
@@ -110,14 +110,14 @@ class ConnectionPreface(asyncio.Protocol):
         self._release()
         if self._data and self._expects_header:
             detail = TIMEOUT_CAUSE if self._is_timed_out else "the PROXY protocol header was cut off"
-            self._report(ArrivalFailure.PROXY_HEADER, detail)
+            self._report(PrefaceFailure.PROXY_HEADER, detail)
 
     # Internals ------------------------------------------------------------------------------------------------------
 
     def _admit(self, peer: str | None, destination: tuple[str, int] | None = None) -> None:
         """Count the connection. A refused one gets a short time limit."""
-        self._arrival = Arrival(peer, self._server.admit(peer), destination)
-        if self._arrival.refusal is None:
+        self._info = ConnectionInfo(peer, self._server.admit(peer), destination)
+        if self._info.refusal is None:
             return
         if self._timer is not None:
             self._timer.cancel()
@@ -135,7 +135,7 @@ class ConnectionPreface(asyncio.Protocol):
                 CallerTls(self._listener.context, self._make_connection, self._on_handshake_failed), data
             )
         elif data:
-            self._report(ArrivalFailure.PLAIN_HTTP, "")
+            self._report(PrefaceFailure.PLAIN_HTTP, "")
             message = "This port requires TLS, and the request came without it: use https:// in the caller's URL."
             self._reject(message, "plain HTTP on a TLS listener")
 
@@ -155,18 +155,18 @@ class ConnectionPreface(asyncio.Protocol):
     def _make_connection(self, error: BadRequest | None = None) -> CallerConnection:
         """Return the next protocol of the connection. With `error`, it responds with this error."""
         self._remove()
-        return CallerConnection(self._server, self._loop, self._listener, arrival=self._arrival, error=error)
+        return CallerConnection(self._server, self._loop, self._listener, info=self._info, error=error)
 
     def _on_handshake_failed(self, error: Exception) -> None:
         """Report that the handshake failed or was cut off."""
         self._release()
         if self._is_timed_out:
-            self._report(ArrivalFailure.TIMEOUT, TIMEOUT_CAUSE)
+            self._report(PrefaceFailure.TIMEOUT, TIMEOUT_CAUSE)
         else:
-            self._report(ArrivalFailure.HANDSHAKE, handshake_failure(error))
+            self._report(PrefaceFailure.HANDSHAKE, handshake_failure(error))
 
-    def _report(self, reason: ArrivalFailure, detail: str) -> None:
-        self._server.on_arrival_failed(reason, self._listener, self._arrival.peer or self._peer, detail)
+    def _report(self, reason: PrefaceFailure, detail: str) -> None:
+        self._server.on_preface_failed(reason, self._listener, self._info.peer or self._peer, detail)
 
     def _on_timeout(self) -> None:
         self._is_timed_out = True
@@ -176,7 +176,7 @@ class ConnectionPreface(asyncio.Protocol):
         """Release a connection that ends before its first request."""
         self._remove()
         self._transport = None
-        self._server.connection_limits.release(self._arrival.peer, self._arrival.refusal)
+        self._server.connection_limits.release(self._info.peer, self._info.refusal)
 
     def _remove(self) -> None:
         self._server.prefaces.discard(self)

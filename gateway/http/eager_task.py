@@ -92,9 +92,9 @@ class EagerTask(Generic[T]):
             self._end(error)
         else:
             if signal is not SUSPENDED:
-                self._take_over(signal)
+                self._continue_as_task(signal)
 
-    def _take_over(self, signal: object) -> None:
+    def _continue_as_task(self, signal: object) -> None:
         """Go on in a task. A coroutine that waits for a future already can no longer become one: that is a defect."""
         coroutine = self._coroutine
         assert coroutine is not None

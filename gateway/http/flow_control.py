@@ -19,9 +19,9 @@ class FlowControl(asyncio.Protocol):
     def resume_writing(self) -> None:
         """asyncio: the write buffer has room again."""
         self.write_paused = False
-        self.stop_waiting()
+        self.wake_writer()
 
-    def stop_waiting(self) -> None:
+    def wake_writer(self) -> None:
         """End the wait, for example because the connection is lost."""
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)

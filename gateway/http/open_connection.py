@@ -35,7 +35,7 @@ class OpenConnection(Protocol):
         """End the connection with RST."""
 
 
-class ArrivalFailure(enum.Enum):
+class PrefaceFailure(enum.Enum):
     """Why a connection ends before its first request; the values are labels of a metric."""
 
     HANDSHAKE = "handshake"
@@ -48,7 +48,7 @@ class ArrivalFailure(enum.Enum):
     """A load balancer sent no usable PROXY protocol header."""
 
 
-class Arrival(NamedTuple):
+class ConnectionInfo(NamedTuple):
     """The facts of a connection that are known before its first byte of HTTP."""
 
     peer: str | None

@@ -52,8 +52,8 @@ class PoolShare:
 
 
 class ConnectionPool:
-    """A pool for one origin: at most `size` connections, none idle for longer than `idle` or older than `max_age`
-    seconds.
+    """A pool for one origin: at most `size` connections, none idle for longer than `idle_timeout` or older than
+    `max_age` seconds.
 
     Routes to the origin share it. If there are several, each may use three quarters of it: a route whose calls all hang
     leaves room for the others.
@@ -65,7 +65,7 @@ class ConnectionPool:
         rules: FieldRules,
         *,
         size: int,
-        idle: float,
+        idle_timeout: float,
         max_age: float,
         budget: ConnectionBudget | None = None,
     ) -> None:
@@ -77,7 +77,7 @@ class ConnectionPool:
         self._budget = budget
         if budget is not None:
             budget.add_pool(self)
-        self._idle_limit = idle
+        self._idle_timeout = idle_timeout
         self._max_age = max_age
         self._idle: deque[UpstreamConnection] = deque()
         self._busy: dict[UpstreamConnection, PoolShare] = {}
@@ -90,7 +90,7 @@ class ConnectionPool:
         self._loop = asyncio.get_running_loop()
         self._default_share = PoolShare()
 
-    def share_of(self, route: str) -> PoolShare:
+    def get_share(self, route: str) -> PoolShare:
         """Return the share of `route`. Call before its first request."""
         if route not in self._shares:
             self._shares[route] = PoolShare()
@@ -133,9 +133,9 @@ class ConnectionPool:
         is_waiting = True
         try:
             async with asyncio.timeout(within):
-                granted = await self._wait_for_slot(share, fresh=fresh)
-                if granted is not None:
-                    return granted
+                connection = await self._wait_for_slot(share, fresh=fresh)
+                if connection is not None:
+                    return connection
                 is_waiting = False
                 return await self._dial(share)
         except TimeoutError:
@@ -191,32 +191,32 @@ class ConnectionPool:
             if self._has_room():
                 self._begin_dialing(share)
                 return None
-        turn: asyncio.Future[UpstreamConnection | None] = self._loop.create_future()
+        waiter: asyncio.Future[UpstreamConnection | None] = self._loop.create_future()
         if not share.waiters:
             self._waiting_shares.append(share)
-        share.waiters.append(turn)
+        share.waiters.append(waiter)
         try:
-            granted = await turn
+            connection = await waiter
         except asyncio.CancelledError:
-            self._cancel_waiter(turn, share)
+            self._cancel_waiter(waiter, share)
             raise
-        if granted is not None and not granted.is_idle_clean():  # lost before this task ran
-            self._discard(granted)
+        if connection is not None and not connection.is_idle_clean():  # lost before this task ran
+            self._discard(connection)
             self._begin_dialing(share)
             return None
-        return granted
+        return connection
 
-    def _cancel_waiter(self, turn: "asyncio.Future[UpstreamConnection | None]", share: PoolShare) -> None:
-        """Leave the line. Pass on a turn that was already granted."""
-        if turn.cancelled():
-            if turn in share.waiters:
-                share.waiters.remove(turn)
+    def _cancel_waiter(self, waiter: "asyncio.Future[UpstreamConnection | None]", share: PoolShare) -> None:
+        """Leave the line. Pass on what was already granted to it."""
+        if waiter.cancelled():
+            if waiter in share.waiters:
+                share.waiters.remove(waiter)
                 if not share.waiters:
                     self._waiting_shares.remove(share)
             return
-        granted = turn.result()
-        if granted is not None:
-            self._return_idle(granted)
+        connection = waiter.result()
+        if connection is not None:
+            self._return_idle(connection)
         else:
             self._end_dialing(share)
         self._grant_waiters()
@@ -230,16 +230,16 @@ class ConnectionPool:
                 self._waiting_shares.append(share)
                 blocked += 1
                 continue
-            turn = share.waiters.popleft()
+            waiter = share.waiters.popleft()
             if share.waiters:
                 self._waiting_shares.append(share)
             blocked = 0
-            if turn.done():
+            if waiter.done():
                 continue
             connection = self.try_acquire(share)
             if connection is None:
                 self._begin_dialing(share)
-            turn.set_result(connection)
+            waiter.set_result(connection)
 
     def _begin_dialing(self, share: PoolShare) -> None:
         self._dialing += 1
@@ -272,7 +272,7 @@ class ConnectionPool:
         connection.idle_since = self._loop.time()
         self._idle.append(connection)
         if self._expiry_timer is None:
-            self._expiry_timer = self._loop.call_later(self._idle_limit, self._close_expired)
+            self._expiry_timer = self._loop.call_later(self._idle_timeout, self._close_expired)
 
     def _discard(self, connection: UpstreamConnection) -> None:
         self._remove_busy(connection)
@@ -294,8 +294,8 @@ class ConnectionPool:
         is reused.
         """
         self._expiry_timer = None
-        while self._idle and self._loop.time() - self._idle[0].idle_since >= self._idle_limit:
+        while self._idle and self._loop.time() - self._idle[0].idle_since >= self._idle_timeout:
             self._idle.popleft().abort()
         if self._idle:
-            self._expiry_timer = self._loop.call_at(self._idle[0].idle_since + self._idle_limit, self._close_expired)
+            self._expiry_timer = self._loop.call_at(self._idle[0].idle_since + self._idle_timeout, self._close_expired)
         self._grant_waiters()

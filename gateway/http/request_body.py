@@ -13,7 +13,6 @@ from gateway.content.pieces import coalesce
 from gateway.errors import BadRequest, BodyTooLarge, RequestTimeout
 from gateway.http.chunked import ChunkedDecoder
 from gateway.http.fields import MalformedMessage
-from gateway.http.upstream_connection import UpstreamConnection
 
 BODY_READ_AHEAD = 512 * 1024
 INSPECTION_STEP = 64 * 1024
@@ -49,17 +48,41 @@ class ReadControl(Protocol):
         """Have the handler go on as a task, because it waits for the caller."""
 
 
+class UpstreamTransport(Protocol):
+    """The upstream's connection, as a request body uses it."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the connection is open and not closing."""
+
+    @property
+    def response_head(self) -> object | None:
+        """The final head of the response; None before it has been read."""
+
+    def write(self, parts: list[bytes]) -> None:
+        """Send bytes of the request."""
+
+    async def drain(self, idle_timeout: float) -> None:
+        """Wait until there is room. Raise UpstreamTimeout if the upstream reads nothing for `idle_timeout` seconds."""
+
+    def start_response_timer(self, timeout: float) -> None:
+        """Expect the response to begin within `timeout` seconds."""
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+
+
 class RequestBody:
     """The body of one request.
 
-    `is_complete`: the caller has sent all of it. `error`: why its framing is malformed. `is_whole`: all of it is kept,
-    so that it can be replayed. `bytes_read` counts the bytes that the pipeline has taken, `bytes_removed` those that an
-    inspector has removed.
+    `is_complete`: the caller has sent all of it. `error`: why its framing is malformed. `is_replayable`: all of it is
+    kept, so that it can be sent again. `bytes_read` counts the bytes that the pipeline has read, `bytes_removed` those
+    that an inspector has removed.
     """
 
     __slots__ = (
         *(
-            "_is_taken",
+            "_is_all_read",
             "_chunked_decoder",
             "_remaining",
             "_limit",
@@ -70,7 +93,7 @@ class RequestBody:
             "_replay_pieces",
         ),
         *("_send_continue", "_unread_size", "_waited_seconds", "_waiter"),
-        *("bytes_read", "bytes_removed", "chunked", "error", "is_complete", "is_whole"),
+        *("bytes_read", "bytes_removed", "chunked", "error", "is_complete", "is_replayable"),
     )
 
     def __init__(
@@ -91,9 +114,9 @@ class RequestBody:
         self._waiter: asyncio.Future[None] | None = None
         self.chunked = decoder is not None
         self.is_complete = decoder is None and not length
-        self._is_taken = self.is_complete
+        self._is_all_read = self.is_complete
         self.error: BadRequest | None = None
-        self.is_whole = True
+        self.is_replayable = True
         self.bytes_read = self.bytes_removed = 0
 
     # The caller's side ----------------------------------------------------------------------------------------------
@@ -133,7 +156,7 @@ class RequestBody:
         self._limit = limit
         self._send_continue = send_continue
 
-    async def inspect(self, inspector: BodyInspector, *, idle: float) -> None:
+    async def inspect(self, inspector: BodyInspector, *, idle_timeout: float) -> None:
         """Inspect the beginning of the body as it arrives, and replace it by the output of the inspector.
 
         Call this before any byte is taken. Raise the BadRequest of the inspector, and BadRequest, BodyTooLarge or
@@ -142,7 +165,7 @@ class RequestBody:
         self._send_100_continue()
         rest = None
         while rest is None:
-            await self._wait_for_pieces(idle)
+            await self._wait_for_pieces(idle_timeout)
             if self._limit is not None and self._unread_size > self._limit:
                 self._take_pieces()  # raises BodyTooLarge
             pieces, self._pieces = self._pieces, []
@@ -155,7 +178,7 @@ class RequestBody:
         self._pieces = [*inspector.output, *filter(None, (rest,)), *self._pieces]
         self.bytes_removed = inspector.removed
 
-    async def collect(self, *, idle: float) -> None:
+    async def collect(self, *, idle_timeout: float) -> None:
         """Wait until the body is complete or exceeds the replay limit, so that a slow caller occupies no connection to
         the upstream. Do not wait without a replay limit. Raise BadRequest, BodyTooLarge or RequestTimeout.
         """
@@ -169,33 +192,33 @@ class RequestBody:
             if self._unread_size:
                 self._take_pieces()
             else:
-                await self._wait_for_pieces(idle)
+                await self._wait_for_pieces(idle_timeout)
 
     def buffered(self) -> list[bytes] | None:
         """Return the framed body if it is complete, so that it can be sent with the head; else None."""
-        self._assert_whole()
-        if self._is_taken:
+        self._assert_replayable()
+        if self._is_all_read:
             return self._frame_pieces(self._replay_pieces)
         if not self.is_complete:
             return None
         earlier, pieces = self._replay_pieces[:], self._take_pieces()
         return self._frame_pieces([*earlier, *pieces])
 
-    async def stream(self, connection: UpstreamConnection, *, idle: float, response: float) -> None:
-        """Send the kept bytes, then the rest as it arrives. The response must begin within `response` seconds after the
-        end.
+    async def stream(self, connection: UpstreamTransport, *, idle_timeout: float, response_timeout: float) -> None:
+        """Send the kept bytes, then the rest as it arrives. The response must begin within `response_timeout` seconds
+        after the end.
 
         A failure of either side aborts the exchange, unless the response has begun (RFC 9112 §9.5). Raise BadRequest,
         BodyTooLarge or RequestTimeout for the caller's failures.
         """
-        self._assert_whole()
+        self._assert_replayable()
         try:
             self._send_pieces(connection, self._replay_pieces)
             self._send_100_continue()
-            while not self._is_taken and connection.is_open:
-                self._send_pieces(connection, await self._read_pieces(idle))
-                await connection.drain(idle)
-            connection.start_response_timer(response)
+            while not self._is_all_read and connection.is_open:
+                self._send_pieces(connection, await self._read_pieces(idle_timeout))
+                await connection.drain(idle_timeout)
+            connection.start_response_timer(response_timeout)
         except BaseException:
             if connection.response_head is None:
                 connection.abort()
@@ -207,20 +230,20 @@ class RequestBody:
             self._send_continue()
         self._send_continue = None
 
-    def _assert_whole(self) -> None:
+    def _assert_replayable(self) -> None:
         """Check that a second attempt never sends a body without its beginning."""
-        assert self.is_whole, "the beginning of the body is no longer available"
+        assert self.is_replayable, "the beginning of the body is no longer available"
 
-    def _send_pieces(self, connection: UpstreamConnection, pieces: list[bytes]) -> None:
+    def _send_pieces(self, connection: UpstreamTransport, pieces: list[bytes]) -> None:
         if parts := self._frame_pieces(pieces):
             connection.write(parts)
 
-    async def _read_pieces(self, idle: float) -> list[bytes]:
+    async def _read_pieces(self, idle_timeout: float) -> list[bytes]:
         """Wait for at least one piece. Return all buffered pieces; none at the end of the body."""
-        await self._wait_for_pieces(idle)
+        await self._wait_for_pieces(idle_timeout)
         return self._take_pieces()
 
-    async def _wait_for_pieces(self, idle: float) -> None:
+    async def _wait_for_pieces(self, idle_timeout: float) -> None:
         """Wait until pieces are buffered or the body is complete."""
         loop = asyncio.get_running_loop()
         if self._read_control is not None and not (self._pieces or self.is_complete or self.error):
@@ -229,10 +252,10 @@ class RequestBody:
             self._waiter, began = loop.create_future(), loop.time()
             left = self._time_left()
             try:
-                async with asyncio.timeout(min(idle, left)):
+                async with asyncio.timeout(min(idle_timeout, left)):
                     await self._waiter
             except TimeoutError:
-                problem = "arrives more slowly than `limits.body_rate`" if left < idle else "stopped arriving"
+                problem = "arrives more slowly than `limits.body_rate`" if left < idle_timeout else "stopped arriving"
                 raise RequestTimeout(f"The body {problem} {self._describe_progress()}.") from None
             finally:
                 self._waiter = None
@@ -261,12 +284,12 @@ class RequestBody:
             self._read_control.resume_reading()
         self.bytes_read += self._unread_size
         self._unread_size = 0
-        self._is_taken = self.is_complete
+        self._is_all_read = self.is_complete
         is_too_large = self._limit is not None and self.bytes_read > self._limit
         if is_too_large or self.bytes_read > self._replay_limit:
-            self.is_whole = False
+            self.is_replayable = False
             self._replay_pieces.clear()
-        elif self.is_whole:
+        elif self.is_replayable:
             self._replay_pieces = coalesce(self._replay_pieces, pieces, size=self.bytes_read)
         if is_too_large:
             raise BodyTooLarge
@@ -278,7 +301,7 @@ class RequestBody:
             return pieces
         size = sum(map(len, pieces))
         chunk = [b"%x\r\n" % size, *pieces, b"\r\n"] if size else []
-        return [*chunk, b"0\r\n\r\n"] if self._is_taken else chunk
+        return [*chunk, b"0\r\n\r\n"] if self._is_all_read else chunk
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -59,8 +59,8 @@ def response_shapes(rules: FieldRules) -> HeadShapes[ResponseHead]:
 
 
 class ResponseParser:
-    """Parses one response after another. Call `begin` before each, `feed` with its bytes, and `end` at the end of the
-    connection. The results are `head`, `body` (pieces) and `is_complete`.
+    """Parses one response after another. Call `start_response` before each, `feed` with its bytes, and `end` at the end
+    of the connection. The results are `head`, `body` (pieces) and `is_complete`.
     """
 
     __slots__ = (
@@ -75,14 +75,14 @@ class ResponseParser:
         self._rules = rules
         self._shapes = response_shapes(rules) if shapes is None else shapes
         self._head_limit = head_limit
-        self.begin(to_head=False)
+        self.start_response(is_head_request=False)
 
-    def begin(self, *, to_head: bool) -> None:
-        """Expect a new response; `to_head`: the request was HEAD."""
+    def start_response(self, *, is_head_request: bool) -> None:
+        """Expect a new response; `is_head_request`: it answers a HEAD request."""
         self._buffer = b""
         self._chunks: ChunkedDecoder | None = None
         self._remaining = self._interim = self.head_size = 0
-        self._is_head_request = to_head
+        self._is_head_request = is_head_request
         self.head: ResponseHead | None = None
         self.body: list[bytes] = []
         self.is_complete = self.has_trailing_data = False
@@ -93,12 +93,12 @@ class ResponseParser:
         return self.is_complete and not self.has_trailing_data and self.head is not None and self.head.keep_alive
 
     @property
-    def unread_head(self) -> bytes:
+    def unparsed_head(self) -> bytes:
         """The bytes of a head that is incomplete or malformed; empty once a final head is parsed."""
         return b"" if self.head is not None else self._buffer
 
     def collect_broken_head(self, data: bytes) -> bool:
-        """Add bytes to a head that `feed` has rejected, for `unread_head`. Return whether its end is found, or it is
+        """Add bytes to a head that `feed` has rejected, for `unparsed_head`. Return whether its end is found, or it is
         too large. Without `data`, search the whole head for its end, else only the new bytes.
         """
         begin = max(0, len(self._buffer) - MAX_EMPTY_LINE) if data else 0

@@ -23,8 +23,8 @@ class CallerTransport(Protocol):
     def write(self, parts: list[bytes]) -> None:
         """Send bytes. Raise CallerGone."""
 
-    async def drain(self, idle: float) -> None:
-        """Wait until there is room. Raise CallerGone if the caller reads nothing for `idle` seconds."""
+    async def drain(self, idle_timeout: float) -> None:
+        """Wait until there is room. Raise CallerGone if the caller reads nothing for `idle_timeout` seconds."""
 
     def abort(self) -> None:
         """End the connection with RST."""
@@ -42,7 +42,7 @@ class ResponseWriter(msgspec.Struct):
     started: bool = False
     bytes_sent: int = 0
 
-    def begin(
+    def send_head(
         self,
         status: int,
         reason: bytes,
@@ -51,17 +51,17 @@ class ResponseWriter(msgspec.Struct):
         length: int | None,
         has_no_body: bool,
         body: list[bytes],
-        request_ended: bool,
+        is_request_complete: bool,
     ) -> None:
         """Send the head, and the pieces of the body that are available. Raise CallerGone.
 
         `lines` are field lines without CRLF. `length` is that of the body, if known. `has_no_body`: no body follows
-        (HEAD, 204, 304), and `length` is only announced. `request_ended`: the caller has sent the whole request, and no
-        bytes after it.
+        (HEAD, 204, 304), and `length` is only announced. `is_request_complete`: the caller has sent the whole request,
+        and no bytes after it.
         """
         is_http11 = self.is_http11
         # The rest of an incomplete request body would be read as the next request (RFC 9112 §9.3).
-        keep_alive = self.keep_alive and request_ended
+        keep_alive = self.keep_alive and is_request_complete
         make_line = _cached_status_line if len(reason) <= MAX_CACHED_REASON else _status_line
         head = [make_line(status, reason), *lines]
         if length is not None and status != 204:
@@ -86,17 +86,17 @@ class ResponseWriter(msgspec.Struct):
         parts = [b"\r\n".join(head), *self._frame_pieces(body, size)]
         self.transport.write([b"".join(parts)] if size <= MAX_JOINED_BODY else parts)
 
-    def send(self, pieces: list[bytes]) -> None:
+    def send_body(self, pieces: list[bytes]) -> None:
         """Send pieces of the body. Raise CallerGone."""
         size = sum(map(len, pieces))
         self.bytes_sent += size
         self.transport.write(self._frame_pieces(pieces, size))
 
-    async def drain(self, idle: float) -> None:
-        """Wait until the caller's side has room. Raise CallerGone if it reads nothing for `idle` seconds."""
-        await self.transport.drain(idle)
+    async def drain(self, idle_timeout: float) -> None:
+        """Wait until the caller's side has room. Raise CallerGone if it reads nothing for `idle_timeout` seconds."""
+        await self.transport.drain(idle_timeout)
 
-    def end(self) -> None:
+    def end_body(self) -> None:
         """Send the last chunk of a chunked body."""
         if self.chunked:
             self.transport.write([b"0\r\n\r\n"])

@@ -10,7 +10,7 @@ from gateway.http.caller_listener import UNNAMED_LISTENER, CallerListener
 from gateway.http.connection_limits import ConnectionLimits, RefusalReason
 from gateway.http.connection_preface import ConnectionPreface
 from gateway.http.fields import FieldRules
-from gateway.http.open_connection import ArrivalFailure, OpenConnection
+from gateway.http.open_connection import OpenConnection, PrefaceFailure
 from gateway.http.request_head import RequestLimits, request_shapes
 from gateway.system.bind import readable_descriptors
 
@@ -22,7 +22,7 @@ STOP_GRACE = 1.0
 """Seconds that an idle connection stays open at a stop: the network may already carry a request."""
 POLL_INTERVAL = 0.02
 
-FailureReport = Callable[[ArrivalFailure, CallerListener, str | None, str], None]
+FailureReport = Callable[[PrefaceFailure, CallerListener, str | None, str], None]
 """Called for a connection that ended before its first request: reason, listener, address of the caller, cause."""
 
 
@@ -39,12 +39,12 @@ class CallerServer:
         *,
         connection_limits: ConnectionLimits | None = None,
         on_refused: Callable[[RefusalReason, str | None], None] = lambda *_: None,
-        on_arrival_failed: FailureReport = lambda *_: None,
+        on_preface_failed: FailureReport = lambda *_: None,
         keepalive: float = KEEPALIVE_TIMEOUT,
         linger: float = LINGER_TIMEOUT,
     ) -> None:
         """`rules`: what becomes of each request field. `connection_limits` counts and limits connections; the default
-        is `limits.connections` connections. `on_refused` is called for each refused connection, `on_arrival_failed` for
+        is `limits.connections` connections. `on_refused` is called for each refused connection, `on_preface_failed` for
         each that ends before its first request. `keepalive` and `linger` are in seconds.
         """
         self.handler = handler
@@ -57,7 +57,7 @@ class CallerServer:
         self.prefaces: set[OpenConnection] = set()
         self.connection_limits = connection_limits or ConnectionLimits(limits.connections, refused=limits.connections)
         self.on_refused = on_refused
-        self.on_arrival_failed = on_arrival_failed
+        self.on_preface_failed = on_preface_failed
 
     def factory(self, listener: CallerListener = UNNAMED_LISTENER) -> Callable[[], asyncio.Protocol]:
         """Return a function that creates the protocol of each connection to a listener."""

@@ -59,7 +59,7 @@ class UpstreamConnection(FlowControl):
         self._parser = ResponseParser(rules, head_limit=HEAD_LIMIT, shapes=shapes)
         self._is_busy = False
         self._waiter: asyncio.Future[None] | None = None
-        self._running: EagerTask[bool] | None = None
+        self._reader_task: EagerTask[bool] | None = None
         self._is_suspended = False
         self._timer: asyncio.TimerHandle | None = None
         self._deadline: float | None = None
@@ -77,16 +77,19 @@ class UpstreamConnection(FlowControl):
         self,
         parts: Sequence[bytes] = (),
         *,
-        to_head: bool,
-        within: float | None = None,
-        running: EagerTask[bool] | None = None,
+        is_head_request: bool,
+        response_timeout: float | None = None,
+        reader_task: EagerTask[bool] | None = None,
     ) -> None:
-        """Start an exchange with the first bytes of its request. `to_head`: it is HEAD, so its response has no body. If
-        the connection is lost nothing is sent, and `read_head` raises the reason. `within`: the request is complete,
-        and its response is due in so many seconds. `running` reads the response, if no task does.
+        """Start an exchange with the first bytes of its request. If the connection is lost nothing is sent, and
+        `read_head` raises the reason.
+
+        `is_head_request`: the request is HEAD, so its response has no body. `response_timeout`: the request is
+        complete, and its response must begin within so many seconds. `reader_task` reads the response, if no task of
+        asyncio does.
         """
-        self._parser.begin(to_head=to_head)
-        self._running = running
+        self._parser.start_response(is_head_request=is_head_request)
+        self._reader_task = reader_task
         self._is_busy = True
         self.exchanges += 1
         transport = self._transport
@@ -96,18 +99,20 @@ class UpstreamConnection(FlowControl):
             transport.write(parts[0])
         elif parts:
             transport.writelines(parts)
-        if within is not None:
-            self._set_timer(within, NO_RESPONSE)
+        if response_timeout is not None:
+            self._set_timer(response_timeout, NO_RESPONSE)
 
     def write(self, parts: list[bytes]) -> None:
         """Send more bytes of the request."""
         if self._transport is not None:
             self._transport.writelines(parts)
 
-    async def drain(self, idle: float) -> None:
-        """Wait until the upstream reads more. Raise UpstreamTimeout if it reads nothing for `idle` seconds."""
+    async def drain(self, idle_timeout: float) -> None:
+        """Wait until the upstream reads more. Raise UpstreamTimeout if it reads nothing for `idle_timeout`
+        seconds.
+        """
         while self.write_paused and (transport := self._transport) is not None:
-            if not await self.wait_writable(transport, idle):
+            if not await self.wait_writable(transport, idle_timeout):
                 if self.response_head is not None:
                     raise UpstreamTimeout(reason=STOPPED_READING)
                 self._on_timeout(STOPPED_READING)
@@ -124,7 +129,7 @@ class UpstreamConnection(FlowControl):
         parser = self._parser
         while parser.head is None:
             if self._transport is None or self._error is not None:
-                self._check_failed()
+                self._raise_if_failed()
             await self._next_event()
         self._deadline = None
         if self._error is not None:  # raise now, while nothing is sent to the caller
@@ -140,14 +145,14 @@ class UpstreamConnection(FlowControl):
             self._transport.resume_reading()
         return pieces
 
-    async def read_body(self, idle: float) -> list[bytes]:
+    async def read_body(self, idle_timeout: float) -> list[bytes]:
         """Wait for at least one piece, and return all that have arrived; [] at the end of the body. Raise
-        UpstreamTimeout after `idle` seconds of silence, UpstreamBroken if the body breaks off.
+        UpstreamTimeout after `idle_timeout` seconds of silence, UpstreamBroken if the body breaks off.
         """
         parser = self._parser
         while not parser.body and not parser.is_complete:
-            self._check_failed()
-            self._set_timer(idle, "silence within the response")
+            self._raise_if_failed()
+            self._set_timer(idle_timeout, "silence within the response")
             await self._next_event()
         self._deadline = None
         return self.read_available()
@@ -158,9 +163,9 @@ class UpstreamConnection(FlowControl):
         return self._parser.head if self._is_busy else None
 
     @property
-    def unread_head(self) -> bytes:
+    def unparsed_head(self) -> bytes:
         """The bytes of a head that is incomplete or malformed."""
-        return self._parser.unread_head if self._is_busy else b""
+        return self._parser.unparsed_head if self._is_busy else b""
 
     @property
     def is_complete(self) -> bool:
@@ -284,7 +289,7 @@ class UpstreamConnection(FlowControl):
             return str(error)
         return ""
 
-    def _check_failed(self) -> None:
+    def _raise_if_failed(self) -> None:
         """Raise the error if the exchange has failed."""
         if self._transport is None:  # lost before the exchange began
             self._on_eof(None)
@@ -293,22 +298,22 @@ class UpstreamConnection(FlowControl):
 
     async def _next_event(self) -> None:
         """Wait for bytes, or for the end of the connection."""
-        if self._running is None:
+        if self._reader_task is None:
             self._waiter = self._loop.create_future()
             await self._waiter
             return
         self._is_suspended = True
         try:
-            await self._running.suspend()
+            await self._reader_task.suspend()
         finally:
             self._is_suspended = False
 
     def _wake(self) -> None:
         if self._transport is None:
-            self.stop_waiting()
-        if self._is_suspended and self._running is not None:
+            self.wake_writer()
+        if self._is_suspended and self._reader_task is not None:
             self._is_suspended = False
-            self._running.resume()
+            self._reader_task.resume()
             return
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():

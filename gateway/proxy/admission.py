@@ -15,9 +15,9 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 PRIVATE_SUFFIXES = (".localhost", ".local", ".internal", ".svc", ".cluster.local")
 # RFC 9110 §7.2: a host and a port. Of the names that RFC 3986 §3.2.2 allows, those that DNS can resolve.
-HOST = re.compile(r"(?:\[([0-9A-Fa-f]*:[0-9A-Fa-f:.]+)\]|([A-Za-z0-9_~-][A-Za-z0-9._~-]*))(?::[0-9]{0,5})?")
-LONGEST_HOST = 260
-OWN_SITES = frozenset({b"same-origin", b"none"})
+HOST_FIELD_VALUE = re.compile(r"(?:\[([0-9A-Fa-f]*:[0-9A-Fa-f:.]+)\]|([A-Za-z0-9_~-][A-Za-z0-9._~-]*))(?::[0-9]{0,5})?")
+MAX_HOST_SIZE = 260
+ALLOWED_FETCH_SITES = frozenset({b"same-origin", b"none"})
 
 
 class Admission:
@@ -40,7 +40,7 @@ class Admission:
 
     def accepts_host(self, host: bytes) -> bool | None:
         """Return True for a name that `is_accepted_host`, False for another one, None for a malformed one."""
-        return self._accepts_host(host) if len(host) <= LONGEST_HOST else None
+        return self._accepts_host(host) if len(host) <= MAX_HOST_SIZE else None
 
     def check_host_form(self, host: bytes | None, *, required: bool) -> bool | None:
         """Return whether the Host is accepted. Raise BadRequest for a missing, repeated or malformed one (RFC 9112
@@ -57,7 +57,7 @@ class Admission:
 
     def check_host(self, host: bytes | None, *, required: bool) -> None:
         """Raise BadRequest as `check_host_form` does, Forbidden for a Host that is not accepted."""
-        if host is not None and len(host) <= LONGEST_HOST and self._accepts_host(host):
+        if host is not None and len(host) <= MAX_HOST_SIZE and self._accepts_host(host):
             return  # as most
         if not self.check_host_form(host, required=required):
             raise Forbidden("This Host is not a name of the gateway; add it to `hosts`.")
@@ -69,7 +69,7 @@ class Admission:
         return peer.is_loopback or any(peer in network for network in self._allow if network.version == peer.version)
 
     def _check_host(self, host: bytes) -> bool | None:
-        match = HOST.fullmatch(host.decode("latin-1"))
+        match = HOST_FIELD_VALUE.fullmatch(host.decode("latin-1"))
         if match is None or (match[1] and not _is_address(match[1])):
             return None
         return match[2] is None or is_accepted_host(match[2].lower().rstrip("."), self._hosts)
@@ -86,7 +86,7 @@ def check_browser(origin: bytes | None, fetch_site: bytes | None, origins: froze
     """Raise Forbidden for a request that a web page made (Fetch standard: Origin, Sec-Fetch-Site), unless the route
     lists its origin.
     """
-    if origin is None and (fetch_site is None or fetch_site.lower() in OWN_SITES):
+    if origin is None and (fetch_site is None or fetch_site.lower() in ALLOWED_FETCH_SITES):
         return
     if "*" in origins or (origin is not None and origin.decode("latin-1") in origins):
         return

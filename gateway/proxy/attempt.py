@@ -59,9 +59,9 @@ def send_request(exchange: Exchange, connection: UpstreamConnection, pseudonym: 
     is_buffered = parts is not None
     connection.start_exchange(
         [start, *parts] if parts else [start],
-        to_head=head.method == "HEAD",
-        within=route.response_timeout if is_buffered else None,
-        running=exchange.caller.running,
+        is_head_request=head.method == "HEAD",
+        response_timeout=route.response_timeout if is_buffered else None,
+        reader_task=exchange.caller.handler_task,
     )
     return is_buffered
 
@@ -71,7 +71,7 @@ async def start_upload(exchange: Exchange, connection: UpstreamConnection) -> Bo
     await exchange.caller.become_task()
     route = exchange.route_match.route
     upload = asyncio.create_task(
-        exchange.body.stream(connection, idle=route.idle_timeout, response=route.response_timeout)
+        exchange.body.stream(connection, idle_timeout=route.idle_timeout, response_timeout=route.response_timeout)
     )
     upload.add_done_callback(_task_error)
     return upload
@@ -99,7 +99,7 @@ def decide(exchange: Exchange, response: ResponseHead, random_fraction: Callable
         exchange.retry_state,
         status,
         has_instance_id=has_instance_id,
-        body_is_whole=exchange.body.is_whole,
+        body_is_replayable=exchange.body.is_replayable,
         retry_after=retry_after(response.known_fields.get(b"retry-after"), now=time.time()),
         random_fraction=random_fraction(),
     )
@@ -122,7 +122,7 @@ async def renew_token(exchange: Exchange) -> RetryDecision:
         token = await route.token_source.renew_rejected_token(exchange.token, route.name)
     finally:
         exchange.record.token_wait_ms += (time.monotonic() - began) * 1000
-    if token is None or not exchange.body.is_whole:  # meanwhile the upload may have exceeded the replay limit
+    if token is None or not exchange.body.is_replayable:  # meanwhile the upload may have exceeded the replay limit
         return retry.DELIVER
     exchange.token = token
     return retry.RESEND_NOW
@@ -132,7 +132,7 @@ def retry_stale_connection(exchange: Exchange, upload: BodyTask | None, error: S
     """Return that the request is sent again, after a reused connection closed before the response. Raise the error if
     it must not be.
     """
-    can_retry = retry.can_retry_stale_connection(exchange.retry_state, body_is_whole=exchange.body.is_whole)
+    can_retry = retry.can_retry_stale_connection(exchange.retry_state, body_is_replayable=exchange.body.is_replayable)
     if not (can_retry and _may_retry(exchange)):
         raise primary_error(upload, error) from None
     exchange.route_match.route.meter.record_retry("stale")

@@ -46,12 +46,12 @@ def identify_caller(exchange: Exchange, *, may_have_token: bool) -> None:
         )
         found = identify_head(proofs, facts, authorization=authorization, api_key=api_key)
         if found.problem:
-            raise _unknown(exchange, found.problem)
+            raise _unknown_caller_error(exchange, found.problem)
         verified = connection.verified_head = VerifiedHead(proofs, authorization, api_key, found.caller)
     if verified.caller is not None:
-        _admit(exchange, verified.caller)
+        _accept_caller(exchange, verified.caller)
     elif not (may_have_token and proofs.uses_wsse):
-        raise _unknown(exchange, "the request has no proof")
+        raise _unknown_caller_error(exchange, "the request has no proof")
 
 
 def identify_by_tokens(exchange: Exchange, tokens: list[UsernameToken]) -> None:
@@ -63,20 +63,20 @@ def identify_by_tokens(exchange: Exchange, tokens: list[UsernameToken]) -> None:
         found = combine_callers((*proof.names, *(() if by_head is None else (by_head,))))
         if problem := proof.problem or found.problem:
             exchange.record.caller = None
-            raise _unknown(exchange, problem)
+            raise _unknown_caller_error(exchange, problem)
         if found.caller is not None:
-            _admit(exchange, found.caller)
+            _accept_caller(exchange, found.caller)
     if exchange.record.caller is None:
-        raise _unknown(exchange, "the request has no proof")
+        raise _unknown_caller_error(exchange, "the request has no proof")
 
 
-def _admit(exchange: Exchange, name: str) -> None:
+def _accept_caller(exchange: Exchange, name: str) -> None:
     caller = exchange.route_table.callers.by_name[name]
     exchange.record.caller, exchange.caller_meter = name, caller.meter
     if name not in (exchange.route_match.route.callers or ()):
         raise CallerNotAllowed(reason="the route's `callers` does not name it")
 
 
-def _unknown(exchange: Exchange, reason: str) -> UnknownCaller:
+def _unknown_caller_error(exchange: Exchange, reason: str) -> UnknownCaller:
     exchange.caller_meter = exchange.route_table.callers.unknown_caller.meter
     return UnknownCaller(reason=reason, fields=exchange.route_match.route.challenges)

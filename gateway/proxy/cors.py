@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 REQUEST_METHOD, REQUEST_HEADERS = b"access-control-request-method", b"access-control-request-headers"
 """Fields of a preflight request."""
-OWN_FIELDS = frozenset(
+CORS_FIELDS = frozenset(
     f"access-control-{name}".encode()
     for name in "allow-origin allow-methods allow-headers allow-credentials expose-headers max-age".split()
 )
 """Fields that OIC may also send; on a route with `origins` they are the gateway's."""
-EXPOSED = (
+EXPOSED_FIELDS = (
     "x-oracle-ics-instance-id X-Request-Id X-Gateway-Error opc-request-id Retry-After RateLimit RateLimit-Policy "
     "WWW-Authenticate Allow Location Content-Location Link ETag"
 ).split()
@@ -35,7 +35,7 @@ class CorsPolicy:
         """Return the policy of a route; None without origins. `id_fields` may contain the instance id."""
         if not origins:
             return None
-        exposed = dict.fromkeys([*EXPOSED, *id_fields])
+        exposed = dict.fromkeys([*EXPOSED_FIELDS, *id_fields])
         return cls(origins, ", ".join(sorted(methods)).encode(), ", ".join(exposed).encode())
 
     def response_lines(self, origin: bytes | None) -> tuple[bytes, ...]:

@@ -53,7 +53,7 @@ REASONS = {
 }
 
 
-def soap_version(fields: Mapping[bytes, bytes], namespace: str = "") -> str:
+def request_soap_namespace(fields: Mapping[bytes, bytes], namespace: str = "") -> str:
     """Return the SOAP namespace of a request, or "": `namespace` if its envelope is known, SOAP 1.2 by its media type
     (with attachments: that of the first part), 1.1 by SOAPAction. `fields` by lower-case name. SOAPAction beside
     another media type is ignored: some clients send it with their REST calls too.
@@ -67,13 +67,13 @@ def soap_version(fields: Mapping[bytes, bytes], namespace: str = "") -> str:
     return SOAP_11 if b"soapaction" in fields and is_possible else ""
 
 
-def soap_expected(head: RequestHead) -> str:
+def expected_soap_namespace(head: RequestHead) -> str:
     """Return the SOAP namespace to expect at a SOAP trigger before the envelope is read: that of 1.1 for `text/xml`."""
     media = head.known_fields.get(b"content-type", b"")
     return SOAP_11 if media.lower().startswith(b"text/xml") else ""
 
 
-def detect_soap(head: bytes) -> str:
+def soap_namespace_of_broken_head(head: bytes) -> str:
     """Return the SOAP namespace of a request by the beginning of its unreadable head, or ""."""
     fields: dict[bytes, bytes] = {}
     for line in head.split(b"\n"):
@@ -81,7 +81,7 @@ def detect_soap(head: bytes) -> str:
         name = name.strip().lower()
         if colon and name in SOAP_FIELDS:
             fields.setdefault(name, value.strip())
-    return soap_version(fields)
+    return request_soap_namespace(fields)
 
 
 def error_status(error: GatewayError, soap: str = "") -> int:
@@ -94,7 +94,7 @@ def error_status(error: GatewayError, soap: str = "") -> int:
     return 400 if soap == SOAP_12 and error.blame == "caller" else 500
 
 
-def build_problem(error: GatewayError, *, request_id: str, soap: str = "") -> tuple[list[bytes], bytes]:
+def build_error_response(error: GatewayError, *, request_id: str, soap: str = "") -> tuple[list[bytes], bytes]:
     """Return the field lines (without framing) and the body of an error's response. A 503 always has Retry-After. If a
     Fault has another status than the error, X-Gateway-Error has the error's as a parameter (RFC 9651 §3.1.2).
     """

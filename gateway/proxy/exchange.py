@@ -17,13 +17,13 @@ from gateway.limits.limit_gate import LimitGate
 from gateway.observe.meters import CallerMeter, RouteMeter
 from gateway.observe.record import Record
 from gateway.observe.timestamp import timestamp
-from gateway.proxy.error_response import REASONS, build_problem, error_status, soap_version
+from gateway.proxy.error_response import REASONS, build_error_response, error_status, request_soap_namespace
 from gateway.proxy.headers import (
     API_KEY,
     DIGESTS,
     RANGE_AND_CODING,
     decrement_max_forwards,
-    max_forwards,
+    read_max_forwards,
     remove_api_key,
     request_whole_response,
 )
@@ -36,10 +36,10 @@ from gateway.services.service_gate import Place, ServiceGate
 
 log = logging.getLogger("gateway.forward")
 
-BLAMES = {error.code: error.blame for error in ERRORS}
+BLAME_BY_CODE = {error.code: error.blame for error in ERRORS}
 # After these statuses the framing is in doubt, or the caller still sends: no further request is read from it.
 CLOSING_STATUSES = frozenset({400, 408, 413, 414, 431})
-UNREADABLE = RequestHead("", "", is_http11=True, lines=[], known_fields={})
+UNREADABLE_HEAD = RequestHead("", "", is_http11=True, lines=[], known_fields={})
 """The head of a request that cannot be read."""
 
 
@@ -100,7 +100,7 @@ class Exchange:
         self.record = Record(time=timestamp(time.time()), client=caller.peer, method=head.method or None)
 
     @property
-    def is_request_over(self) -> bool:
+    def is_request_complete(self) -> bool:
         """Return whether the caller has sent the whole request and no trailing bytes."""
         return self.body.is_complete and not self.caller.trailing_size
 
@@ -135,7 +135,7 @@ class Exchange:
             self.request_lines = remove_api_key(self.request_lines)
         if route.cookies is not None and COOKIE in known and (line := route.cookies.request_line(known[COOKIE])):
             self.request_lines = [*self.request_lines, line]
-        if self.head.method == "OPTIONS" and (hops := max_forwards(known)):
+        if self.head.method == "OPTIONS" and (hops := read_max_forwards(known)):
             self.request_lines = decrement_max_forwards(self.request_lines, hops)
         if route.edits is not None:
             values = self._template_values()
@@ -152,7 +152,7 @@ class Exchange:
         values = (field_value(line) for name, line in response.deferred if name == b"location")
         targets = {target.base: target for target in route.upstreams}
         found = resolve_redirect(next(values, b"").decode("latin-1"), at=self.upstream.base, bases=targets)
-        may_follow = self.retry_state.may_retry and self.body.is_whole and self.redirects < MAX_REDIRECTS
+        may_follow = self.retry_state.may_retry and self.body.is_replayable and self.redirects < MAX_REDIRECTS
         if found is None or not may_follow:
             return False
         self.redirects += 1
@@ -231,11 +231,11 @@ class Exchange:
             response.abort()
             return
         response.keep_alive = response.keep_alive and error.status not in CLOSING_STATUSES
-        soap = soap_version(head.known_fields, self.soap_namespace)
+        soap = request_soap_namespace(head.known_fields, self.soap_namespace)
         record.status = error_status(error, soap)
-        lines, body = build_problem(error, request_id=record.request_id, soap=soap)
+        lines, body = build_error_response(error, request_id=record.request_id, soap=soap)
         try:
-            self._send_own_response(record.status, lines, body)
+            self._send_generated_response(record.status, lines, body)
         except CallerGone as gone:
             record.status, record.error, record.reason = gone.status, gone.code, f"not delivered: {error.code}"
             response.abort()
@@ -243,17 +243,17 @@ class Exchange:
     def answer_options(self, allow: Iterable[str]) -> None:
         """Answer an OPTIONS request that ends at the gateway (RFC 9110 §7.6.2, §9.3.7): 204, with the methods."""
         self.record.status = 204
-        self._send_own_response(204, [f"Allow: {', '.join(allow)}".encode()], None)
+        self._send_generated_response(204, [f"Allow: {', '.join(allow)}".encode()], None)
 
     def answer_preflight(self, lines: list[bytes]) -> None:
         """Answer the preflight request of a web page."""
         self.record.status = 204
-        self._send_own_response(204, lines, None)
+        self._send_generated_response(204, lines, None)
 
-    def _send_own_response(self, status: int, lines: list[bytes], body: bytes | None) -> None:
+    def _send_generated_response(self, status: int, lines: list[bytes], body: bytes | None) -> None:
         """Send a response that the gateway makes; `body` is None where none may follow."""
         is_head = self.head.method == "HEAD"
-        self.response.begin(
+        self.response.send_head(
             status,
             REASONS[status].encode(),
             [
@@ -265,7 +265,7 @@ class Exchange:
             length=None if body is None else len(body),
             has_no_body=is_head or body is None,
             body=[] if is_head or body is None else [body],
-            request_ended=self.is_request_over,
+            is_request_complete=self.is_request_complete,
         )
 
     # The record -----------------------------------------------------------------------------------------------------
@@ -289,7 +289,7 @@ class Exchange:
         if self.upstream_started_at and record.upstream_ms is None:
             record.upstream_ms = (now - self.upstream_started_at) * 1000
         if record.reason is None and (trailing := self.caller.trailing_size):
-            record.reason = f"{trailing} bytes behind the body"
+            record.reason = f"{trailing} bytes after the body"
         if meter is None:
             meter = unrouted
             meter.begin()
@@ -302,7 +302,7 @@ class Exchange:
         meter.record(
             record.method or "-",
             record.status or 0,
-            BLAMES[record.error] if record.error else None,
+            BLAME_BY_CODE[record.error] if record.error else None,
             elapsed,
             None if record.upstream_ms is None else record.upstream_ms / 1000,
             record.token_wait_ms / 1000,

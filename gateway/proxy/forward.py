@@ -42,9 +42,9 @@ from gateway.proxy.attempt import (
     send_request,
     start_upload,
 )
-from gateway.proxy.error_response import detect_soap
-from gateway.proxy.exchange import UNREADABLE, Exchange, new_request_id
-from gateway.proxy.headers import EDITED, PSEUDONYM, request_id
+from gateway.proxy.error_response import soap_namespace_of_broken_head
+from gateway.proxy.exchange import UNREADABLE_HEAD, Exchange, new_request_id
+from gateway.proxy.headers import EDITED_FIELDS, PSEUDONYM, request_id
 from gateway.proxy.request_checks import check_caller_and_body, match_route
 from gateway.proxy.response import ResponseRelay
 from gateway.proxy.retry import RetryDecision, RetryState, RetryStep
@@ -130,15 +130,15 @@ class RequestPipeline:
 
     def reject(self, caller: CallerConnection, error: GatewayError, data: bytes) -> None:
         """Answer a request that cannot be read; `data` is its beginning."""
-        exchange = Exchange(caller, UNREADABLE)
-        exchange.soap_namespace = detect_soap(data)
+        exchange = Exchange(caller, UNREADABLE_HEAD)
+        exchange.soap_namespace = soap_namespace_of_broken_head(data)
         self._add_in_flight()
         exchange.send_error(error)
         self._remove_in_flight(exchange)
 
-    def log_trailing(self, caller: CallerConnection, count: int) -> None:
+    def log_trailing_bytes(self, caller: CallerConnection, count: int) -> None:
         """Log bytes that came behind a request after its record was written."""
-        message = "bytes behind the body of a request are not a request; the connection ends without a response"
+        message = "bytes after the body of a request are not a request; the connection ends without a response"
         log_event(log, logging.INFO, "trailing-bytes", message, client=caller.peer, bytes=count)
 
     def _add_in_flight(self) -> None:
@@ -164,7 +164,7 @@ class RequestPipeline:
 
     async def _handle(self, exchange: Exchange) -> None:
         head = exchange.head
-        self._begin(exchange)
+        self._begin_request(exchange)
         match = match_route(exchange, self._pseudonym)
         if match is None:
             return
@@ -173,14 +173,14 @@ class RequestPipeline:
             await check_caller_and_body(exchange)
         token = route.token_source.get_fresh_token() or await self._acquire_token(exchange)
         if not exchange.body.is_complete:
-            await exchange.body.collect(idle=route.idle_timeout)
+            await exchange.body.collect(idle_timeout=route.idle_timeout)
             token = route.token_source.get_fresh_token() or await self._acquire_token(exchange)
         if route.service is not None and not exchange.try_acquire_place(route.service):
             token = await self._wait_for_place(exchange, route.service)
         exchange.token, exchange.upstream = token, route.upstream
         exchange.request_target, exchange.request_lines = match.target, head.lines
         exchange.retry_state = RetryState(match.method or head.method, route.replay, route.idempotent)
-        if route.edits is not None or exchange.body.bytes_removed or not EDITED.isdisjoint(head.known_fields):
+        if route.edits is not None or exchange.body.bytes_removed or not EDITED_FIELDS.isdisjoint(head.known_fields):
             exchange.edit_request()
         if self._before_unsafe is not None and exchange.retry_state.method not in retry.SAFE_METHODS:
             self._before_unsafe(exchange.record)
@@ -243,7 +243,7 @@ class RequestPipeline:
 
     # The steps, in the same order -----------------------------------------------------------------------------------
 
-    def _begin(self, exchange: Exchange) -> None:
+    def _begin_request(self, exchange: Exchange) -> None:
         """Assign the request id. Raise Draining or Overloaded if no request can be served now."""
         record, caller, head = exchange.record, exchange.caller, exchange.head
         exchange.route_table = self.table

@@ -41,9 +41,9 @@ DIGESTS = b"content-digest content-md5 digest repr-digest".split()  # RFC 9530, 
 INSPECTED_RESPONSE = [*DIGESTS, *b"content-encoding content-type date opc-request-id retry-after".split()]
 INSPECTED_RESPONSE.append(b"x-oracle-ics-instance-id")
 DEFERRED_RESPONSE = [SET_COOKIE, *RANGES, *URL_FIELDS, *TLS_ONLY]
-VALIDATORS = frozenset(DIGESTS)  # wrong once the body is changed
-ENCODED_VALIDATORS = frozenset([*DIGESTS, b"content-encoding"])  # wrong once the content coding is removed
-EDITED = RANGE_AND_CODING | {b"max-forwards", API_KEY, COOKIE}  # request fields that may have to be edited
+DIGEST_FIELDS = frozenset(DIGESTS)  # wrong once the body is changed
+CODING_AND_DIGEST_FIELDS = frozenset([*DIGESTS, b"content-encoding"])  # wrong once the content coding is removed
+EDITED_FIELDS = RANGE_AND_CODING | {b"max-forwards", API_KEY, COOKIE}  # request fields that may have to be edited
 DROPPED_RESPONSE = [*HOP_BY_HOP, *b"x-request-id set-cookie2 proxy-authenticate proxy-authentication-info".split()]
 # Fields that bind a client to the origin that sends them, which for the caller is the gateway and not OIC: alternative
 # services (RFC 7838), keys (RFC 7469, RFC 9163), stored data, reports, client hints and storage partitions.
@@ -75,7 +75,7 @@ RESPONSE_RULES = FieldRules(
 ENTITY_TAG = re.compile(rb'(?:(?<![^ \t,])W/)?("[^"]*")')
 PSEUDONYM = "oic-gateway"
 """The default name of the gateway in `Via` (RFC 9110 §7.6.3)."""
-LARGEST_HOPS = 999_999_999
+MAX_FORWARDS_LIMIT = 999_999_999
 REQUEST_ID = re.compile(rb"[!-~]{1,128}")
 
 
@@ -143,7 +143,7 @@ def response_lines(
         if key in URL_FIELDS:
             lines.append(b"%b: %b" % (line.partition(b":")[0], rewrite(key, field_value(line))))
         elif key == b"etag":
-            lines.append(_weak_etag(line) if weaken_etag else line)
+            lines.append(_weaken_etag(line) if weaken_etag else line)
         elif key == SET_COOKIE:
             if cookie_line is not None and (cookie := cookie_line(field_value(line))) is not None:
                 lines.append(cookie)
@@ -171,43 +171,43 @@ def request_whole_response(lines: list[bytes], known: Mapping[bytes, bytes]) -> 
     if RANGE_AND_CODING.isdisjoint(known):
         return lines
     kept = remove_fields(RANGE_AND_CODING, lines)
-    if _value_in(lines, b"accept-encoding") is not None:
+    if _find_value(lines, b"accept-encoding") is not None:
         kept.append(b"Accept-Encoding: identity")
     # Not from `known`: fields that Connection names are removed from the lines only.
-    if (tags := _value_in(lines, b"if-match")) is not None:
+    if (tags := _find_value(lines, b"if-match")) is not None:
         kept.append(b"If-Match: %b" % ENTITY_TAG.sub(rb"\1", tags))
     return kept
 
 
-def not_modified(lines: list[bytes], known: Mapping[bytes, bytes], request: Mapping[bytes, bytes]) -> list[bytes]:
+def not_modified_lines(lines: list[bytes], known: Mapping[bytes, bytes], request: Mapping[bytes, bytes]) -> list[bytes]:
     """Return the lines of a 304. Its ETag is weak if the caller's If-None-Match has it as a weak one, which it got from
     a rewritten response: a cache finds its entry by it, and updates its other fields (RFC 9111 §4.3.4), so that none
     may describe OIC's bytes. `known` are fields of the response, `request` those of the request.
     """
-    if not ENCODED_VALIDATORS.isdisjoint(known):
-        lines = remove_fields(ENCODED_VALIDATORS, lines)
-    tag = _value_in(lines, b"etag") or b""
-    if not tag.startswith(b'"') or b"W/" + tag not in entity_tags(request.get(b"if-none-match", b"")):
+    if not CODING_AND_DIGEST_FIELDS.isdisjoint(known):
+        lines = remove_fields(CODING_AND_DIGEST_FIELDS, lines)
+    tag = _find_value(lines, b"etag") or b""
+    if not tag.startswith(b'"') or b"W/" + tag not in parse_entity_tags(request.get(b"if-none-match", b"")):
         return lines
     return [*remove_fields(frozenset({b"etag"}), lines), b"ETag: W/%b" % tag]
 
 
-def entity_tags(value: bytes) -> list[bytes]:
+def parse_entity_tags(value: bytes) -> list[bytes]:
     """Return the entity tags of an If-Match or If-None-Match field, as written."""
     return [found[0] for found in ENTITY_TAG.finditer(value)]
 
 
-def _weak_etag(line: bytes) -> bytes:
+def _weaken_etag(line: bytes) -> bytes:
     """Return the line of an ETag as a weak one."""
     tag = field_value(line)
     return line if tag.startswith(b"W/") else b"ETag: W/%b" % tag
 
 
-def modified_body(lines: list[bytes], known: Mapping[bytes, bytes], *, decoded: bool) -> list[bytes]:
+def modified_body_lines(lines: list[bytes], known: Mapping[bytes, bytes], *, decoded: bool) -> list[bytes]:
     """Return the lines of a response whose body differs from OIC's: without digests (RFC 9530 §2). `decoded`: its
     content coding is removed.
     """
-    dropped = ENCODED_VALIDATORS if decoded else VALIDATORS
+    dropped = CODING_AND_DIGEST_FIELDS if decoded else DIGEST_FIELDS
     return lines if dropped.isdisjoint(known) else remove_fields(dropped, lines)
 
 
@@ -216,10 +216,10 @@ def has_date(lines: list[bytes], known: Mapping[bytes, bytes]) -> bool:
     if b"date" not in known:
         return False
     connection = known.get(b"connection")
-    return connection is None or not connection_options(connection) or _value_in(lines, b"date") is not None
+    return connection is None or not connection_options(connection) or _find_value(lines, b"date") is not None
 
 
-def _value_in(lines: list[bytes], key: bytes) -> bytes | None:
+def _find_value(lines: list[bytes], key: bytes) -> bytes | None:
     """Return the value of a field, repeated ones joined with a comma (RFC 9110 §5.2); None without the field."""
     values = [field_value(line) for line in lines if line.partition(b":")[0].lower() == key]
     return b", ".join(values) if values else None
@@ -231,7 +231,7 @@ def via_contains(via: bytes, pseudonym: str) -> bool:
     return name in via and any(member.split()[1:2] == [name] for member in via.split(b","))
 
 
-def max_forwards(known: Mapping[bytes, bytes]) -> int | None:
+def read_max_forwards(known: Mapping[bytes, bytes]) -> int | None:
     """Return the Max-Forwards of an OPTIONS or TRACE request (RFC 9110 §7.6.2); None without one. Raise BadRequest if
     it is not a number.
     """
@@ -240,13 +240,13 @@ def max_forwards(known: Mapping[bytes, bytes]) -> int | None:
         return None
     if not value.isdigit():
         raise BadRequest("Max-Forwards is not one number.")
-    return int(value) if len(value) < len(str(LARGEST_HOPS)) else LARGEST_HOPS
+    return int(value) if len(value) < len(str(MAX_FORWARDS_LIMIT)) else MAX_FORWARDS_LIMIT
 
 
 def decrement_max_forwards(lines: list[bytes], hops: int) -> list[bytes]:
     """Return the request lines with Max-Forwards, which is `hops`, decremented."""
     key = b"max-forwards"
-    if _value_in(lines, key) is None:
+    if _find_value(lines, key) is None:
         return lines
     return [*remove_fields(frozenset({key}), lines), b"Max-Forwards: %d" % (hops - 1)]
 

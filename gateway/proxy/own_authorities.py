@@ -36,13 +36,17 @@ class GatewayAuthorities:
         is_listener_port = local is not None and port == local.port
         if host in self._hosts and (is_listener_port or port == default):
             return True
-        if self._public is not None and host == self._public[0] and _is_same(port, self._public[1], default=default):
+        if (
+            self._public is not None
+            and host == self._public[0]
+            and _is_same_port(port, self._public[1], default=default)
+        ):
             return True
         if local is None or not is_listener_port:
             return False
         return host in {plain_host(local.host), local.listener_host} or is_loopback_host(host)
 
 
-def _is_same(port: int, public: int, *, default: int) -> bool:
+def _is_same_port(port: int, public: int, *, default: int) -> bool:
     """Compare ports. Callers of plain HTTP name an https URL as http: the default ports of both schemes are equal."""
     return port == public or (port == default and public in DEFAULT_PORTS.values())

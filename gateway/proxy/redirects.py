@@ -9,12 +9,12 @@ import re
 from collections.abc import Iterable
 
 from gateway.content.foreign_text import AUTHORITY, DEFAULT_PORTS
-from gateway.proxy.routing import AMBIGUOUS, UpstreamUrl
+from gateway.proxy.routing import AMBIGUOUS_PATH, UpstreamUrl
 
 MAX_REDIRECTS = 2
 """From the runtime host to the design host, and one more."""
 
-VISIBLE = re.compile(r"[!\"$-~]+")  # a request target: visible ASCII without a fragment
+VISIBLE_ASCII = re.compile(r"[!\"$-~]+")  # a request target: visible ASCII without a fragment
 LOCATION = re.compile(r"(?:(https?)://([^/?#]*))?(/[^?#]*)(\?[^#]*)?", re.IGNORECASE | re.ASCII | re.DOTALL)
 
 
@@ -26,7 +26,7 @@ def resolve_redirect(location: str, *, at: UpstreamUrl, bases: Iterable[Upstream
     if match is None:
         return None
     scheme, authority, path, query = match[1], match[2], match[3], match[4] or ""
-    if path.startswith("//") or AMBIGUOUS.search(path) or VISIBLE.fullmatch(path + query) is None:
+    if path.startswith("//") or AMBIGUOUS_PATH.search(path) or VISIBLE_ASCII.fullmatch(path + query) is None:
         return None
     origin = _origin(scheme.lower(), authority) if scheme else (at.scheme, at.host, at.port)
     base = next((base for base in bases if (base.scheme, base.host, base.port) == origin), None)

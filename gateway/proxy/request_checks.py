@@ -13,9 +13,9 @@ from gateway.oic.ws_security import UsernameToken
 from gateway.proxy.admission import check_browser
 from gateway.proxy.caller_check import identify_by_tokens, identify_caller
 from gateway.proxy.cors import REQUEST_HEADERS, REQUEST_METHOD
-from gateway.proxy.error_response import soap_expected
+from gateway.proxy.error_response import expected_soap_namespace
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.headers import max_forwards, via_contains
+from gateway.proxy.headers import read_max_forwards, via_contains
 from gateway.proxy.method_override import check_methods
 from gateway.proxy.route_table import GENERAL_METHODS, Route
 from gateway.proxy.routing import RouteMatch
@@ -51,7 +51,7 @@ def match_route(exchange: Exchange, pseudonym: str) -> RouteMatch[Route] | None:
     removed, added = ((), ()) if edits is None else (edits.dropped, edits.methods)
     if (effective := check_methods(head, route.methods, removed=removed, added=added)) != method:
         exchange.route_match = match = msgspec.structs.replace(match, method=effective)
-    if method == "OPTIONS" and max_forwards(known) == 0:  # RFC 9110 §7.6.2
+    if method == "OPTIONS" and read_max_forwards(known) == 0:  # RFC 9110 §7.6.2
         exchange.answer_options(sorted(route.methods))
         return None
     return match
@@ -66,7 +66,7 @@ def _record_route(exchange: Exchange, match: RouteMatch[Route]) -> None:
     route.meter.begin()
     record.route, record.credential, record.path = route.name, route.credential, match.path
     if exchange.body is not NO_BODY and SOAP_TRIGGERS in match.target:
-        exchange.soap_namespace = soap_expected(exchange.head)
+        exchange.soap_namespace = expected_soap_namespace(exchange.head)
 
 
 async def check_caller_and_body(exchange: Exchange) -> None:
@@ -113,7 +113,7 @@ async def _strip_soap_credentials(exchange: Exchange) -> list[UsernameToken]:
         reads_tokens=match.route.callers is not None,
     )
     try:
-        await exchange.body.inspect(soap_filter, idle=match.route.idle_timeout)
+        await exchange.body.inspect(soap_filter, idle_timeout=match.route.idle_timeout)
     finally:
         exchange.soap_namespace = soap_filter.space or exchange.soap_namespace
     return soap_filter.tokens

@@ -30,9 +30,9 @@ from gateway.oic.instance_id import (
     read_ids,
 )
 from gateway.proxy import retry
-from gateway.proxy.cors import OWN_FIELDS as CORS_FIELDS
+from gateway.proxy.cors import CORS_FIELDS
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.headers import TLS_ONLY, has_date, modified_body, not_modified, response_lines
+from gateway.proxy.headers import TLS_ONLY, has_date, modified_body_lines, not_modified_lines, response_lines
 from gateway.proxy.rewriting import RequestContext, RewritePlan, Rewriter, has_no_urls, make_plan
 
 log = logging.getLogger("gateway.forward")
@@ -120,7 +120,7 @@ class ResponseRelay(msgspec.Struct):
             return False
         is_changed = plan is not None and (length is None or length > BUFFERED_LIMIT)
         self._send_head(pieces, modified=is_changed, length=length)
-        exchange.response.end()
+        exchange.response.end_body()
         return True
 
     async def deliver(self) -> None:
@@ -130,7 +130,7 @@ class ResponseRelay(msgspec.Struct):
             await self._relay_unchanged(self._read_available())
         else:
             await self._relay_rewritten(self.plan, is_short=length is not None and length <= BUFFERED_LIMIT)
-        self.exchange.response.end()
+        self.exchange.response.end_body()
 
     def _defer_health_update(self) -> None:
         """Have the health of the route updated, once the response is out."""
@@ -245,7 +245,7 @@ class ResponseRelay(msgspec.Struct):
     def _send(self, pieces: list[bytes]) -> None:
         if self.exchange.id_scanner is not None:
             self.exchange.scan_for_id(pieces)
-        self.exchange.response.send(pieces)
+        self.exchange.response.send_body(pieces)
 
     # The head -------------------------------------------------------------------------------------------------------
 
@@ -266,9 +266,9 @@ class ResponseRelay(msgspec.Struct):
             weaken_etag=modified or self.plan is not None,
         )
         if modified:
-            lines = modified_body(lines, known, decoded=decoded)
+            lines = modified_body_lines(lines, known, decoded=decoded)
         elif response.status == 304 and route.rewrite:
-            lines = not_modified(lines, known, exchange.head.known_fields)
+            lines = not_modified_lines(lines, known, exchange.head.known_fields)
             length = None
         if not has_date(lines, known):
             lines.append(date_line(time.time()))
@@ -278,14 +278,14 @@ class ResponseRelay(msgspec.Struct):
         lines.append(b"X-Request-Id: %b" % (exchange.record.request_id or "").encode())
         if exchange.id_scanner is not None:
             exchange.scan_for_id(body)
-        exchange.response.begin(
+        exchange.response.send_head(
             response.status,
             response.reason,
             lines,
             length=length,
             has_no_body=response.has_no_body,
             body=body,
-            request_ended=exchange.is_request_over,
+            is_request_complete=exchange.is_request_complete,
         )
 
     def _rewrite_field(self, name: bytes, value: bytes) -> bytes:
@@ -323,7 +323,7 @@ def record_unreadable_response(exchange: Exchange, connection: UpstreamConnectio
     """Record the status and ids of a response that cannot be relayed: a flow ran, even if its head is broken."""
     if (head := connection.response_head) is not None:
         exchange.record_upstream(head.status, read_ids(head.known_fields))
-    elif raw := connection.unread_head:
+    elif raw := connection.unparsed_head:
         exchange.record_upstream(
             find_status_in_broken_head(raw) or exchange.record.upstream_status, find_ids_in_broken_head(raw)
         )

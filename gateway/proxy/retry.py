@@ -76,12 +76,12 @@ def decide_after_response(
     status: int,
     *,
     has_instance_id: bool,
-    body_is_whole: bool,
+    body_is_replayable: bool,
     retry_after: float | None,
     random_fraction: float,
 ) -> RetryDecision:
     """Decide by a response head. `retry_after` is in seconds; `random_fraction` in [0, 1) spreads the pauses."""
-    if not _is_retryable(state, status, retry_after) or has_instance_id or not body_is_whole:
+    if not _is_retryable(state, status, retry_after) or has_instance_id or not body_is_replayable:
         return DELIVER
     if status == 401:
         return RENEW_TOKEN
@@ -107,9 +107,9 @@ def can_reconnect(state: RetryState, *, failed_fast: bool) -> bool:
     return failed_fast and state.attempts == 1
 
 
-def can_retry_stale_connection(state: RetryState, *, body_is_whole: bool) -> bool:
+def can_retry_stale_connection(state: RetryState, *, body_is_replayable: bool) -> bool:
     """Return whether to send again after a reused connection closed before any response byte. The upstream may have
     read the request, so only a safe method is repeated, which is stricter than RFC 9110 §9.2.2.
     """
-    is_repeatable = state.method in SAFE_METHODS and state.may_retry and body_is_whole
+    is_repeatable = state.method in SAFE_METHODS and state.may_retry and body_is_replayable
     return is_repeatable and not state.was_token_renewed and state.attempts < MAX_ATTEMPTS

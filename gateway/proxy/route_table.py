@@ -144,5 +144,5 @@ class RouteTable:
         if not self.gateway_authorities.contains(scheme.lower(), authority, local_address()):
             raise NoRoute("The target's authority is neither this gateway nor the upstream of a route.")
         # RFC 9112 §3.2.4: OPTIONS without path and query asks about the server as a whole.
-        is_whole = rest == authority and head.method == "OPTIONS"
-        return authority.encode("ascii"), None if is_whole else self.router.resolve_path(origin_form)
+        is_server_wide = rest == authority and head.method == "OPTIONS"
+        return authority.encode("ascii"), None if is_server_wide else self.router.resolve_path(origin_form)

@@ -24,13 +24,13 @@ R = TypeVar("R")
 SLASH = r"(?:/|%(?:25)+(?:2f|5c))"
 DOT_SEGMENT = rf"{SLASH}(?:\.|%(?:25)*2e){{1,2}}(?:(?:;|%(?:25)*3b)[^/]*)?(?:{SLASH}|\Z)"
 OVERLONG = r"c[01]%[89ab]|e0%[89]|f0%8"  # overlong UTF-8 of slash, dot or NUL (RFC 3629 §3)
-AMBIGUOUS = re.compile(
+AMBIGUOUS_PATH = re.compile(
     rf"[\x00-\x20\x7f#\\]|%(?:00|2f|5c|{OVERLONG}|(?![0-9a-f]{{2}}))|{DOT_SEGMENT}", re.IGNORECASE | re.ASCII
 )
 # Most paths, found at half the cost: segments of unreserved characters, none of which begins with a dot.
-PLAIN = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?")
-NO_QUERY = re.compile(r"[\x00-\x20\x7f#]")
-ABSOLUTE = re.compile(r"(https?)://([^/?#]*)(.*)", re.IGNORECASE | re.ASCII | re.DOTALL)
+PLAIN_PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?")
+INVALID_IN_QUERY = re.compile(r"[\x00-\x20\x7f#]")
+ABSOLUTE_FORM = re.compile(r"(https?)://([^/?#]*)(.*)", re.IGNORECASE | re.ASCII | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ class Router(Generic[R]):
         """Resolve an absolute-form target under a route's upstream (RFC 9112 §3.2.2). Return None if no upstream has
         its authority. Raise BadRequest and NoRoute as `resolve_path` does.
         """
-        match = ABSOLUTE.fullmatch(target)
+        match = ABSOLUTE_FORM.fullmatch(target)
         if match is None or not self._origins.has_origin(match[1].lower(), match[2]):
             return None
         scheme = match[1].lower()
@@ -161,7 +161,7 @@ class Router(Generic[R]):
 
 def split_absolute(target: str) -> tuple[str, str] | None:
     """Return authority and origin-form of an absolute-form target; None for another form."""
-    match = ABSOLUTE.fullmatch(target)
+    match = ABSOLUTE_FORM.fullmatch(target)
     if match is None:
         return None
     rest = match[3]
@@ -171,9 +171,9 @@ def split_absolute(target: str) -> tuple[str, str] | None:
 def _split(target: str) -> tuple[str, str]:
     """Return the path, and the query with its question mark. Raise BadRequest if one of them is ambiguous."""
     path, mark, query = target.partition("?")
-    if PLAIN.fullmatch(path) is None and AMBIGUOUS.search(path):
+    if PLAIN_PATH.fullmatch(path) is None and AMBIGUOUS_PATH.search(path):
         raise BadRequest("The path has a dot segment, an encoded slash, a backslash, NUL or a broken escape.")
-    if query and NO_QUERY.search(query):
+    if query and INVALID_IN_QUERY.search(query):
         raise BadRequest("The query has a fragment, a blank or a control byte.")
     return path, mark + query
 

@@ -109,7 +109,7 @@ class Gateway(AdminBackend):
             connection_limits=connections,
             keepalive=limits.keepalive,
             on_refused=self._shortages.report_refusal,
-            on_arrival_failed=self._listeners.report_failure,
+            on_preface_failed=self._listeners.report_failure,
         )
 
     def _register_metrics(self) -> None:

@@ -18,7 +18,7 @@ from gateway.config.resolved import configured_host
 from gateway.config.secrets import SecretReader
 from gateway.content.foreign_text import address_of
 from gateway.http.caller_listener import CallerListener
-from gateway.http.open_connection import ArrivalFailure
+from gateway.http.open_connection import PrefaceFailure
 from gateway.observe.episodes import EventDeduplicator
 from gateway.observe.log import log_event
 from gateway.observe.timestamp import timestamp
@@ -42,7 +42,7 @@ class _OpenListener:
     problem: str | None = None
     is_reported: bool = False
     """The log has a line about the expiry of this certificate."""
-    failures: Counter[ArrivalFailure] = field(default_factory=Counter)
+    failures: Counter[PrefaceFailure] = field(default_factory=Counter)
 
 
 class CallerListeners:
@@ -85,17 +85,17 @@ class CallerListeners:
             self._watcher.cancel()
             await asyncio.wait({self._watcher})
 
-    def report_failure(self, reason: ArrivalFailure, listener: CallerListener, peer: str | None, detail: str) -> None:
+    def report_failure(self, reason: PrefaceFailure, listener: CallerListener, peer: str | None, detail: str) -> None:
         """Count a connection that ended before its first request; log the first one of an episode."""
         if listener in self._open:
             self._open[listener].failures[reason] += 1
         # A request in plain HTTP has a record of its own.
-        if reason is ArrivalFailure.PLAIN_HTTP or not self._episodes.starts_episode(
+        if reason is PrefaceFailure.PLAIN_HTTP or not self._episodes.starts_episode(
             f"{reason.value} {listener.address}"
         ):
             return
         fields = {"listener": listener.address, "client": peer}
-        if reason is ArrivalFailure.PROXY_HEADER:
+        if reason is PrefaceFailure.PROXY_HEADER:
             message = f"a connection of a balancer is refused: {detail}. Enable the PROXY protocol on the balancer"
             log_event(log, logging.WARNING, "proxy-header-refused", message, exc=None, **fields)
         else:
@@ -110,7 +110,7 @@ class CallerListeners:
         for listener, opened in self._open.items():
             if opened.certificate is not None:
                 yield "certificate_expiry_timestamp_seconds", (listener.address,), int(opened.certificate.expires_at)
-            for reason in ArrivalFailure if listener.has_preface else ():
+            for reason in PrefaceFailure if listener.has_preface else ():
                 yield "connections_failed_total", (listener.address, reason.value), opened.failures[reason]
 
     # Certificates ---------------------------------------------------------------------------------------------------

@@ -147,10 +147,15 @@ class RouteCompiler:
         if origin not in self._pools:
             limits = self._limits
             self._pools[origin] = ConnectionPool(
-                origin, RESPONSE_RULES, size=limits.size, idle=limits.idle, max_age=limits.max_age, budget=self._budget
+                origin,
+                RESPONSE_RULES,
+                size=limits.size,
+                idle_timeout=limits.idle,
+                max_age=limits.max_age,
+                budget=self._budget,
             )
         pool = self._pools[origin]
-        return UpstreamServer(base, pool, pool.share_of(route.name), f"Host: {base.authority}".encode())
+        return UpstreamServer(base, pool, pool.get_share(route.name), f"Host: {base.authority}".encode())
 
 
 def _design_url(route: ResolvedRoute, base: UpstreamUrl) -> str | None:

@@ -68,7 +68,7 @@ def request(data: bytes) -> tuple[Request, int] | None:
     return (Request(method, target, fields, body), used) if whole else None
 
 
-def reply(data: bytes, *, to_head: bool, ended: str) -> Reply | None:
+def reply(data: bytes, *, is_head_request: bool, ended: str) -> Reply | None:
     """Reads the first reply; `ended` says how the connection has ended ("end", "reset") or that it has not (""). None
     where more may come, or where there is no head. Raises Malformed.
     """
@@ -80,7 +80,7 @@ def reply(data: bytes, *, to_head: bool, ended: str) -> Reply | None:
     if parts is None:
         raise Malformed(f"status line {line!r}")
     status, start = int(parts[1]), stop + len(END)
-    if to_head or status < 200 or status in {204, 304}:
+    if is_head_request or status < 200 or status in {204, 304}:
         return Reply(status, fields, b"", "none", whole=True, used=start)
     framing = _framing(fields)
     if framing == "close":

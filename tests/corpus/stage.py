@@ -148,7 +148,7 @@ class Stage:
             witness.caller = wire
             send = filled(case.send, path=f"{path}1")
             await wire.perform(send, waits={})
-            reply = await wire.reply(to_head=send[0].data.startswith(b"HEAD "))
+            reply = await wire.reply(is_head_request=send[0].data.startswith(b"HEAD "))
             await witness.played()
             assert reply is not None, "the connection ended without a reply"
             errors, reused = _check_verdict(case.verdict, reply)
@@ -259,13 +259,13 @@ async def _final(wire: Wire, case: RequestCase, verdict: RequestVerdict) -> Repl
     §10.1.1).
     """
     is_alone = len(case.verdict) == 1 and case.send[0].data.startswith(b"HEAD ")
-    to_head = is_alone or (verdict.forwarded is not None and verdict.forwarded.line.startswith("HEAD "))
-    reply = await wire.reply(to_head=to_head)
+    is_head_request = is_alone or (verdict.forwarded is not None and verdict.forwarded.line.startswith("HEAD "))
+    reply = await wire.reply(is_head_request=is_head_request)
     if reply is not None and reply.status == 100:
         assert b"\r\nExpect: 100-continue\r\n" in case.send[0].data
         assert verdict.forwarded is not None
         assert len(case.send) == 1
-        reply = await wire.reply(to_head=to_head)
+        reply = await wire.reply(is_head_request=is_head_request)
     return reply
 
 

@@ -96,13 +96,13 @@ class Wire(asyncio.Protocol):
         self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self.transport.abort()
 
-    async def reply(self, *, to_head: bool = False) -> Reply | None:
+    async def reply(self, *, is_head_request: bool = False) -> Reply | None:
         """Takes one reply, whole or broken off; None where the connection ended before a head."""
         got: Reply | None = None
 
         def is_there() -> bool:
             nonlocal got
-            got = reply(bytes(self.data), to_head=to_head, ended=self.ended)
+            got = reply(bytes(self.data), is_head_request=is_head_request, ended=self.ended)
             return got is not None or self.ended != ""
 
         await self.change.until(is_there, "a reply")

@@ -115,14 +115,14 @@ def check_requests_beside_llhttp(ours: Conversation, theirs: list[Other]) -> Non
 
 def check_replies(data: bytes) -> None:
     """All claims of an upstream's bytes, as a reply to GET and to HEAD."""
-    for to_head in (False, True):
-        whole = read_reply(data, [], to_head=to_head)
+    for is_head_request in (False, True):
+        whole = read_reply(data, [], is_head_request=is_head_request)
         for cuts in ways_to_cut(data):
-            check_same_reply(read_reply(data, cuts, to_head=to_head), whole)
+            check_same_reply(read_reply(data, cuts, is_head_request=is_head_request), whole)
         if whole.head is not None:
             check_reply_head(whole.head)
             check_reply_place(data, whole)
-        if not to_head:
+        if not is_head_request:
             check_reply_beside_llhttp(whole, replies_of(data))
 
 

@@ -79,7 +79,7 @@ class Memory:
         pieces: list[bytes] = []
         body.configure(replay_limit=0, limit=None, send_continue=None)
         try:
-            while not body._is_taken:
+            while not body._is_all_read:
                 pieces += await body._read_pieces(5.0)
         except GatewayError as error:
             self.refused = error.code
@@ -87,7 +87,7 @@ class Memory:
         self.served.append((head.method, head.target, b"".join(pieces), fault_of(head)))
         return head.error is None and head.keeps_alive
 
-    def log_trailing(self, caller: CallerConnection, count: int) -> None:
+    def log_trailing_bytes(self, caller: CallerConnection, count: int) -> None:
         pass
 
     def is_allowed(self, peer: str | None) -> bool:

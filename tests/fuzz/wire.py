@@ -122,10 +122,10 @@ class Reply(NamedTuple):
     cut: bool
 
 
-def read_reply(data: bytes, cuts: list[int], *, to_head: bool) -> Reply:
+def read_reply(data: bytes, cuts: list[int], *, is_head_request: bool) -> Reply:
     """What comes of an upstream's bytes, cut there, and of their end."""
     reader = ResponseParser(RESPONSE_RULES, head_limit=HEAD_LIMIT)
-    reader.begin(to_head=to_head)
+    reader.start_response(is_head_request=is_head_request)
     broken = cut = False
     try:
         for part in parted(data, cuts):

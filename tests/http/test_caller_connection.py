@@ -65,7 +65,7 @@ class Handler:
         try:
             pieces = []
             body.configure(replay_limit=0, limit=None, send_continue=None)
-            while self.takes_bodies and not body._is_taken:
+            while self.takes_bodies and not body._is_all_read:
                 pieces += await body._read_pieces(5.0)
             await self.go_on.wait()
             if self.defect is not None:
@@ -85,7 +85,7 @@ class Handler:
         self.refused.append(error)
         caller.write([REFUSED])
 
-    def log_trailing(self, caller: CallerConnection, count: int) -> None:
+    def log_trailing_bytes(self, caller: CallerConnection, count: int) -> None:
         self.trailing.append(count)
 
 

@@ -15,7 +15,7 @@ from gateway.http.caller_connection import REJECTED_TIMEOUT
 from gateway.http.caller_listener import CallerListener
 from gateway.http.connection_limits import RefusalReason
 from gateway.http.connection_preface import PREFACE_TIMEOUT, ConnectionPreface
-from gateway.http.open_connection import ArrivalFailure
+from gateway.http.open_connection import PrefaceFailure
 from gateway.http.proxy_header import V2_SIGNATURE
 from gateway.http.server import CallerServer
 from gateway.network.caller_tls import server_tls_context
@@ -100,7 +100,7 @@ class Port:
         self.handler = handler
         self.server = server
         self.port = port
-        self.failures: list[tuple[ArrivalFailure, str]] = []
+        self.failures: list[tuple[PrefaceFailure, str]] = []
         self.callers: list[TlsCaller] = []
 
     async def caller(self, version: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> TlsCaller:
@@ -126,10 +126,10 @@ async def listening(
         handler = Handler()
         limits = LIMITS.__class__(8192, 16_384, 128, 131_072, connections=connections)
 
-        def failed(reason: ArrivalFailure, _listener: CallerListener, _peer: str | None, detail: str) -> None:
+        def failed(reason: PrefaceFailure, _listener: CallerListener, _peer: str | None, detail: str) -> None:
             port.failures.append((reason, detail))
 
-        server = CallerServer(handler, limits, REQUEST_RULES, linger=linger, on_arrival_failed=failed)
+        server = CallerServer(handler, limits, REQUEST_RULES, linger=linger, on_preface_failed=failed)
         context = None if certificate is None else server_tls_context(str(certificate), None, password="")
         is_balancer = balancer.__eq__ if balancer else None
         protocol = server.factory(
@@ -258,7 +258,7 @@ async def test_plain_http_gets_a_plain_response(certificate: Path) -> None:
         error: GatewayError
         [error] = port.handler.refused
         assert "use https://" in error.detail
-        assert port.failures == [(ArrivalFailure.PLAIN_HTTP, "")]
+        assert port.failures == [(PrefaceFailure.PLAIN_HTTP, "")]
         assert port.handler.served == []
 
 
@@ -273,7 +273,7 @@ async def test_a_handshake_has_a_time_limit(certificate: Path) -> None:
         await until(lambda: bool(preface._data))
         time_out(preface)
         await until(lambda: bool(port.failures))
-        assert port.failures == [(ArrivalFailure.TIMEOUT, "it was not complete after 15 s")]
+        assert port.failures == [(PrefaceFailure.TIMEOUT, "it was not complete after 15 s")]
 
 
 async def test_a_silent_caller_is_closed_without_a_report(certificate: Path) -> None:
@@ -290,7 +290,7 @@ async def test_handshakes_count_towards_the_limit(certificate: Path) -> None:
         await until(lambda: port.server.connection_limits.admitted == 1)
         surplus = await port.caller()
         await until(lambda: port.server.connection_limits.refused == 1)
-        refused = [one for one in port.server.prefaces if cast(ConnectionPreface, one)._arrival.refusal is not None]
+        refused = [one for one in port.server.prefaces if cast(ConnectionPreface, one)._info.refusal is not None]
         timer = cast(ConnectionPreface, refused[0])._timer
         assert timer is not None
         assert timer.when() - asyncio.get_running_loop().time() == pytest.approx(REJECTED_TIMEOUT, abs=2)
@@ -307,7 +307,7 @@ async def test_a_caller_that_leaves_within_the_handshake_is_reported(certificate
         await caller.send(caller.hello()[:20])
         caller.sock.close()
         await until(lambda: bool(port.failures))
-        assert port.failures == [(ArrivalFailure.HANDSHAKE, "the caller closed the connection")]
+        assert port.failures == [(PrefaceFailure.HANDSHAKE, "the caller closed the connection")]
 
 
 async def test_a_failed_handshake_ends_with_an_alert(certificate: Path) -> None:
@@ -316,7 +316,7 @@ async def test_a_failed_handshake_ends_with_an_alert(certificate: Path) -> None:
         await caller.send(b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00")
         assert (await asyncio.get_running_loop().sock_recv(caller.sock, 100))[:1] == b"\x15"
         await until(lambda: bool(port.failures))
-        assert [reason for reason, _ in port.failures] == [ArrivalFailure.HANDSHAKE]
+        assert [reason for reason, _ in port.failures] == [PrefaceFailure.HANDSHAKE]
 
 
 async def test_a_stop_ends_handshakes_after_a_while(certificate: Path) -> None:
@@ -388,7 +388,7 @@ async def test_a_balancer_without_a_header_is_refused(certificate: Path, data: b
         await caller.send(data)
         assert await asyncio.get_running_loop().sock_recv(caller.sock, 1000) == REFUSED
         [(reason, detail)] = port.failures
-        assert reason is ArrivalFailure.PROXY_HEADER
+        assert reason is PrefaceFailure.PROXY_HEADER
         assert "PROXY protocol header" in detail
         assert port.handler.served == []
 
@@ -425,7 +425,7 @@ async def test_a_header_has_a_time_limit() -> None:
         await until(lambda: bool(preface._data))
         time_out(preface)
         await until(lambda: bool(port.failures))
-        assert port.failures == [(ArrivalFailure.PROXY_HEADER, "it was not complete after 15 s")]
+        assert port.failures == [(PrefaceFailure.PROXY_HEADER, "it was not complete after 15 s")]
 
 
 async def test_a_health_check_without_a_byte_is_not_reported() -> None:
@@ -444,4 +444,4 @@ async def test_a_header_that_is_cut_off_is_reported() -> None:
         await port.preface()
         caller.sock.shutdown(socket.SHUT_WR)
         await until(lambda: bool(port.failures))
-        assert port.failures == [(ArrivalFailure.PROXY_HEADER, "the PROXY protocol header was cut off")]
+        assert port.failures == [(PrefaceFailure.PROXY_HEADER, "the PROXY protocol header was cut off")]

@@ -31,7 +31,7 @@ async def test_a_wait_can_be_ended_without_room() -> None:
     sender, receiver = socket.socketpair()
     with receiver:
         flow, transport = await start_paused_sender(sender)
-        asyncio.get_running_loop().call_soon(flow.stop_waiting)
+        asyncio.get_running_loop().call_soon(flow.wake_writer)
         assert await flow.wait_writable(transport, 10)
         assert flow.write_paused
         transport.abort()

@@ -70,7 +70,7 @@ def read_request(head: bytes, shapes: HeadShapes[RequestHead] | None) -> object:
 
 
 def read_response(parser: ResponseParser, head: bytes) -> object:
-    parser.begin(to_head=False)
+    parser.start_response(is_head_request=False)
     try:
         parser.feed(head + b"\r\n\r\n")
     except MalformedMessage as error:

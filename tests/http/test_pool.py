@@ -26,7 +26,7 @@ async def opened_pool(
 ) -> AsyncIterator[pool.ConnectionPool]:
     async with asyncio.timeout(within), peer:
         made = pool.ConnectionPool(
-            Origin("127.0.0.1", peer.port, None, None), RESPONSE_RULES, size=size, idle=idle, max_age=max_age
+            Origin("127.0.0.1", peer.port, None, None), RESPONSE_RULES, size=size, idle_timeout=idle, max_age=max_age
         )
         try:
             yield made
@@ -36,7 +36,7 @@ async def opened_pool(
 
 async def use(connection: UpstreamConnection) -> bytes:
     """One exchange."""
-    connection.start_exchange(to_head=False)
+    connection.start_exchange(is_head_request=False)
     connection.write([GET])
     await connection.read_head()
     got = b""
@@ -263,7 +263,7 @@ async def test_a_retry_waits_in_line() -> None:
 
 async def test_one_route_leaves_a_quarter_to_the_others() -> None:
     async with opened_pool(Upstream(), size=4) as made:
-        slow, healthy = made.share_of("slow"), made.share_of("healthy")
+        slow, healthy = made.get_share("slow"), made.get_share("healthy")
         held = [await made.acquire(5, share=slow) for _ in range(3)]
         waiter = asyncio.create_task(made.acquire(5, share=slow))
         await waiting(made, 1)
@@ -284,15 +284,15 @@ async def test_one_route_leaves_a_quarter_to_the_others() -> None:
 
 async def test_a_lone_route_uses_the_whole_pool() -> None:
     async with opened_pool(Upstream(), size=4) as made:
-        share = made.share_of("orders")
-        assert made.share_of("orders") is share
+        share = made.get_share("orders")
+        assert made.get_share("orders") is share
         for connection in [await made.acquire(5, share=share) for _ in range(4)]:
             made.release(connection)
 
 
 async def test_routes_that_wait_are_served_in_turn() -> None:
     async with opened_pool(Upstream(), size=1) as made:
-        first, second = made.share_of("first"), made.share_of("second")
+        first, second = made.get_share("first"), made.get_share("second")
         held = await made.acquire(5, share=first)
         order: list[str] = []
 
@@ -328,7 +328,7 @@ class Crowd:
         self.asking: list[asyncio.Task[UpstreamConnection]] = []
         self.held: list[UpstreamConnection] = []
         self.is_closed = False
-        self.shares = [made.share_of(route) for route in ROUTES]
+        self.shares = [made.get_share(route) for route in ROUTES]
 
     async def ask(self, number: int) -> None:
         share = self.shares[number % len(ROUTES)]

@@ -51,7 +51,12 @@ def chunked(*pieces: bytes, ended: bool = True, keep: int = 10, limit: int | Non
 
 def test_no_body_is_nothing_and_whole() -> None:
     for nothing in (NO_BODY, RequestBody(0)):
-        assert (nothing.buffered(), nothing.is_whole, nothing.bytes_read, nothing.is_complete) == ([], True, 0, True)
+        assert (nothing.buffered(), nothing.is_replayable, nothing.bytes_read, nothing.is_complete) == (
+            [],
+            True,
+            0,
+            True,
+        )
 
 
 def test_what_is_all_here_is_given_at_once_and_again() -> None:
@@ -92,16 +97,16 @@ def test_what_arrives_is_passed_on_uncopied() -> None:
 def test_what_is_longer_than_is_kept_is_given_but_not_whole() -> None:
     long = plain(b"x" * 11)
     assert long.buffered() == [b"x" * 11]
-    assert not long.is_whole
+    assert not long.is_replayable
 
 
 async def test_a_body_that_becomes_too_long_is_not_kept() -> None:
     growing = plain(b"x" * 5, length=20)
     assert await growing._read_pieces(5.0) == [b"x" * 5]
-    assert (growing.is_whole, growing._replay_pieces) == (True, [b"x" * 5])
+    assert (growing.is_replayable, growing._replay_pieces) == (True, [b"x" * 5])
     growing.feed(b"x" * 6)
     await growing._read_pieces(5.0)
-    assert (growing.is_whole, growing._replay_pieces) == (False, [])
+    assert (growing.is_replayable, growing._replay_pieces) == (False, [])
 
 
 def test_a_body_above_the_limit_is_rejected() -> None:
@@ -119,10 +124,10 @@ async def test_a_body_without_its_beginning_is_never_sent_again() -> None:
         await refused._read_pieces(5.0)
     async with asyncio.timeout(TIME_LIMIT), Upstream() as peer:
         for body in (grown, refused):
-            assert (body.is_whole, body._replay_pieces) == (False, [])
+            assert (body.is_replayable, body._replay_pieces) == (False, [])
             async with connected(peer, b"Content-Length: 20") as connection:
                 with pytest.raises(AssertionError):
-                    await body.stream(connection, idle=5.0, response=5.0)
+                    await body.stream(connection, idle_timeout=5.0, response_timeout=5.0)
             body.feed(b"x" * 9 if body is grown else END)
             with pytest.raises(AssertionError):
                 body.buffered()
@@ -274,7 +279,7 @@ class HashRemover:
 async def test_an_inspected_body_is_sent_without_the_removed_part(*, in_chunks: bool) -> None:
     body = chunked(b"ab", ended=False) if in_chunks else plain(b"ab", length=6)
     inspector = HashRemover()
-    inspection = asyncio.create_task(body.inspect(inspector, idle=5.0))
+    inspection = asyncio.create_task(body.inspect(inspector, idle_timeout=5.0))
     for count, piece in enumerate((b"c", b"#d"), 1):
         await until(lambda count=count: len(inspector.fed) == count)  # type: ignore[misc] # a lambda of no type
         body.feed(chunk(piece) if in_chunks else piece)
@@ -284,36 +289,36 @@ async def test_an_inspected_body_is_sent_without_the_removed_part(*, in_chunks: 
     body.feed(chunk(b"#") + END if in_chunks else b"#")
     whole = b"5\r\nabcd#\r\n0\r\n\r\n" if in_chunks else b"abcd#"
     assert b"".join(body.buffered() or []) == b"".join(body.buffered() or []) == whole
-    assert (body.bytes_read, body.bytes_removed, body.is_whole) == (6, 1, True)
+    assert (body.bytes_read, body.bytes_removed, body.is_replayable) == (6, 1, True)
 
 
 async def test_limits_count_what_the_caller_sent() -> None:
-    for keep, is_whole in ((5, True), (4, False)):
+    for keep, is_replayable in ((5, True), (4, False)):
         body = plain(b"ab#cd", keep=keep)
-        await body.inspect(HashRemover(), idle=5.0)
+        await body.inspect(HashRemover(), idle_timeout=5.0)
         assert b"".join(body.buffered() or []) == b"abcd"
-        assert body.is_whole is is_whole
+        assert body.is_replayable is is_replayable
     body = chunked(b"abc", b"def", ended=False, limit=5)
     with pytest.raises(BodyTooLarge):
-        await body.inspect(HashRemover(), idle=5.0)
+        await body.inspect(HashRemover(), idle_timeout=5.0)
 
 
 async def test_a_refused_body_is_counted_too() -> None:
     body = plain(b"abc!", length=9)
     with pytest.raises(BadRequest):
-        await body.inspect(HashRemover(), idle=5.0)
+        await body.inspect(HashRemover(), idle_timeout=5.0)
     assert body.bytes_read == 4
 
 
 async def test_an_inspection_waits_for_a_slow_caller() -> None:
     with pytest.raises(RequestTimeout):
-        await plain(b"ab", length=3).inspect(HashRemover(), idle=0.01)
+        await plain(b"ab", length=3).inspect(HashRemover(), idle_timeout=0.01)
     broken = chunked(b"ab", ended=False)
     broken.feed(b"zz\r\n")
     with pytest.raises(BadRequest):
-        await broken.inspect(HashRemover(), idle=5.0)
+        await broken.inspect(HashRemover(), idle_timeout=5.0)
     nothing = chunked()
-    await nothing.inspect(HashRemover(), idle=5.0)
+    await nothing.inspect(HashRemover(), idle_timeout=5.0)
     assert b"".join(nothing.buffered() or []) == END
 
 
@@ -324,12 +329,12 @@ async def test_100_continue_is_sent_once_with_an_inspection(here: bytes, continu
     body.configure(replay_limit=10, limit=None, send_continue=lambda: continues.append(None))
     if here:
         body.feed(here)
-    inspection = asyncio.create_task(body.inspect(HashRemover(), idle=5.0))
+    inspection = asyncio.create_task(body.inspect(HashRemover(), idle_timeout=5.0))
     await until(lambda: body._waiter is not None)
     body.feed(b"b#")
     await inspection
     async with asyncio.timeout(TIME_LIMIT), Upstream() as peer, connected(peer, b"Content-Length: 3") as connection:
-        stream = asyncio.create_task(body.stream(connection, idle=5.0, response=5.0))
+        stream = asyncio.create_task(body.stream(connection, idle_timeout=5.0, response_timeout=5.0))
         await until(lambda: body._waiter is not None)
         stream.cancel()
         await asyncio.wait({stream})
@@ -349,7 +354,7 @@ async def test_other_tasks_run_between_the_inspected_parts() -> None:
             asyncio.get_running_loop().call_soon(look)
 
     asyncio.get_running_loop().call_soon(look)
-    await body.inspect(inspector, idle=5.0)
+    await body.inspect(inspector, idle_timeout=5.0)
     assert seen == [1, 2, 3]
     assert [len(piece) for piece in inspector.fed] == [INSPECTION_STEP] * 4
     assert b"".join(body._take_pieces()) == b"x" * 3 * INSPECTION_STEP + b"xz" + b"y" * 3 * INSPECTION_STEP + b"late"
@@ -360,7 +365,7 @@ async def test_bytes_that_arrive_during_an_inspection_are_inspected() -> None:
     body.configure(replay_limit=4 * INSPECTION_STEP, limit=None, send_continue=None)
     body.feed(b"x" * 2 * INSPECTION_STEP)
     asyncio.get_running_loop().call_soon(body.feed, b"a#b")
-    await body.inspect(inspector, idle=5.0)
+    await body.inspect(inspector, idle_timeout=5.0)
     assert [len(piece) for piece in inspector.fed] == [INSPECTION_STEP, INSPECTION_STEP, 3]
     assert b"".join(body.buffered() or []) == b"x" * 2 * INSPECTION_STEP + b"ab"
 
@@ -370,7 +375,7 @@ async def test_reading_resumes_after_an_inspection() -> None:
     body = RequestBody(2 * BODY_READ_AHEAD, read_control=reading)
     body.configure(replay_limit=0, limit=None, send_continue=None)
     body.feed(b"#" + b"x" * BODY_READ_AHEAD)
-    await body.inspect(HashRemover(), idle=5.0)
+    await body.inspect(HashRemover(), idle_timeout=5.0)
     assert reading.calls == ["pause"]
     assert sum(map(len, body._take_pieces())) == BODY_READ_AHEAD
     assert reading.calls == ["pause", "resume"]
@@ -383,7 +388,7 @@ async def test_reading_resumes_after_an_inspection() -> None:
 async def connected(peer: Upstream, framing: bytes) -> AsyncIterator[UpstreamConnection]:
     """A connection on which a request with this framing has begun."""
     connection = await dial(Origin("127.0.0.1", peer.port, None, None), lambda _: None, RESPONSE_RULES)
-    connection.start_exchange(to_head=False)
+    connection.start_exchange(is_head_request=False)
     connection.write([b"POST / HTTP/1.1\r\n" + framing + b"\r\n\r\n"])
     yield connection
     connection.abort()
@@ -396,7 +401,7 @@ async def test_a_second_stream_begins_at_the_start_of_the_body(*, in_chunks: boo
     async with asyncio.timeout(TIME_LIMIT), Upstream() as peer:
         for last in (False, True):
             async with connected(peer, framing) as connection:
-                stream = asyncio.create_task(half.stream(connection, idle=5.0, response=5.0))
+                stream = asyncio.create_task(half.stream(connection, idle_timeout=5.0, response_timeout=5.0))
                 await until(lambda: half.bytes_read >= 3)
                 if last:
                     half.feed(chunk(b"def") + END if in_chunks else b"def")
@@ -406,7 +411,7 @@ async def test_a_second_stream_begins_at_the_start_of_the_body(*, in_chunks: boo
                     stream.cancel()
                     await asyncio.wait({stream})
         assert [request.body for request in peer.requests] == [b"abcdef"]
-        assert (half.bytes_read, half.is_whole) == (6, True)
+        assert (half.bytes_read, half.is_replayable) == (6, True)
 
 
 @pytest.mark.parametrize(("here", "continue_count"), [(b"", 1), (b"a", 0)])
@@ -419,7 +424,7 @@ async def test_100_continue_is_sent_once_and_only_before_the_body(here: bytes, c
             body.feed(here)
         for _ in range(2):
             async with connected(peer, b"Content-Length: 3") as connection:
-                stream = asyncio.create_task(body.stream(connection, idle=5.0, response=5.0))
+                stream = asyncio.create_task(body.stream(connection, idle_timeout=5.0, response_timeout=5.0))
                 await until(lambda: body._waiter is not None)
                 stream.cancel()
                 await asyncio.wait({stream})
@@ -443,5 +448,5 @@ async def test_a_malformed_body_aborts_an_unanswered_exchange() -> None:
                     await connection.read_head()
                 body.feed(b"zz\r\n")
                 with pytest.raises(BadRequest):
-                    await body.stream(connection, idle=5.0, response=5.0)
+                    await body.stream(connection, idle_timeout=5.0, response_timeout=5.0)
                 assert connection.is_open is is_started

@@ -29,7 +29,7 @@ class Case:
     body: bytes = b""
     keeps_alive: bool = True
     has_trailing_data: bool = False
-    to_head: bool = False
+    is_head_request: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Bad:
     section: str
     raw: bytes
     reason: str
-    to_head: bool = False
+    is_head_request: bool = False
 
 
 def sized(length: int, body: bytes, *, line: bytes = b"HTTP/1.1 200 OK", fields: bytes = b"") -> bytes:
@@ -87,7 +87,7 @@ GOOD: list[Case] = [
     Case("trailers", "9110 6.5.1", CHUNKED + b"2\r\nhi\r\n0\r\nX-Late: 1\r\nX-Empty:\r\n\r\n", body=b"hi"),
     Case("a length among the trailers", "9110 6.5.1", CHUNKED + b"0\r\nContent-Length: 3\r\n\r\n"),
     Case("a space before a chunk extension", "9112 7.1.1", CHUNKED + b"2 ; a = b\r\nhi\r\n0\r\n\r\n", body=b"hi"),
-    Case("a response to HEAD with a length of nothing", "9110 9.3.2", sized(0, b""), to_head=True),
+    Case("a response to HEAD with a length of nothing", "9110 9.3.2", sized(0, b""), is_head_request=True),
     Case(
         "a chunk that looks like the end",
         "9112 7.1",
@@ -189,13 +189,13 @@ GOOD: list[Case] = [
         sized(0, b"", fields=b"Connection: x-a\r\nConnection: close\r\n"),
         keeps_alive=False,
     ),
-    Case("a response to HEAD with a length", "9110 9.3.2", sized(99, b""), to_head=True),
-    Case("a response to HEAD with chunks announced", "9112 6.1", CHUNKED, to_head=True),
+    Case("a response to HEAD with a length", "9110 9.3.2", sized(99, b""), is_head_request=True),
+    Case("a response to HEAD with chunks announced", "9112 6.1", CHUNKED, is_head_request=True),
     Case(
         "a response to HEAD with a body",
         "9112 6.3",
         sized(2, b"hi"),
-        to_head=True,
+        is_head_request=True,
         keeps_alive=False,
         has_trailing_data=True,
     ),
@@ -203,7 +203,7 @@ GOOD: list[Case] = [
         "a response to HEAD with a chunked body",
         "9112 6.3",
         CHUNKED + b"0\r\n\r\n",
-        to_head=True,
+        is_head_request=True,
         keeps_alive=False,
         has_trailing_data=True,
     ),
@@ -314,7 +314,13 @@ BAD: list[Bad] = [
     Bad("identity", "9112 7", CHUNKED.replace(b"chunked", b"identity") + b"x", "transfer coding"),
     Bad("chunked misspelled", "9112 7", CHUNKED.replace(b"chunked", b"xchunked") + b"x", "transfer coding"),
     Bad("chunked in quotes", "9112 7", CHUNKED.replace(b"chunked", b'"chunked"') + b"x", "transfer coding"),
-    Bad("an unknown coding to HEAD", "9112 6.1", CHUNKED.replace(b"chunked", b"gzip"), "transfer coding", to_head=True),
+    Bad(
+        "an unknown coding to HEAD",
+        "9112 6.1",
+        CHUNKED.replace(b"chunked", b"gzip"),
+        "transfer coding",
+        is_head_request=True,
+    ),
     Bad("an empty coding", "9112 6.1", CHUNKED.replace(b"chunked", b""), "transfer coding"),
     Bad("chunks in HTTP/1.0", "9112 6.1", CHUNKED.replace(b"1.1", b"1.0") + b"0\r\n\r\n", "transfer coding"),
     Bad("a chunk size of letters", "9112 7.1", CHUNKED + b"zz\r\nhello\r\n0\r\n\r\n", "a chunk's size"),
@@ -407,17 +413,17 @@ class Seen:
     error: str | None
 
 
-def started_parser(*, to_head: bool = False) -> ResponseParser:
+def started_parser(*, is_head_request: bool = False) -> ResponseParser:
     """A reader that waits for a response, and has read another one before."""
     reader = ResponseParser(RESPONSE_RULES, head_limit=LIMIT)
     reader.feed(USED)
     assert (reader.has_trailing_data, len(reader.body)) == (True, 1)
-    reader.begin(to_head=to_head)
+    reader.start_response(is_head_request=is_head_request)
     return reader
 
 
-def read(raw: bytes, cuts: list[int], *, to_head: bool = False) -> Seen:
-    reader = started_parser(to_head=to_head)
+def read(raw: bytes, cuts: list[int], *, is_head_request: bool = False) -> Seen:
+    reader = started_parser(is_head_request=is_head_request)
     error = None
     borders = [0, *sorted(cuts), len(raw)]
     try:
@@ -440,7 +446,7 @@ def test_the_table_is_as_long_as_promised() -> None:
 @pytest.mark.parametrize("case", GOOD, ids=lambda case: f"RFC {case.section}: {case.name}")
 @pytest.mark.parametrize("bytewise", [False, True], ids=["whole", "bytewise"])
 def test_a_reply_is_read(case: Case, *, bytewise: bool) -> None:
-    reader = started_parser(to_head=case.to_head)
+    reader = started_parser(is_head_request=case.is_head_request)
     for piece in [case.raw[at : at + 1] for at in range(len(case.raw))] if bytewise else [case.raw]:
         reader.feed(piece)
     reader.end()
@@ -454,7 +460,7 @@ def test_a_reply_is_read(case: Case, *, bytewise: bool) -> None:
 @pytest.mark.parametrize("case", BAD, ids=lambda case: f"RFC {case.section}: {case.name}")
 @pytest.mark.parametrize("bytewise", [False, True], ids=["whole", "bytewise"])
 def test_a_broken_reply_is_an_error(case: Bad, *, bytewise: bool) -> None:
-    seen = read(case.raw, list(range(len(case.raw))) if bytewise else [], to_head=case.to_head)
+    seen = read(case.raw, list(range(len(case.raw))) if bytewise else [], is_head_request=case.is_head_request)
     assert re.search(case.reason, seen.error or "")
     assert not seen.keeps_alive
 
@@ -475,21 +481,24 @@ def check_same(parted: Seen, whole: Seen) -> None:
 
 @pytest.mark.parametrize("case", [case for case in ALL if len(case.raw) < LIMIT // 2], ids=lambda case: case.name)
 def test_the_same_comes_of_every_cut_and_of_every_lone_byte(case: Case | Bad) -> None:
-    whole = read(case.raw, [], to_head=case.to_head)
+    whole = read(case.raw, [], is_head_request=case.is_head_request)
     for at in range(len(case.raw)):
-        check_same(read(case.raw, [at], to_head=case.to_head), whole)
-        check_same(read(case.raw, [at, at + 1], to_head=case.to_head), whole)
+        check_same(read(case.raw, [at], is_head_request=case.is_head_request), whole)
+        check_same(read(case.raw, [at, at + 1], is_head_request=case.is_head_request), whole)
 
 
 @given(st.data())
 def test_the_same_comes_of_any_split(data: st.DataObject) -> None:
     case = data.draw(st.sampled_from(ALL))
     cuts = data.draw(st.lists(st.integers(0, len(case.raw)), max_size=12))
-    check_same(read(case.raw, cuts, to_head=case.to_head), read(case.raw, [], to_head=case.to_head))
+    check_same(
+        read(case.raw, cuts, is_head_request=case.is_head_request),
+        read(case.raw, [], is_head_request=case.is_head_request),
+    )
 
 
-@given(data=st.data(), to_head=st.booleans())
-def test_the_same_comes_of_any_split_of_a_damaged_reply(data: st.DataObject, *, to_head: bool) -> None:
+@given(data=st.data(), is_head_request=st.booleans())
+def test_the_same_comes_of_any_split_of_a_damaged_reply(data: st.DataObject, *, is_head_request: bool) -> None:
     raw = bytearray(data.draw(st.sampled_from([case.raw for case in ALL if case.raw])))
     for _ in range(data.draw(st.integers(1, 3))):
         at = data.draw(st.integers(0, len(raw) - 1))
@@ -498,7 +507,9 @@ def test_the_same_comes_of_any_split_of_a_damaged_reply(data: st.DataObject, *, 
         )
         raw = raw or bytearray(b"x")
     cuts = data.draw(st.lists(st.integers(0, len(raw)), max_size=12))
-    check_same(read(bytes(raw), cuts, to_head=to_head), read(bytes(raw), [], to_head=to_head))
+    check_same(
+        read(bytes(raw), cuts, is_head_request=is_head_request), read(bytes(raw), [], is_head_request=is_head_request)
+    )
 
 
 @given(st.lists(st.binary(min_size=1), max_size=5), st.lists(st.integers(0, 400), max_size=12))

@@ -27,7 +27,7 @@ async def connected(*script: Script) -> AsyncIterator[tuple[UpstreamConnection, 
 
 
 async def asked(connection: UpstreamConnection) -> None:
-    connection.start_exchange(to_head=False)
+    connection.start_exchange(is_head_request=False)
     connection.write([GET])
     connection.start_response_timer(2 * TIME_LIMIT)
 
@@ -56,7 +56,7 @@ async def test_a_reply_that_is_awaited_too_long_is_a_timeout() -> None:
         await talk.reader.read()
 
     async with connected(mute) as (connection, peer):
-        connection.start_exchange(to_head=False)
+        connection.start_exchange(is_head_request=False)
         connection.write([GET])
         connection.start_response_timer(0.01)
         with pytest.raises(UpstreamTimeout):
@@ -215,7 +215,7 @@ async def test_an_earlier_deadline_replaces_a_later_timer() -> None:
 
 async def test_parts_are_sent_in_their_order() -> None:
     async with connected() as (connection, peer):
-        connection.start_exchange(to_head=False)
+        connection.start_exchange(is_head_request=False)
         connection.write([b"POST / HTTP/1.1\r\nContent-", b"Length: 4\r\n\r\n", b"ab"])
         connection.write([b"cd"])
         assert (await connection.read_head()).status == 200

@@ -20,10 +20,10 @@ from gateway.proxy.error_response import (
     REASONS,
     SOAP_11,
     SOAP_12,
-    build_problem,
-    detect_soap,
+    build_error_response,
     error_status,
-    soap_version,
+    request_soap_namespace,
+    soap_namespace_of_broken_head,
 )
 from gateway.proxy.headers import REQUEST_RULES
 
@@ -49,7 +49,7 @@ CAUSE = "s3cr3t cause"
 
 
 def response_of(error: GatewayError, *, soap: str = "") -> tuple[dict[str, str], bytes]:
-    lines, body = build_problem(error, request_id="id-1", soap=soap)
+    lines, body = build_error_response(error, request_id="id-1", soap=soap)
     assert not any(b"\r" in line or b"\n" in line for line in lines)
     fields = dict(line.decode().split(": ", 1) for line in lines)
     assert len(fields) == len(lines)
@@ -134,7 +134,7 @@ def test_the_text_of_a_cause_is_never_sent(soap: str) -> None:
 
 
 def test_a_caller_s_request_id_cannot_write_xml() -> None:
-    _, body = build_problem(NoRoute(), request_id="</requestId><evil/>", soap=SOAP_11)
+    _, body = build_error_response(NoRoute(), request_id="</requestId><evil/>", soap=SOAP_11)
     assert b"<evil" not in body
     ET.fromstring(body)
 
@@ -187,7 +187,7 @@ def test_retry_after_is_whole_seconds_and_never_too_few(error: GatewayError, wai
 )
 def test_a_soap_caller_is_known_by_its_head(lines: list[str], soap: str) -> None:
     _, known_fields, _ = sort_fields([line.encode() for line in lines], REQUEST_RULES)
-    assert soap_version(known_fields) == soap
+    assert request_soap_namespace(known_fields) == soap
     head = "\r\n".join(["POST /x HTTP/1.1", "Host: gw", *lines, "X-Cut: of"])
-    assert detect_soap(head.encode()) == soap
-    assert detect_soap(head.replace("\r\n", "\n").encode()) == soap
+    assert soap_namespace_of_broken_head(head.encode()) == soap
+    assert soap_namespace_of_broken_head(head.replace("\r\n", "\n").encode()) == soap

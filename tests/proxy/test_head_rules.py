@@ -6,8 +6,8 @@ import pytest
 
 from gateway.proxy.headers import (
     decrement_max_forwards,
-    entity_tags,
-    max_forwards,
+    parse_entity_tags,
+    read_max_forwards,
     request_whole_response,
     via_contains,
 )
@@ -41,8 +41,8 @@ def test_only_the_mark_of_a_weak_tag_is_taken_off(value: bytes, sent: bytes) -> 
 
 
 def test_entity_tags_are_taken_apart() -> None:
-    assert entity_tags(b'"aW/","b" , W/"c"') == [b'"aW/"', b'"b"', b'W/"c"']
-    assert entity_tags(b"*") == []
+    assert parse_entity_tags(b'"aW/","b" , W/"c"') == [b'"aW/"', b'"b"', b'W/"c"']
+    assert parse_entity_tags(b"*") == []
 
 
 async def test_a_304_confirms_only_a_tag_that_was_asked_for() -> None:
@@ -201,4 +201,4 @@ async def test_a_malformed_max_forwards_is_refused(value: str) -> None:
 
 def test_a_max_forwards_that_connection_names_does_not_come_back() -> None:
     assert decrement_max_forwards([b"X: 1"], 3) == [b"X: 1"]
-    assert max_forwards({}) is None
+    assert read_max_forwards({}) is None

@@ -224,7 +224,7 @@ async def test_bytes_behind_a_body_are_recorded_and_not_answered(message: bytes)
         assert b"\r\nConnection: close\r\n" in head
         assert await caller.read_to_end() == b""
         [record] = gate.records
-        assert record.reason == "2 bytes behind the body"
+        assert record.reason == "2 bytes after the body"
 
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 9\r\n\r\nabc", b"Transfer-Encoding: chunked\r\n\r\n9\r\nabc"])

@@ -110,7 +110,7 @@ def test_a_reply_and_what_follows(row: Row) -> None:
         tries,
         row.status,
         has_instance_id=row.instance_id,
-        body_is_whole=row.whole,
+        body_is_replayable=row.whole,
         retry_after=row.retry_after,
         random_fraction=0.5,
     )
@@ -120,7 +120,7 @@ def test_a_reply_and_what_follows(row: Row) -> None:
 FACTS = st.fixed_dictionaries(
     {
         "has_instance_id": st.booleans(),
-        "body_is_whole": st.booleans(),
+        "body_is_replayable": st.booleans(),
         "retry_after": st.none() | st.floats(0, 100),
         "random_fraction": st.floats(0, 1, exclude_max=True),
     }
@@ -141,7 +141,7 @@ def test_every_sequence_of_responses_ends_soon(tries: RetryState, responses: lis
         if verdict.step is RetryStep.DELIVER:
             break
         assert not facts["has_instance_id"]
-        assert facts["body_is_whole"]
+        assert facts["body_is_replayable"]
         assert tries.replay_policy != "never"
         assert tries.method in {"GET", "HEAD", "OPTIONS"} or tries.is_idempotent_route or status == 401
         assert 0 <= verdict.pause <= MAX_RETRY_AFTER
@@ -182,14 +182,14 @@ def test_a_connection_that_failed_at_once_is_tried_once_more(attempts: int, *, h
     ],
 )
 def test_after_a_stale_connection_only_safe_methods_are_retried(tries: RetryState, *, whole: bool, again: bool) -> None:
-    assert can_retry_stale_connection(tries, body_is_whole=whole) is again
+    assert can_retry_stale_connection(tries, body_is_replayable=whole) is again
 
 
 def test_a_random_fraction_spreads_the_pauses() -> None:
     def pause(fraction: float) -> float:
         tries = RetryState("GET", "any", is_idempotent_route=False, attempts=1)
         return decide_after_response(
-            tries, 502, has_instance_id=False, body_is_whole=True, retry_after=None, random_fraction=fraction
+            tries, 502, has_instance_id=False, body_is_replayable=True, retry_after=None, random_fraction=fraction
         ).pause
 
     assert (pause(0.0), pause(0.25)) == (0.0, SHORT_PAUSE / 4)

@@ -148,7 +148,7 @@ async def test_a_usual_call_needs_no_task() -> None:
             await caller.send(data)
             assert (await caller.reply())[0] == 200
             await until(lambda: not connection_of(at.gate).is_serving)
-            tasks.append(connection_of(at.gate).running.task)
+            tasks.append(connection_of(at.gate).handler_task.task)
     assert tasks[0] is not None  # it fetched the token
     assert tasks[1:] == [None, None]
 

@@ -24,7 +24,7 @@ from gateway.diagnosis.catalog import MISTAKES, CatalogEntry
 from gateway.errors import ERRORS, GatewayError
 from gateway.observe.metric_table import METRICS, PREFIX, MetricDefinition
 from gateway.observe.record import FIELDS
-from gateway.proxy.error_response import build_problem
+from gateway.proxy.error_response import build_error_response
 from gateway.proxy.headers import DROPPED, DROPPED_RESPONSE, SET_COOKIE, URL_FIELDS
 from tests.fakes.process import ROOT, run, run_command
 
@@ -77,7 +77,7 @@ def test_each_error_code_is_documented(error: type[GatewayError]) -> None:
 
 
 def test_each_member_of_a_problem_document_is_documented() -> None:
-    _, body = build_problem(ERRORS[0](), request_id="1")
+    _, body = build_error_response(ERRORS[0](), request_id="1")
     table = page("errors.md").partition("## Problem documents")[2].partition("\n## ")[0]
     assert [f"`{member}`" for member in json.loads(body)] == [row[0].strip("| ") for row in rows(table)][2:]
 
