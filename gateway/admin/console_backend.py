@@ -1,18 +1,33 @@
 """What the console needs from the running gateway, beyond what the admin port needs. Pure."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from gateway.admin.backend import AdminBackend
 from gateway.diagnosis.finding import Finding
+from gateway.observe.time_series import Series, SeriesQuery, SeriesStep, SeriesSubject
+
+__all__ = (
+    "ActionResult",
+    "ConfigurationBlock",
+    "ConfigurationView",
+    "ConsoleBackend",
+    "FetchOutcome",
+    "FetchTrigger",
+    "ReloadOutcome",
+    "Series",
+    "SeriesQuery",
+    "SeriesStep",
+    "SeriesSubject",
+    "TokenClaims",
+    "TokenFetch",
+)
 
 FetchOutcome = Literal["ok", "refused", "unavailable"]
 FetchTrigger = Literal["caller", "renewal", "rejected", "prefetch", "forced", "idle"]
 """Why a token was requested: a caller needed one, it was due for renewal, an upstream rejected it, the start with
 `prefetch`, an operator, or `renew.idle`."""
-SeriesSubject = Literal["total", "route", "service"]
-SeriesStep = Literal[1, 10]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,45 +56,6 @@ class TokenFetch:
     code: str = ""
     reason: str = ""
     process: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class SeriesQuery:
-    """One series: of all calls, of one route, or of all routes of a service; `name` is empty for `total`.
-
-    `step` is the length of an interval in seconds: 1 for the last 15 minutes, 10 for the last 24 hours. Only intervals
-    that end after `since` (epoch seconds) are returned.
-    """
-
-    subject: SeriesSubject = "total"
-    name: str = ""
-    step: SeriesStep = 1
-    since: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Series:
-    """Values of successive intervals, oldest first; all tuples have the same length. Intervals without a sample are
-    left out. Empty: no such route or service, or a route that is not among the busiest.
-
-    `times` are the ends of the intervals in epoch seconds, `seconds` the time that each sample covers: a rate is
-    `calls / seconds`. `errors` are counts by blame (`caller`, `gateway`, `identity`, `upstream`). Percentiles are
-    in milliseconds, estimated from the buckets of the histogram, None without calls. `in_flight` is at the end of the
-    interval. `running`, `waiting` and `limit` are those of a service, else empty.
-    """
-
-    step: SeriesStep
-    times: tuple[float, ...] = ()
-    seconds: tuple[float, ...] = ()
-    calls: tuple[int, ...] = ()
-    errors: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    p50_ms: tuple[float | None, ...] = ()
-    p95_ms: tuple[float | None, ...] = ()
-    p99_ms: tuple[float | None, ...] = ()
-    in_flight: tuple[int, ...] = ()
-    running: tuple[int, ...] = ()
-    waiting: tuple[int, ...] = ()
-    limit: tuple[int | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,5 +11,8 @@ warning of a library) are `logging` calls whose handler uses the same writer. `e
 snapshot (`snapshots`), which `exposition` and `scrape` turn into Prometheus text. `time_slices` divides long work on
 the event loop, so that it delays no request.
 
+For the console, `time_series` keeps series of the last hours, computed from snapshots, and `call_feed` passes records
+to readers that watch calls live.
+
 This package decides nothing about a request, and holds no secret.
 """
