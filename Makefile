@@ -92,8 +92,8 @@ package: $(STAMP)  ## build the source distribution and the wheel in dist/
 	@rm -rf dist && $(BIN)/uv build --quiet --no-build-isolation --python $(BIN)/python
 
 lock: $(STAMP)  ## generate the hashed lock files from pyproject.toml; ARGS=--upgrade takes newer versions
-	@$(LOCK) $(ARGS) pyproject.toml --output-file requirements.lock
-	@$(LOCK) $(ARGS) pyproject.toml --extra dev --constraint requirements.lock --output-file requirements-dev.lock
+	@$(LOCK) $(ARGS) pyproject.toml --extra console --output-file requirements.lock
+	@$(LOCK) $(ARGS) pyproject.toml --extra console --extra dev --constraint requirements.lock --output-file requirements-dev.lock
 	@$(LOCK) $(ARGS) pyproject.toml --extra oci --constraint requirements-dev.lock --output-file requirements-oci.lock
 	@$(LOCK) $(ARGS) --group pyproject.toml:build --output-file requirements-build.lock
 	@$(LOCK) $(ARGS) --group pyproject.toml:docs --output-file requirements-docs.lock

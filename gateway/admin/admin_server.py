@@ -1,5 +1,6 @@
 """The server of the admin port: GET and HEAD, no browsers; POST for `/reload` by processes of this machine, and for
 `/quit` if the configuration allows it.
+With a console, browsers may use the paths below `/console`.
 
 It uses the low-level server of aiohttp, not an application: routing is trivial, and every response is made here, also
 for malformed requests.
@@ -34,18 +35,24 @@ MayCall = Callable[[str | None, str], str | None]
 """A function of the peer address (None on a unix socket) and the Host field: returns why the peer is rejected, or None.
 """
 
+ConsoleHandler = Callable[[web.BaseRequest, str | None, str], Awaitable[web.StreamResponse]]
+"""Answers a request for the console, with the peer address (None on a unix socket) and the Host field."""
+
 _log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 32
+MAX_CONSOLE_CONNECTIONS = 512
+"""With a console: a browser keeps several connections, and a page with live rows one for as long as it is open."""
 BACKLOG = 128
 
 _HEADERS = {"Server": "oic-gateway", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _JSON = json.JSONEncoder(default=str, indent=2)
 _READ = ("GET", "HEAD")
+_CONSOLE_PATHS = frozenset(("/", "/console"))
 _OTHER_SITES = frozenset(("cross-site", "same-site"))
 _LIMITS: Final[dict[str, Any]] = {
-    "max_line_size": 4096,
-    "max_field_size": 4096,
+    "max_line_size": 16 * 1024,  # the target with which a login returns to the console has a code and a state
+    "max_field_size": 16 * 1024,  # browsers send the cookies of a whole domain in one field
     "max_headers": 64,
     "keepalive_timeout": 75.0,
     "lingering_time": 0.0,
@@ -78,6 +85,7 @@ class AdminServer:
         self._server: _AdminWebServer | None = None
         self._unix: UnixSocket | None = None
         self._acceptors: list[Acceptor] = []
+        self._console: ConsoleHandler | None = None
         self._handlers: dict[str, tuple[tuple[str, ...], _Handler]] = {
             "/livez": (_READ, self._livez),
             "/readyz": (_READ, self._readyz),
@@ -91,12 +99,21 @@ class AdminServer:
         if request_stop is not None:
             self._handlers["/quit"] = (("POST",), self._quit)
 
+    def set_console(self, console: ConsoleHandler | None) -> None:
+        """Serve this console below `/console`; None: none."""
+        self._console = console
+        if self._server is not None:
+            self._server.max_connections = self._max_connections()
+
+    def _max_connections(self) -> int:
+        return MAX_CONNECTIONS if self._console is None else MAX_CONSOLE_CONNECTIONS
+
     async def start(self, address: str, passed: PassedSockets | None = None) -> str:
         """Listen on `HOST:PORT` (port 0: any) or `unix:/PATH`, with its sockets among `passed` if there are any. Return
         the address as bound. Raise OSError if it is in use.
         """
         parsed = parse_address(address)
-        self._server = _AdminWebServer(self._handle, **_LIMITS)
+        self._server = _AdminWebServer(self._handle, max_connections=self._max_connections(), **_LIMITS)
         if passed is not None and (taken := passed.take(parsed.path or parsed.host, parsed.port)):
             bound = taken
         elif parsed.path:
@@ -130,31 +147,43 @@ class AdminServer:
             connection.is_busy, connection.used = False, time.monotonic()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        rejection = self._rejection(request)
+        path = request.rel_url.raw_path
+        console = self._console if path in _CONSOLE_PATHS or path.startswith("/console/") else None
+        rejection = self._rejection(request, may_be_page=console is not None)
         if rejection is not None:
             return _problem(403, rejection)
-        path = request.rel_url.raw_path
-        methods, handler = self._handlers.get(path, ((), None))
-        if handler is None:
-            return _problem(404, f"The admin port serves {', '.join(self._handlers)} and nothing else.")
-        if request.method not in methods:
-            return _problem(405, f"{path} accepts {' and '.join(methods)} only.", Allow=", ".join(methods))
         try:
-            return await handler(request)
+            if console is not None:
+                return await console(request, _peer(request), request.headers.get("Host", ""))
+            return await self._answer_endpoint(request, path)
         except Exception as error:  # noqa: BLE001 - the request boundary
             log_event(
                 _log, logging.ERROR, "admin-failed", "the admin port could not answer", exc=error, path=request.path
             )
             return _problem(500, "The gateway failed to answer; see the log.")
 
-    def _rejection(self, request: web.BaseRequest) -> str | None:
-        """Return why this request is rejected: a web page sent it, or the caller is not allowed."""
-        if "Origin" in request.headers or request.headers.get("Sec-Fetch-Site", "none") in _OTHER_SITES:
+    async def _answer_endpoint(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
+        methods, handler = self._handlers.get(path, ((), None))
+        if handler is None:
+            return _problem(404, f"The admin port serves {', '.join(self._handlers)} and nothing else.")
+        if request.method not in methods:
+            return _problem(405, f"{path} accepts {' and '.join(methods)} only.", Allow=", ".join(methods))
+        return await handler(request)
+
+    def _rejection(self, request: web.BaseRequest, *, may_be_page: bool) -> str | None:
+        """Return why this request is rejected: a web page sent it, or the caller is not allowed. The console itself
+        checks requests of pages (`may_be_page`).
+        """
+        if not may_be_page and self._is_of_page(request):
             return "The admin port rejects requests of web pages."
         hosts = request.headers.getall("Host", [])
         if len(hosts) > 1:
             return "The request has more than one Host field."
         return self._may_call(_peer(request), hosts[0] if hosts else "")
+
+    @staticmethod
+    def _is_of_page(request: web.BaseRequest) -> bool:
+        return "Origin" in request.headers or request.headers.get("Sec-Fetch-Site", "none") in _OTHER_SITES
 
     async def _quit(self, _: object) -> web.Response:
         """Begin a stop. A second request changes nothing."""
@@ -246,12 +275,19 @@ class _QuietHandler(RequestHandler):
 
 
 class _AdminWebServer(web.Server):
-    """The server of aiohttp with our protocol; a misspelt limit is an error. It holds at most `MAX_CONNECTIONS`: a
+    """The server of aiohttp with our protocol; a misspelt limit is an error. It holds at most `max_connections`: a
     further connection replaces the one that was unused for the longest time.
     """
 
-    def __init__(self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], **limits: Any) -> None:
+    def __init__(
+        self,
+        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        *,
+        max_connections: int,
+        **limits: Any,
+    ) -> None:
         super().__init__(handler, **limits)
+        self.max_connections = max_connections
         self._open: set[_QuietHandler] = set()
 
     def __call__(self) -> RequestHandler:
@@ -260,7 +296,7 @@ class _AdminWebServer(web.Server):
     def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
         """Register a connection."""
         super().connection_made(handler, transport)
-        if len(self._open) >= MAX_CONNECTIONS:
+        if len(self._open) >= self.max_connections:
             self.make_room()
         assert isinstance(handler, _QuietHandler)
         self._open.add(handler)

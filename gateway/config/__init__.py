@@ -4,8 +4,8 @@
 plain values with lines (`yaml_document`), validates them with the model, checks them across keys and reads the
 references.
 
-* Model: `model`, `listen_model`, `route_model`, `caller_model`, `service_model`, `state_model`, of `strict_model` and
-  the types in `values`; `messages` for its errors.
+* Model: `model`, `listen_model`, `route_model`, `caller_model`, `service_model`, `state_model`, `console_model`, of
+  `strict_model` and the types in `values`; `messages` for its errors.
 * Checks across keys: `cross_checks`, `credential_rules`, `caller_rules`, `service_rules`, `redis_url`; `review` finds
   values that cannot work, by the rules of the package `corrections` and `typography`.
 * References: `references` reads each once, and rates secrets of callers by `secret_strength`; `secrets`, `vault` (OCI

@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from gateway.config.caller_model import CallerSettings
+from gateway.config.console_model import ConsoleSettings
 from gateway.config.listen_model import Listen
 from gateway.config.route_model import RouteEntry, RouteSettings
 from gateway.config.service_model import ServiceEntry
@@ -285,6 +286,8 @@ class Config(StrictModel):
     """Address of health, metrics and status; it never serves routes."""
     admin_quit: bool = False
     """True: `POST /quit` at `admin`, which must be loopback or a unix socket, stops the gateway as SIGTERM does."""
+    console: ConsoleSettings | None = None
+    """Web console on the admin port; omitted: none. docs/console.md describes it."""
     workers: Workers = 1
     """Processes that serve callers; `auto`: one for each CPU that this process may use."""
     allow: list[Network] = Field(default_factory=list)

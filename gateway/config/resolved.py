@@ -19,7 +19,7 @@ from gateway.config.route_model import (
 from gateway.config.service_model import ServiceEntry
 from gateway.config.strict_model import ProxySettings, SecretRef, TlsSettings, secret_refs
 from gateway.config.values import split_address
-from gateway.content.foreign_text import origin_of, plain_host
+from gateway.content.foreign_text import host_of, origin_of, plain_host
 
 CONNECT_TIMEOUT = 5.0
 RESPONSE_TIMEOUT = 330.0
@@ -113,6 +113,12 @@ def hosts_of(config: Config) -> tuple[str, ...]:
     """Return the allowed names of the Host field; a load balancer may forward the one of `public_url`."""
     public_host = urlsplit(config.public_url).hostname if config.public_url else None
     return (*config.hosts, public_host) if public_host else tuple(config.hosts)
+
+
+def console_host_of(config: Config) -> str | None:
+    """Return the host of the console's `url`, which the admin port accepts in Host beside the names of `hosts`."""
+    url = config.console.url if config.console is not None else None
+    return plain_host(host_of(url)) if url is not None else None
 
 
 def client_secrets(credential: CredentialSettings) -> tuple[SecretRef, ...]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from gateway.content.foreign_text import read_authority
 from gateway.diagnosis import Finding
 from gateway.oauth.store import StoreHealth
 from gateway.oauth.token_status import Readiness
@@ -44,10 +45,16 @@ def credential_status(status: dict[str, Any], finding: Finding | None) -> dict[s
     return status | {"last_error": last_error, "problem": problem}
 
 
-def rejection_reason(admission: Admission, peer: str | None, host: str) -> str | None:
-    """Return why the admin port rejects this peer (None: on a unix socket), or None if it may call."""
+def rejection_reason(
+    admission: Admission, peer: str | None, host: str, *, console_host: str | None = None
+) -> str | None:
+    """Return why the admin port rejects this peer (None: on a unix socket), or None if it may call. `console_host` is
+    accepted in Host, too.
+    """
     if not admission.accepts_address(peer):
         return "this address may not call; add its network to `allow`"
+    if console_host is not None and (named := read_authority(host)) is not None and named.host == console_host:
+        return None
     if not admission.accepts_host(host.encode("utf-8", "replace")):
         return "this Host is not a name of the gateway; add it to `hosts`"
     return None

@@ -15,7 +15,7 @@ from gateway import __version__
 from gateway.admin.backend import AdminBackend
 from gateway.checks.background import BackgroundChecks
 from gateway.config.model import Config, LimitSettings
-from gateway.config.resolved import keep_listeners, listeners_of
+from gateway.config.resolved import console_host_of, keep_listeners, listeners_of
 from gateway.history.interface import SearchResult
 from gateway.history.query import HistoryQuery
 from gateway.history.usage_buckets import UsageRow
@@ -304,7 +304,8 @@ class Gateway(AdminBackend):
 
     def may_call(self, peer: str | None, host: str) -> str | None:
         """Return why the admin port rejects this peer, or None."""
-        return rejection_reason(self._runtime.table.admission, peer, host)
+        console_host = console_host_of(self._config)
+        return rejection_reason(self._runtime.table.admission, peer, host, console_host=console_host)
 
     def _token_gauges(self) -> Iterable[tuple[str, tuple[str, ...], float]]:
         for name, source in self._runtime.sources.items():

@@ -11,6 +11,7 @@ from gateway.config.load import Loaded
 from gateway.config.model import Config
 from gateway.config.resolved import listeners_of
 from gateway.observe.log import Log, log_event
+from gateway.server.console_mount import ConsoleMount
 from gateway.server.gateway import Gateway
 from gateway.server.lifecycle import choose_pseudonym, raise_file_limit, run_until_stopped
 from gateway.server.listen_socket import ListenSockets, explain_bind_error, join_addresses
@@ -34,6 +35,8 @@ class SingleProcess:
             request_stop=request_stop,
             request_reload=reloader.reload_by_request,
         )
+        self._console = ConsoleMount(self._admin, self._gateway)
+        self._console.apply_config(config)
         self._listen_sockets: ListenSockets | None = None
         self.listen = ""
         self.admin = config.admin
@@ -52,6 +55,7 @@ class SingleProcess:
         """Use another configuration at once; requests in progress end with the old one."""
         await self._gateway.prepare(config)
         self._gateway.adopt()
+        self._console.apply_config(config)
 
     async def drain(self) -> int:
         """Stop listening for callers."""

@@ -14,7 +14,7 @@ from typing import Any
 from gateway import __version__
 from gateway.admin.backend import AdminBackend
 from gateway.config.model import Config
-from gateway.config.resolved import hosts_of
+from gateway.config.resolved import console_host_of, hosts_of
 from gateway.history.interface import HistoryDisabled, SearchResult, merge_results
 from gateway.history.query import HistoryQuery
 from gateway.history.usage_query import UsageQuery, UsageReport
@@ -67,6 +67,7 @@ class AggregatedAdmin(AdminBackend):
     def apply_config(self, config: Config) -> None:
         """Use this configuration to decide who may call."""
         self._admission = Admission(config.allow, hosts_of(config))
+        self._console_host = console_host_of(config)
         self._reader = open_history_reader(config)
         self._usage_reader = UsageReader(config)
         self._has_history = config.history.calls != 0
@@ -78,7 +79,7 @@ class AggregatedAdmin(AdminBackend):
 
     def may_call(self, peer: str | None, host: str) -> str | None:
         """Return why the admin port rejects this peer, or None."""
-        return rejection_reason(self._admission, peer, host)
+        return rejection_reason(self._admission, peer, host, console_host=self._console_host)
 
     async def liveness(self) -> tuple[bool, dict[str, Any]]:
         """Return whether the loop of every worker runs, and callers can connect."""

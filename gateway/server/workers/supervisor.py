@@ -21,6 +21,7 @@ from gateway.config.resolved import keep_listeners, listeners_of
 from gateway.limits.limit_messages import LimitGateMessage
 from gateway.observe.log import Log, log_event, set_up_log
 from gateway.observe.snapshots import join_snapshot
+from gateway.server.console_mount import ConsoleMount
 from gateway.server.lifecycle import choose_pseudonym, raise_file_limit, run_until_stopped
 from gateway.server.listen_socket import ListenSockets, explain_bind_error, join_addresses
 from gateway.server.reloader import Reloader
@@ -101,6 +102,8 @@ class Supervisor:
             request_stop=request_stop,
             request_reload=reloader.reload_by_request,
         )
+        self._console = ConsoleMount(self._admin, self._backend)
+        self._console.apply_config(config)
         self._watchers: set[asyncio.Task[None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._pseudonym = choose_pseudonym()
@@ -144,6 +147,7 @@ class Supervisor:
             await send_config(merged, self._broadcast)
             self._config = merged
             self._backend.apply_config(merged)
+            self._console.apply_config(merged)
             self._coordination.configure(merged)
             self._limits.configure(merged)
             await self._broadcast("adopt")
