@@ -26,8 +26,7 @@ __all__ = (
 
 FetchOutcome = Literal["ok", "refused", "unavailable"]
 FetchTrigger = Literal["caller", "renewal", "rejected", "prefetch", "forced", "idle"]
-"""Why a token was requested: a caller needed one, it was due for renewal, an upstream rejected it, the start with
-`prefetch`, an operator, or `renew.idle`."""
+"""Why a token was requested: as in `gateway.oauth.fetch_events`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,10 @@ CLIENT_AUTH_KEYS: dict[str, tuple[str, ...]] = {
 }
 _DERIVED = ("authorize_url", "revoke_url")  # derived from `token_url` if omitted
 # Optional keys of a grant.
-_OPTIONAL: dict[str, tuple[str, ...]] = {"authorization_code": ("redirect_uri", "issuer", *_DERIVED)}
+_OPTIONAL: dict[str, tuple[str, ...]] = {
+    "authorization_code": ("redirect_uri", "issuer", *_DERIVED, "renew.idle"),
+    "refresh_token": ("renew.idle",),
+}
 
 _REMEDIES = {
     "client_secret": "add `client_secret: {file: PATH}` or `{env: NAME}`",
@@ -98,7 +101,7 @@ def _unused_keys(steps: Steps, credential: Mapping[str, Any], *, grant: str, cli
         # A client certificate may be used with any grant: a proxy on the way may require it.
         if key != "tls.cert" and key not in used and _has(credential, key):
             what = f"is not used by `grant: {grant}` with `client_auth: {client_auth}`"
-            yield ConfigIssue((*steps, key), what, f"remove it, or set {user}")
+            yield ConfigIssue((*steps, *key.split(".")), what, f"remove it, or set {user}")
 
 
 def _addresses(steps: Steps, credential: Mapping[str, Any], *, grant: str) -> Iterator[ConfigIssue]:

@@ -109,6 +109,9 @@ class RenewalSettings(StrictModel):
     refused_every: Duration = 30.0
     """Shortest time between two renewals because the upstream rejects the token, unless it accepted the token of the
     first one."""
+    idle: Duration = 86400.0
+    """Longest time that a refresh token of `authorization_code` or `refresh_token` is unused, even without calls: many
+    servers end a sign-in that is not used. Requires `state`; one process of all workers and replicas does it."""
 
 
 class BudgetSettings(StrictModel):

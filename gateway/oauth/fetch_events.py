@@ -1,10 +1,18 @@
 """The events of a token source, for observers: the port, and one that ignores them."""
 
-from typing import Protocol
+from typing import Literal, Protocol
+
+FetchTrigger = Literal["caller", "renewal", "rejected", "prefetch", "forced", "idle"]
+"""Why a token is fetched: a caller needs one, it is due for renewal, an upstream rejected it, the start with
+`prefetch`, an operator, or `renew.idle`."""
 
 
 class TokenEvents(Protocol):
     """Observes a token source. No argument holds a secret or a token; no method may raise."""
+
+    def on_fetch_started(self, trigger: FetchTrigger) -> None:
+        """Report that a token is fetched now, and why."""
+        ...
 
     def on_fetched(self, result: str, seconds: float) -> None:
         """Report the end of a token request: `ok`, `refused` or `unavailable`, after so many seconds."""
@@ -33,6 +41,9 @@ class TokenEvents(Protocol):
 
 class NullTokenEvents:
     """Ignores all events."""
+
+    def on_fetch_started(self, trigger: FetchTrigger) -> None:
+        """Ignore it."""
 
     def on_fetched(self, result: str, seconds: float) -> None:
         """Ignore it."""

@@ -50,7 +50,7 @@ class FetchLease:
         self._random = random_fraction
         self._max_wait = max_wait
         self._owner = uuid4().hex
-        self._replacement_owner = ""
+        self._replacement_owner = self._idle_owner = ""
         self._failure_entry = ""  # the value under the failure's key, as last read
 
     async def shared_token(self) -> Token | None:
@@ -141,6 +141,16 @@ class FetchLease:
         if (seconds := until - self._clock.monotonic()) > 0:
             claim = self._store.claim_lease(self._refused_key, owner=uuid4().hex, seconds=seconds)
             await _or_default(claim, default=True)
+
+    async def claim_idle_renewal(self, seconds: float) -> bool:
+        """Return True to one source at a time, once in so many seconds; False while the store is down."""
+        self._idle_owner = uuid4().hex  # a new owner each time, so that no claim extends the interval
+        claim = self._store.claim_lease(f"{self._key}:idle", owner=self._idle_owner, seconds=seconds)
+        return await _or_default(claim, default=False)
+
+    async def release_idle_renewal(self) -> None:
+        """Let any source claim the idle renewal again, if this one made the last claim."""
+        await _or_default(self._store.release_lease(f"{self._key}:idle", owner=self._idle_owner), default=None)
 
     @property
     def _refused_key(self) -> str:

@@ -119,6 +119,13 @@ class RefreshTokenRotation:
         is_readable_again, self._has_read_failed = self._has_read_failed, False
         return is_readable_again or (has_read and before != self._stored_text)
 
+    async def has_token(self) -> bool:
+        """Return whether a refresh token is stored or configured. False while the store is down."""
+        try:
+            return self._configured is not None or bool(await self._store.get_refresh_token(self._key))
+        except StoreDown:
+            return False
+
     async def close(self) -> None:
         """Try once more to store a token that the store did not accept."""
         if self._save_task is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from gateway.errors import TokenRefused, TokenUnavailable, defect_origin
 from gateway.oauth.clock import Clock
 from gateway.oauth.failures import Failure, next_failure
-from gateway.oauth.fetch_events import TokenEvents
+from gateway.oauth.fetch_events import FetchTrigger, TokenEvents
 from gateway.oauth.fetch_lease import FetchLease
 from gateway.oauth.lifetime import Token, token_state
 from gateway.oauth.rejections import ForcedRenewalPolicy
@@ -19,10 +19,11 @@ POLL_INTERVAL = 1.0
 
 @dataclass(frozen=True, slots=True)
 class FetchReason:
-    """Why a token is fetched: the upstream refused the token `rejected`. With `forced`, no existing token is accepted;
-    with `shared_only`, only a result in the store is used, and no request is sent.
+    """Why a token is fetched: `trigger`, for observers; the upstream refused the token `rejected`. With `forced`, no
+    existing token is accepted; with `shared_only`, only a result in the store is used, and no request is sent.
     """
 
+    trigger: FetchTrigger
     rejected: str = ""
     forced: bool = False
     shared_only: bool = False
@@ -101,7 +102,7 @@ class SharedFetch:
             return result
         if reason.shared_only or (self.is_backing_off() and not has_changed):
             return None
-        return await self._lease.run_exclusive(poll, lambda: self._fetch_and_publish(reason.rejected))
+        return await self._lease.run_exclusive(poll, lambda: self._fetch_and_publish(reason))
 
     async def _poll_store(self, rejected: str, adopt_stale: Callable[[Token], None]) -> Token | Failure | None:
         """Return the new result of another source: a fresh token, or a failure."""
@@ -112,12 +113,13 @@ class SharedFetch:
             adopt_stale(token)
         return await self._lease.shared_failure(since=self._ignore_failures_before)
 
-    async def _fetch_and_publish(self, rejected: str) -> Token | Failure | None:
+    async def _fetch_and_publish(self, reason: FetchReason) -> Token | Failure | None:
         """Fetch a token, and publish the result before the lease ends. None if `rejected` may not be replaced now."""
-        interval = self._renewal_policy.interval
+        rejected, interval = reason.rejected, self._renewal_policy.interval
         if rejected and not await self._lease.try_replace_token(rejected, every=interval):
             self._renewal_policy.block_renewal(self._monotonic(), POLL_INTERVAL)
             return None
+        self._events.on_fetch_started(reason.trigger)
         try:
             token = await self._fetcher.fetch_token()
         except (TokenRefused, TokenUnavailable) as error:

@@ -76,6 +76,10 @@ class TokenFetcher:
         is_new = self._rotation is not None and await self._rotation.has_changed()
         return is_new or (before is not None and before != self._last_fingerprint)
 
+    async def has_refresh_token(self) -> bool:
+        """Return whether there is a refresh token, which dies if it is not used. False while the store is down."""
+        return self._rotation is not None and await self._rotation.has_token()
+
     async def close(self) -> None:
         """Try once more to save a refresh token that the store did not accept; after the last fetch."""
         if self._rotation is not None:

@@ -6,6 +6,7 @@ coordinate through `FetchLease`.
 """
 
 import asyncio
+import math
 import random
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
@@ -14,7 +15,7 @@ from typing import Any
 from gateway.errors import TokenRefused, TokenUnavailable
 from gateway.oauth.clock import Clock
 from gateway.oauth.failures import failure_code, failure_remedy
-from gateway.oauth.fetch_events import NullTokenEvents, TokenEvents
+from gateway.oauth.fetch_events import FetchTrigger, NullTokenEvents, TokenEvents
 from gateway.oauth.fetch_lease import FetchLease
 from gateway.oauth.lifetime import Token, decide_token_use, token_state
 from gateway.oauth.rejections import ForcedRenewalPolicy
@@ -91,8 +92,10 @@ class TokenSource:
         decision = decide_token_use(token, self._shared_fetch.failure, now=self._monotonic(), wall=self._wall())
         is_joining = self._is_fetching()
         if decision.kind in {"renew", "fetch"} or self._is_poll_due():
+            rejected = self._rejected_token
+            trigger: FetchTrigger = "renewal" if decision.kind == "renew" else "caller"
             self._start_fetch(
-                FetchReason(rejected=self._rejected_token.value if self._rejected_token is not None else "")
+                FetchReason(trigger) if rejected is None else FetchReason("rejected", rejected=rejected.value)
             )
         if token is not None and decision.kind in {"use", "renew"}:
             must_wait = self._rejected_token is not None and self.renewal_policy.is_rejected_by(route)
@@ -138,7 +141,7 @@ class TokenSource:
             if now < self._next_shared_poll_at:
                 return
             self._next_shared_poll_at = now + SHARED_POLL_INTERVAL
-        self._start_fetch(FetchReason(rejected=value, shared_only=not may_force_now))
+        self._start_fetch(FetchReason("rejected", rejected=value, shared_only=not may_force_now))
         if may_force_now and token is not None and self._rejected_token is None:
             self._rejected_token, self._token = token, replace(token, stale_at=now)
 
@@ -172,7 +175,7 @@ class TokenSource:
         self.reset_back_off()
         await self.wait_idle()
         renewals = self._renewal_count
-        self._start_fetch(FetchReason(forced=True))
+        self._start_fetch(FetchReason("forced", forced=True))
         await self._wait_for_fetch()
         if self._renewal_count == renewals:
             raise self._make_error()
@@ -181,7 +184,7 @@ class TokenSource:
     def prefetch(self) -> None:
         """Start to fetch a token before the first caller."""
         if self._token is None:
-            self._start_fetch(FetchReason())
+            self._start_fetch(FetchReason("prefetch"))
 
     def reset_back_off(self) -> None:
         """Forget the last failure, so that the next caller does not wait: its cause may have been fixed."""
@@ -191,6 +194,48 @@ class TokenSource:
         """Wait for the fetch under way, if any."""
         if self._fetch_task is not None:
             await asyncio.wait({self._fetch_task})
+
+    @property
+    def token(self) -> Token | None:
+        """The present token, fresh or stale; None if there is none that may be sent."""
+        token = self._token
+        return token if token is not None and self._is_valid(token) else None
+
+    async def adopt_token(self, token: Token) -> None:
+        """Use a token that another process of this gateway obtained, unless the present one is newer. Share it with the
+        sources of this process if the store does not share it.
+        """
+        if self.token is not None and self.token.obtained_at >= token.obtained_at:
+            return
+        self._adopt(token)
+        self.reset_back_off()
+        shared = await self._lease.shared_token()
+        if shared is None or shared.obtained_at < token.obtained_at:
+            await self._lease.publish_token(token)
+
+    async def forget_token(self) -> None:
+        """Use the present token no more: its sign-in has ended."""
+        await self.wait_idle()
+        self._token = self._rejected_token = None
+        self.reset_back_off()
+
+    async def renew_if_idle(self, idle: float) -> None:
+        """Use the refresh token, if there is one and no source that shares it obtained a token in the last `idle`
+        seconds. One source at a time tries; after a temporary failure, the next call of any of them tries again.
+        """
+        shared, obtained_at = await self._lease.shared_token(), self._counters.obtained_at
+        age = math.inf if shared is None else self._monotonic() - shared.obtained_at
+        if obtained_at is not None:
+            age = min(age, self._wall() - obtained_at)
+        if age < idle or self._is_fetching() or not await self._fetcher.has_refresh_token():
+            return
+        if not await self._lease.claim_idle_renewal(idle):
+            return
+        self._start_fetch(FetchReason("idle", forced=True))
+        await self.wait_idle()
+        failure = self._shared_fetch.failure
+        if failure is not None and not failure.permanent:
+            await self._lease.release_idle_renewal()
 
     async def check_readiness(self) -> Readiness:
         """Return whether a request would get a token now; fetch one if none was tried yet. A permanent failure is shown

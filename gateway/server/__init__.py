@@ -2,6 +2,6 @@
 
 `lifecycle` starts and stops it. `reloader` reloads it, and a `reload_report` is the outcome. `listen_socket` binds the
 addresses for callers, `listeners` watches their certificates, and `shortage_monitor` reports a lack of file descriptors
-and connections. `admin_documents` writes what the admin port shows, and
-`console_mount` adds the web console to it, if the configuration has one.
+and connections. `idle_renewals` uses the refresh tokens of idle credentials. `admin_documents` writes what the admin
+port shows, and `console_mount` adds the web console to it, if the configuration has one.
 """

@@ -36,6 +36,7 @@ from gateway.observe.time_slices import free_in_slices, run_in_slices
 from gateway.proxy.forward import RequestPipeline
 from gateway.proxy.headers import REQUEST_RULES
 from gateway.server.admin_documents import credential_status, readiness_document, rejection_reason, route_status
+from gateway.server.idle_renewals import IdleRenewals
 from gateway.server.lifecycle import capacity_of
 from gateway.server.listen_socket import join_addresses
 from gateway.server.listeners import CallerListeners
@@ -80,6 +81,7 @@ class Gateway(AdminBackend):
         self._usage_reader = UsageReader(config)
         self._checks = BackgroundChecks(self._components)
         self._proof_watch = CallerProofWatch()
+        self._idle_renewals = IdleRenewals()
         self._pipeline = RequestPipeline(
             self._runtime.table,
             metrics=self._metrics,
@@ -140,6 +142,7 @@ class Gateway(AdminBackend):
         self._is_open = True
         self._shortages.start()
         self._proof_watch.start(self._runtime.callers)
+        self._idle_renewals.start(self._runtime)
         self._runtime.prefetch()
 
     async def prepare(self, config: Config) -> None:
@@ -167,6 +170,7 @@ class Gateway(AdminBackend):
         self._listeners.apply(listeners)
         self._pipeline.table = self._runtime.table
         self._proof_watch.start(self._runtime.callers)
+        self._idle_renewals.start(self._runtime)
         self._components.configure_gates(self._config)
         self._history.apply_config(self._config)
         self._usage_reader = UsageReader(self._config)
@@ -197,6 +201,7 @@ class Gateway(AdminBackend):
         self._pipeline.is_refusing_requests = True
         self._shortages.stop()
         self._proof_watch.stop()
+        self._idle_renewals.stop()
         await self._listeners.stop()
         self._pipeline.is_aborting_requests = True
         self._callers.abort_all()

@@ -32,6 +32,7 @@ from gateway.proxy.routing import Router
 from gateway.services.service_gates import ServiceGates
 from gateway.wiring.callers import CallerProofReader, ConfiguredCallers, LoadedProofs, build_callers, new_digest_key
 from gateway.wiring.credentials import CredentialBuilder, RateLimiters
+from gateway.wiring.fetch_log import FetchLog
 from gateway.wiring.limit_coordination import Limits, caller_limits
 from gateway.wiring.outbound import EgressSelector, TlsContexts
 from gateway.wiring.routes import PreparedRoute, RouteCompiler, prepare_route
@@ -118,6 +119,7 @@ class Components:
             metrics=metrics,
             environment=ProxyEnvironment.from_environ(environ),
             rate_limiters=RateLimiters(clock),
+            fetch_log=FetchLog(),
         )
 
     @property

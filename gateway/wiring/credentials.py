@@ -27,6 +27,7 @@ from gateway.oauth.token_source import TokenSource
 from gateway.observe.metrics import Metrics
 from gateway.proxy.routing import UpstreamUrl
 from gateway.system.files import MAX_BYTES, read_file
+from gateway.wiring.fetch_log import FetchLog
 from gateway.wiring.outbound import EgressSelector, TlsContexts, client_certificate_context
 from gateway.wiring.token_events import TokenEventReporter
 
@@ -67,6 +68,7 @@ class CredentialBuilder:
     metrics: Metrics
     environment: ProxyEnvironment
     rate_limiters: RateLimiters
+    fetch_log: FetchLog
 
     @property
     def egress(self) -> EgressSelector:
@@ -78,7 +80,7 @@ class CredentialBuilder:
     ) -> TokenSource:
         """Return the token source of a credential."""
         requests = self.token_requests(credential, contexts)
-        key, events = credential_key(name, credential), TokenEventReporter(name, self.metrics)
+        key, events = credential_key(name, credential), TokenEventReporter(name, self.metrics, self.fetch_log)
         is_rotating = credential.grant in _ROTATING_GRANTS
         lease = FetchLease(
             self.store,

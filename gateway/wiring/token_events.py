@@ -6,19 +6,26 @@ from collections.abc import Iterator
 from typing import Any
 
 from gateway.network.resolver import StaleServing
+from gateway.oauth.fetch_events import FetchTrigger
 from gateway.observe.log import log_event
 from gateway.observe.metrics import Metrics
+from gateway.wiring.fetch_log import FetchLog
 
 log = logging.getLogger("gateway.token")
 names_log = logging.getLogger("gateway.names")
 
 
 class TokenEventReporter:
-    """Reports the events of one credential's source."""
+    """Reports the events of one credential's source, also to `fetch_log`."""
 
-    def __init__(self, credential: str, metrics: Metrics) -> None:
+    def __init__(self, credential: str, metrics: Metrics, fetch_log: FetchLog) -> None:
         self._credential = credential
         self._meter = metrics.token(credential)
+        self._fetch_log = fetch_log
+
+    def on_fetch_started(self, trigger: FetchTrigger) -> None:
+        """Begin an entry of the log of fetches."""
+        self._fetch_log.begin(self._credential, trigger)
 
     def on_fetched(self, result: str, seconds: float) -> None:
         """Count a token request."""
@@ -26,6 +33,7 @@ class TokenEventReporter:
 
     def on_renewed(self, expires_in_s: float) -> None:
         """Log a new token."""
+        self._fetch_log.end(self._credential)
         self._meter.expiry = time.time() + expires_in_s
         log_event(
             log,
@@ -56,6 +64,7 @@ class TokenEventReporter:
 
     def on_failed(self, code: str, reason: str, remedy: str, *, permanent: bool) -> None:
         """Log a failed token request; as an error if someone must act."""
+        self._fetch_log.end(self._credential, code, reason, refused=permanent)
         log_event(
             log,
             logging.ERROR if permanent else logging.WARNING,

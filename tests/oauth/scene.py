@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from gateway.config.model import RenewalSettings
 from gateway.oauth.clock import Clock
 from gateway.oauth.endpoint import TokenEndpoint
-from gateway.oauth.fetch_events import TokenEvents
+from gateway.oauth.fetch_events import FetchTrigger, TokenEvents
 from gateway.oauth.fetch_lease import FetchLease
 from gateway.oauth.grants import TokenRequest, TokenResponse, build_token_request, token_key
 from gateway.oauth.lifetime import RenewalMargin
@@ -46,6 +46,7 @@ class ManualClock:
 class RecordedTokenEvents:
     """Records all events of a token source."""
 
+    triggers: list[FetchTrigger] = field(default_factory=list)
     fetches: list[str] = field(default_factory=list)
     renewals: list[float] = field(default_factory=list)
     failures: list[tuple[str, str, str]] = field(default_factory=list)
@@ -53,6 +54,9 @@ class RecordedTokenEvents:
     not_stored_for: list[str] = field(default_factory=list)
     joined: int = 0
     replays: int = 0
+
+    def on_fetch_started(self, trigger: FetchTrigger) -> None:
+        self.triggers.append(trigger)
 
     def on_fetched(self, result: str, seconds: float) -> None:
         self.fetches.append(result)
