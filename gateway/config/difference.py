@@ -13,12 +13,14 @@ from typing import Any
 from gateway.config.listen_model import START_KEYS
 from gateway.config.model import Config
 from gateway.config.resolved import listeners_of
+from gateway.config.strict_model import StrictModel
 
 RESTART_KEYS = ("workers", "listen", "admin", "admin_quit", "limits", "log")
 """Keys that take effect only at a start; of `listen` the addresses, and whether one has `tls` or `proxy_protocol`."""
 IDENTITY_KEYS = ("token_url", "client_id", "grant", "scope", "params", "audience", "resource")
 """Keys of a credential that, with its name, decide whose stored refresh token it uses."""
 _STORE_KEYS = ("path", "redis")
+_LARGE = {("routes",)}  # a comparison as a whole would hold the interpreter
 _NAMED = ("credentials", "callers", "services", "routes", "listen")
 SIGN_IN_GRANT = "authorization_code"
 """The grant for which a person signs in."""
@@ -51,11 +53,20 @@ class ConfigDifference:
 
 
 def canonical_form(config: Config) -> dict[str, Any]:
-    """Return the canonical form of a configuration."""
-    tree = config.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-    tree["routes"] = {route.pop("name"): route for route in tree["routes"]}
+    """Return the canonical form of a configuration.
+
+    Routes are converted one by one: pydantic would hold the interpreter for all of them together, and so the callers.
+    """
+    tree = _plain(config.model_copy(update={"routes": []}))
+    tree["routes"] = {route.name: _plain(route, leave_out={"name"}) for route in config.routes}
     tree["listen"] = dict(_listeners(config))
     return tree
+
+
+def free(tree: dict[str, Any]) -> None:
+    """Free the routes of a canonical form one by one, for the same reason."""
+    while tree["routes"]:
+        tree["routes"].popitem()
 
 
 def compare(before: Canonical, after: Canonical) -> ConfigDifference:
@@ -74,14 +85,18 @@ def _listeners(config: Config) -> Iterator[tuple[str, dict[str, Any]]]:
     for listener in listeners_of(config):
         seen[listener.address] += 1
         number = f"#{seen[listener.address]}" if seen[listener.address] > 1 else ""
-        yield listener.address + number, listener.model_dump(mode="json", exclude_defaults=True)
+        yield listener.address + number, _plain(listener)
+
+
+def _plain(settings: StrictModel, *, leave_out: set[str] | None = None) -> dict[str, Any]:
+    return settings.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=leave_out)
 
 
 def _differences(before: Canonical, after: Canonical, steps: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
     for key in [*before, *(key for key in after if key not in before)]:
         inner = (*steps, key)
         old, new = before.get(key), after.get(key)
-        if old == new:
+        if inner not in _LARGE and old == new:
             continue
         is_entry = len(inner) == 2 and steps[0] in _NAMED
         is_nested = all(one is None or (isinstance(one, Mapping) and one) for one in (old, new))

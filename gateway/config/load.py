@@ -5,6 +5,7 @@
 """
 
 import codecs
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,11 +41,23 @@ _SETTINGS: dict[Steps, str] = {
 
 
 @dataclass(frozen=True, slots=True)
+class ConfigFile:
+    """A file of a configuration as it was read; `sha256` is the hash of its content in hexadecimal digits."""
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Loaded:
-    """A usable configuration and its warnings. File paths in `config` are absolute."""
+    """A usable configuration, its warnings and the files that it was read from. File paths in `config` are absolute.
+    `sha256` is the hash of the contents of all files, one after the other; empty without a file.
+    """
 
     config: Config
     warnings: tuple[LocatedIssue, ...] = ()
+    files: tuple[ConfigFile, ...] = ()
+    sha256: str = ""
 
 
 def load(
@@ -57,7 +70,8 @@ def load(
     with every problem, and nothing else.
     """
     try:
-        document = YamlDocument(_read_text(path))
+        content = _read(path)
+        document = YamlDocument(_decode(content))
     except UnreadableYaml as cause:
         raise ConfigProblems([*unused, _locate(cause.issue, str(path), cause.issue.line)]) from None
     config, issues = _validate(
@@ -70,7 +84,9 @@ def load(
         problems += [problem for problem in unused if problem.path not in variables]
     problems += _proxy_problems(config, environ if check_secrets else None)
     document.free()
-    return _to_loaded(config, sorted(problems, key=lambda problem: problem.line))
+    digest = hashlib.sha256(content).hexdigest()
+    config, warnings = _usable(config, sorted(problems, key=lambda problem: problem.line))
+    return Loaded(config, warnings, (ConfigFile(str(Path(path).absolute()), digest),), digest)
 
 
 def one_route(
@@ -113,14 +129,14 @@ def one_route(
             issues, ConfigIssue(secret_steps, "is set together with --client-secret-env", "remove one of them")
         )
     problems = [_locate_setting(issue, names or {}) for issue in issues]
-    return _to_loaded(config, [*problems, *_proxy_problems(config, environ)]).config
+    return _usable(config, [*problems, *_proxy_problems(config, environ)])[0]
 
 
 def _replace_issue(issues: list[ConfigIssue], replacement: ConfigIssue) -> list[ConfigIssue]:
     return [replacement if issue.steps == replacement.steps else issue for issue in issues]
 
 
-def _read_text(path: str | Path) -> str:
+def _read(path: str | Path) -> bytes:
     try:
         content = read_file(path, MAX_BYTES + 1)
     except NotRegular:
@@ -134,7 +150,7 @@ def _read_text(path: str | Path) -> str:
         raise UnreadableYaml(0, f"cannot be read ({reason})", "change its permissions, or name another file") from None
     if len(content) > MAX_BYTES:
         raise UnreadableYaml(0, "is larger than 8 MiB", "name the right file, or shorten it")
-    return _decode(content)
+    return content
 
 
 def _decode(content: bytes) -> str:
@@ -194,7 +210,8 @@ def _locate_setting(issue: ConfigIssue, names: Mapping[str, str]) -> LocatedIssu
     return LocatedIssue("", 0, name, issue.what, issue.remedy, issue.severity)
 
 
-def _to_loaded(config: Config | None, problems: list[LocatedIssue]) -> Loaded:
+def _usable(config: Config | None, problems: list[LocatedIssue]) -> tuple[Config, tuple[LocatedIssue, ...]]:
+    """Return the configuration and its warnings. Raise ConfigProblems if there is an error."""
     if config is None or any(problem.severity == "error" for problem in problems):
         raise ConfigProblems(problems)
-    return Loaded(config, tuple(problems))
+    return config, tuple(problems)

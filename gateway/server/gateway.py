@@ -40,6 +40,7 @@ from gateway.server.idle_renewals import IdleRenewals
 from gateway.server.lifecycle import capacity_of
 from gateway.server.listen_socket import join_addresses
 from gateway.server.listeners import CallerListeners
+from gateway.server.reloader import Reloader
 from gateway.server.shortage_monitor import ShortageMonitor
 from gateway.system import gc_tuning
 from gateway.system.files import in_thread
@@ -63,10 +64,12 @@ class Gateway(AdminBackend):
         environ: Mapping[str, str],
         pseudonym: str,
         gates: ProcessGates | None = None,
+        reloader: Reloader | None = None,
     ) -> None:
         """Build all components; `pseudonym` is the name in `Via`, the same in all processes of a gateway. With `gates`
-        another process coordinates the places of services and the limits of callers.
+        another process coordinates the places of services and the limits of callers. A worker has no `reloader`.
         """
+        self._reloader = reloader
         self._config = self._next_config = config
         self._records = records
         self._metrics = Metrics(__version__)
@@ -269,7 +272,8 @@ class Gateway(AdminBackend):
         routes = await run_in_slices(map(route_status, runtime.routes))
         credentials = await run_in_slices((name, self._credential_status(runtime, name)) for name in runtime.sources)
         connections = {pool.origin.name: pool.count_by_state() for pool in runtime.pools}
-        return {
+        process = {} if self._reloader is None else {"process": self._reloader.process_status()}
+        return process | {
             "listen": join_addresses(self._addresses),
             "listeners": self._listeners.status(),
             "draining": self._pipeline.is_closing_connections,

@@ -90,7 +90,7 @@ async def run_until_stopped(service: Service, loaded: Loaded, reloader: Reloader
     for task in background:
         task.cancel()
     await asyncio.wait(background)
-    manager.send_stopping(within=reloader.config.drain + STOP_MARGIN)
+    manager.send_stopping(within=reloader.loaded.config.drain + STOP_MARGIN)
     return 0 if await _stop(service, force_stop) else 1
 
 

@@ -5,7 +5,6 @@ from typing import Any
 
 from gateway.config.difference import ConfigDifference
 from gateway.config.issue import LocatedIssue
-from gateway.observe.timestamp import timestamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +27,7 @@ class ReloadReport:
         """Return the answer of the admin port."""
         errors = [problem_document(problem) for problem in self.problems if problem.severity == "error"]
         warnings = [problem_document(problem) for problem in self.problems if problem.severity == "warning"]
-        shared = {"state": "reloaded" if self.is_ok else "refused", "at": timestamp(self.at), "warnings": warnings}
+        shared = {"state": "reloaded" if self.is_ok else "refused", "at": int(self.at), "warnings": warnings}
         if not self.is_ok:
             return {**shared, "detail": self.message, "errors": errors}
         difference = self.difference
@@ -43,7 +42,7 @@ class ReloadReport:
 
     def summary(self) -> dict[str, Any]:
         """Return time and result, as `/status` shows them."""
-        return {"at": timestamp(self.at), "result": "reloaded" if self.is_ok else "refused", "message": self.message}
+        return {"at": int(self.at), "result": "reloaded" if self.is_ok else "refused", "message": self.message}
 
 
 def problem_document(problem: LocatedIssue) -> dict[str, Any]:

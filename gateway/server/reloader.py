@@ -5,11 +5,14 @@ A `Reloader` exists before its service: the service's admin port requests reload
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from typing import Any, Literal
 
-from gateway.config.difference import RESTART_KEYS, Canonical, ConfigDifference, canonical_form, compare
+from gateway import __version__
+from gateway.config.difference import RESTART_KEYS, Canonical, ConfigDifference, canonical_form, compare, free
 from gateway.config.issue import ConfigProblems
 from gateway.config.load import Loaded
 from gateway.config.model import Config
@@ -34,12 +37,13 @@ _DEFECT = "cannot reload the configuration because of a defect of the gateway; s
 class Reloader:
     """Reloads one configuration at a time. If the new one has errors, the old one stays in use.
 
-    `config` is the one in use, `last` the outcome of the last reload, None before the first.
+    `loaded` is the one in use, since `loaded_at`; `last` is the outcome of the last reload, None before the first.
     """
 
     def __init__(self, loaded: Loaded, read_again: Callable[[], Loaded]) -> None:
         """Begin with `loaded`, the configuration that the gateway starts with."""
-        self.config = loaded.config
+        self.loaded = loaded
+        self.started_at = self.loaded_at = time.time()
         self.last: ReloadReport | None = None
         self._started_with = _restart_settings(canonical_form(loaded.config))
         self._read_again = read_again
@@ -77,6 +81,20 @@ class Reloader:
         report = await self.reload("admin")
         return report.is_ok, report.document()
 
+    def process_status(self) -> dict[str, Any]:
+        """Return the process and the configuration that it runs, for `/status`; times in seconds since 1970."""
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "started_at": int(self.started_at),
+            "configuration": {
+                "sha256": self.loaded.sha256 or None,
+                "files": [asdict(file) for file in self.loaded.files],
+                "loaded_at": int(self.loaded_at),
+            },
+            "last_reload": None if self.last is None else self.last.summary(),
+        }
+
     async def _reload_next(self, trigger: Trigger) -> ReloadReport:
         async with self._one_at_a_time:
             self._next = None
@@ -103,7 +121,7 @@ class Reloader:
             message = f"{_KEPT}:{separator}{problem}"
             log_event(log, logging.ERROR, "reload-refused", message, trigger=trigger)
             return ReloadReport(time.time(), is_ok=False, message=_KEPT if problems else message, problems=problems)
-        self.config = loaded.config
+        self.loaded, self.loaded_at = loaded, time.time()
         report = ReloadReport(
             time.time(),
             is_ok=True,
@@ -118,9 +136,11 @@ class Reloader:
     def _read(self) -> tuple[Loaded, ConfigDifference, tuple[str, ...]]:
         """Read the configuration and compare it with those in use and at the start; blocks."""
         loaded = self._read_again()
-        canonical = canonical_form(loaded.config)
-        difference = compare(canonical_form(self.config), canonical)
-        return loaded, difference, compare(self._started_with, _restart_settings(canonical)).restart
+        before, after = canonical_form(self.loaded.config), canonical_form(loaded.config)
+        difference, restart = compare(before, after), compare(self._started_with, _restart_settings(after)).restart
+        free(before)
+        free(after)
+        return loaded, difference, restart
 
 
 def _restart_settings(canonical: Canonical) -> Canonical:

@@ -26,7 +26,7 @@ class SingleProcess:
 
     def __init__(self, config: Config, records: Log, *, environ: Mapping[str, str], reloader: Reloader) -> None:
         self._config = config
-        self._gateway = Gateway(config, records, environ=environ, pseudonym=choose_pseudonym())
+        self._gateway = Gateway(config, records, environ=environ, pseudonym=choose_pseudonym(), reloader=reloader)
         self.stop_requested = asyncio.Event()
         request_stop = self.stop_requested.set if config.admin_quit else None
         self._admin = AdminServer(

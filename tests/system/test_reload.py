@@ -1,6 +1,7 @@
 """SIGHUP and POST /reload: the configuration is read again; what is under way and what was earned stays."""
 
 import asyncio
+import hashlib
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from gateway import __version__
 from gateway.sandbox import Sandbox
 from tests.fakes.identity import Identity, refusal, token
 from tests.fakes.process import Process, gateway, request, run_command
@@ -232,3 +234,24 @@ async def test_only_processes_of_this_machine_reload(tmp_path: Path, sandbox: Sa
         env={"PATH": os.environ["PATH"], **SECRETS},
     )
     assert (out.decode().splitlines(), status, err) == (["200 200", "200 403"], 0, b"")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_status_names_the_process_and_its_configuration(tmp_path: Path, sandbox: Sandbox, workers: int) -> None:
+    file = written(tmp_path, settings(sandbox, workers=workers))
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    async with gateway(file, **SECRETS) as gate:
+        process = (await gate.ask("/status"))[1]["process"]
+        assert (process["version"], process["pid"], process["last_reload"]) == (__version__, gate.pid, None)
+        configuration = process["configuration"]
+        assert configuration["files"] == [{"path": str(file), "sha256": digest}]
+        assert (configuration["sha256"], configuration["loaded_at"]) == (digest, process["started_at"])
+        file.write_text("broken", encoding="utf-8")
+        await post_reload(gate)
+        process = (await gate.ask("/status"))[1]["process"]
+        assert (process["last_reload"]["result"], process["configuration"]["sha256"]) == ("refused", digest)
+        written(tmp_path, settings(sandbox, workers=workers, drain="1s"))
+        await post_reload(gate)
+        process = (await gate.ask("/status"))[1]["process"]
+        assert process["configuration"]["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest() != digest
+        assert process["last_reload"]["result"] == "reloaded"

@@ -24,6 +24,7 @@ from gateway.observe.scrape import ProcessStats, render_processes
 from gateway.observe.snapshots import Snapshot, counters_only, join_snapshot, merge_snapshots
 from gateway.proxy.admission import Admission
 from gateway.server.admin_documents import rejection_reason
+from gateway.server.reloader import Reloader
 from gateway.server.workers.rpc import ChannelError
 from gateway.server.workers.worker import join_status
 from gateway.server.workers.worker_handle import WorkerHandle
@@ -47,8 +48,10 @@ class AggregatedAdmin(AdminBackend):
         *,
         lost_lines: Callable[[], int],
         fork_server_pid: int,
+        reloader: Reloader,
     ) -> None:
         self._workers = workers
+        self._reloader = reloader
         self._past: Snapshot = {}
         self._losses = 0
         self._limits: LimitCoordination | None = None
@@ -127,6 +130,7 @@ class AggregatedAdmin(AdminBackend):
         documents = list(replies.values())
         states = self._states({pid: "working" if pid in replies else "stuck" for pid in answers})
         return {
+            "process": self._reloader.process_status(),
             "listen": self.listen,
             "listeners": _worst_listeners([document["listeners"] for document in documents]),
             "draining": self.is_draining,

@@ -92,7 +92,11 @@ class Supervisor:
         self._workers: dict[int, WorkerHandle] = {}
         self._changing = asyncio.Lock()  # a worker starts before or after a reload, never during one
         self._backend = AggregatedAdmin(
-            self._workers, config, lost_lines=lambda: records.lost, fork_server_pid=fork_server.pid
+            self._workers,
+            config,
+            lost_lines=lambda: records.lost,
+            fork_server_pid=fork_server.pid,
+            reloader=reloader,
         )
         self.stop_requested = asyncio.Event()
         request_stop = self.stop_requested.set if config.admin_quit else None
