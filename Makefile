@@ -17,7 +17,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-in
 	--no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage test-clients test-browsers test-deploy check fix serve bench bench-quick soak fuzz schema docs package lock clean
+.PHONY: help demo test coverage test-clients test-browsers test-deploy check fix serve bench bench-quick soak fuzz schema docs vendor package lock clean
 
 help:  ## show these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -87,6 +87,16 @@ schema: $(STAMP)  ## generate config/schema.json and docs/configuration.md from 
 
 docs: $(DOCS)/.installed  ## build the documentation site in build/site; broken links are errors
 	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet --site-dir build/site
+
+VENDORED := gateway/console/static
+
+vendor:  ## copy the console's scripts from npm, with their licences and hashes; versions: tests/console/vendor/package.json
+	@mkdir -p $(VENV)/vendor && cp tests/console/vendor/package*.json $(VENV)/vendor
+	@npm ci --prefix $(VENV)/vendor --ignore-scripts --no-audit --no-fund --silent
+	@cd $(VENV)/vendor/node_modules && cp htmx.org/dist/htmx.min.js uplot/dist/uPlot.iife.min.js uplot/dist/uPlot.min.css \
+		$(abspath $(VENDORED)) && cp htmx.org/LICENSE $(abspath $(VENDORED))/htmx.LICENSE && \
+		cp uplot/LICENSE $(abspath $(VENDORED))/uPlot.LICENSE
+	@cd $(VENDORED) && chmod 644 htmx.* uPlot.* && sha256sum htmx.* uPlot.* >SHA256SUMS
 
 package: $(STAMP)  ## build the source distribution and the wheel in dist/
 	@rm -rf dist && $(BIN)/uv build --quiet --no-build-isolation --python $(BIN)/python

@@ -52,7 +52,7 @@ async def test_each_kind_of_gateway_serves_the_console(tmp_path: Path, sandbox: 
         status, head, body = await gate.get("/console/", address=gate.admin)
         assert status == 200
         assert b"content-security-policy: default-src 'none';" in head.lower()
-        assert b"<h1>Overview</h1>" in body
+        assert b"<h1>Overview" in body
         assert (await gate.get("/console/static/console.css", address=gate.admin))[0] == 200
         assert (await gate.get("/console/static/../layout.html", address=gate.admin))[0] == 404
         assert (await gate.get("/console/nothing", address=gate.admin))[0] == 404

@@ -67,6 +67,8 @@ def test_packages_hold_licence_documents_and_tests(tmp_path: Path) -> None:
         metadata = archive.read(next(name for name in names if name.endswith("METADATA"))).decode()
     assert "License-Expression: Apache-2.0" in metadata
     assert "gateway/py.typed" in names
+    console = [ROOT / "gateway" / "console" / folder for folder in ("static", "templates")]
+    assert {file.relative_to(ROOT).as_posix() for folder in console for file in folder.iterdir()} <= set(names)
     assert {name.partition("/")[0] for name in names} == {"gateway", wheel.name.partition("-py3")[0] + ".dist-info"}
     with tarfile.open(source) as archive:
         held = {name.partition("/")[2] for name in archive.getnames()}

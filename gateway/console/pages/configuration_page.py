@@ -1,0 +1,33 @@
+"""The configuration in use, and what the last reload changed."""
+
+from typing import Any
+
+import yaml
+
+from gateway.admin.console_backend import ConfigurationView
+from gateway.console.page import Page, PageRequest
+
+
+async def show_configuration(request: PageRequest) -> Page:
+    """Return the blocks of the configuration with their files and lines."""
+    values = {
+        "title": "Configuration",
+        "section": "Configuration",
+        "view": await request.backend.configuration(),
+    }
+    return Page("configuration.html", values)
+
+
+def block_names(configuration: ConfigurationView, key: str) -> list[str]:
+    """Return the names of the entries of a top-level key, such as those of `callers`."""
+    return [block.name.partition(".")[2] for block in configuration.blocks if block.name.startswith(f"{key}.")]
+
+
+def block_settings(configuration: ConfigurationView, name: str) -> dict[str, Any]:
+    """Return the settings of a block as the file contains them; empty if there is no such block."""
+    text = next((block.text for block in configuration.blocks if block.name == name), "")
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return {}
+    return document if isinstance(document, dict) else {}

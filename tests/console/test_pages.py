@@ -1,0 +1,261 @@
+"""The HTML of each page, from recorded documents: complete, valid, and with every value escaped."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from html.parser import HTMLParser
+from urllib.parse import parse_qsl, quote
+
+import pytest
+
+from gateway.admin.console_backend import ConfigurationBlock, ReloadOutcome, Series, TokenClaims, TokenFetch
+from gateway.config.console_model import Role
+from gateway.console.console import find_page
+from gateway.console.page import Page, PageDocument, PageRequest, Viewer
+from gateway.console.rendering import TemplateRenderer
+from tests.console.recorded_gateway import NOW, RecordedGateway, recorded_configuration
+
+TOKEN = "csrf-token-of-the-session"
+CALL = "fc0e2b9b84513fa0dbcf054132fed723"
+PAGES = (
+    "", "credentials/orders-app", "credentials/finance-clerk", "routes", "routes/orders", "routes/archive", "calls",
+    f"calls/{CALL}", "callers", "usage", "configuration", "routes/unknown", "credentials/unknown", "calls/unknown",
+)  # fmt: skip
+VOID = {"meta", "link", "input", "br", "wbr", "path"}
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&amp;"
+
+
+class Outline(HTMLParser):
+    """The elements of a page, and whatever is not well-formed in it."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.problems: list[str] = []
+        self.ids: list[str] = []
+        self.tags: list[tuple[str, Mapping[str, str | None]]] = []
+        self.feed(text)
+        self.close()
+        self.problems += [f"{tag} is not closed" for tag in self.open]
+        self.problems += [f"id {name} occurs twice" for name in {one for one in self.ids if self.ids.count(one) > 1}]
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self.ids += [value for name, value in attrs if name == "id" and value]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self.open or self.open[-1] != tag:
+            self.problems.append(f"</{tag}> closes {self.open[-1:]}, line {self.getpos()[0]}")
+        else:
+            self.open.pop()
+
+    def values(self, tag: str, attribute: str) -> list[str]:
+        return [attrs[attribute] or "" for name, attrs in self.tags if name == tag and attribute in attrs]
+
+
+async def render(gate: RecordedGateway, path: str, *, role: Role = "admin", is_fragment: bool = False) -> str:
+    """The HTML of the page at `/console/PATH?QUERY`."""
+    path, _, query = path.partition("?")
+    segments = tuple(path.split("/")) if path else ()
+    handler = find_page(segments)
+    assert handler is not None
+    viewer = Viewer("jane.doe@example.com", role, TOKEN)
+    pairs = dict(parse_qsl(query))
+    answer = await handler(PageRequest(gate, viewer, segments, pairs, is_fragment, NOW, "http://127.0.0.1:9090"))
+    if isinstance(answer, PageDocument):
+        return answer.body.decode()
+    assert isinstance(answer, Page)
+    return TemplateRenderer().render(answer, is_fragment=is_fragment, values={"viewer": viewer}).decode()
+
+
+def full_gateway() -> RecordedGateway:
+    """One that has something to show in every part of every page."""
+    claims = TokenClaims(NOW - 10, NOW + 3590, {"sub": "sandbox-app", "scope": "urn:opc:resource:consumer::all"})
+    fetches = (
+        TokenFetch(NOW - 10, 0.04, "ok", "renewal"),
+        TokenFetch(NOW - 70, 0.03, "refused", "caller", "invalid_client", "invalid_client: authentication failed"),
+    )
+    return RecordedGateway(claims=claims, fetches=fetches)
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_every_page_is_well_formed(path: str) -> None:
+    text = await render(full_gateway(), path)
+    outline = Outline(text)
+    assert outline.problems == []
+    tags = [tag for tag, _ in outline.tags]
+    assert tags.count("h1") == 1
+    assert tags.count("main") == 1
+    assert tags.count("title") == 1
+    for labelled in outline.values("section", "aria-labelledby"):
+        assert labelled in outline.ids
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_a_fragment_is_the_content_alone(path: str) -> None:
+    text = await render(full_gateway(), path, is_fragment=True)
+    assert Outline(text).problems == []
+    assert "<html" not in text
+    assert text.count("<h1") == 1
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_an_empty_gateway_has_every_page(path: str) -> None:
+    gate = RecordedGateway(calls=(), one_series=Series(1), metrics_text=b"")
+    gate.status_document |= {"routes": [], "credentials": {}, "services": {}, "caller_limits": {}}
+    gate.configuration_view = replace(recorded_configuration(), blocks=(), last_reload=None)
+    assert Outline(await render(gate, path)).problems == []
+
+
+@pytest.mark.parametrize("path", ["", "routes", "calls", "callers", "configuration", "usage"])
+async def test_hostile_texts_are_escaped_everywhere(path: str) -> None:
+    text = await render(hostile_gateway(), path)
+    assert_escaped(text)
+
+
+async def test_hostile_names_have_pages_of_their_own() -> None:
+    gate = hostile_gateway()
+    for page in ("credentials", "routes", "calls"):
+        handler = find_page((page, HOSTILE))
+        assert handler is not None
+        viewer = Viewer(HOSTILE, "admin", TOKEN)
+        answer = await handler(PageRequest(gate, viewer, (page, HOSTILE), {}, False, NOW, "http://x"))  # noqa: FBT003
+        assert isinstance(answer, Page)
+        assert answer.status == 200
+        assert_escaped(TemplateRenderer().render(answer, is_fragment=False, values={"viewer": viewer}).decode())
+
+
+async def test_search_fields_repeat_hostile_texts_escaped() -> None:
+    for key in ("id", "route", "caller", "status", "since"):
+        assert_escaped(await render(RecordedGateway(), f"calls?{key}={quote(HOSTILE)}"))
+
+
+async def test_live_rows_are_escaped_and_keep_their_lines_apart() -> None:
+    gate = hostile_gateway()
+    gate.batches = (gate.calls, (b'{"event":"lost","lines":3}\n',))
+    handler = find_page(("calls", "live"))
+    assert handler is not None
+    viewer = Viewer("x", "viewer", TOKEN)
+    answer = await handler(PageRequest(gate, viewer, ("calls", "live"), {}, False, NOW, "http://x"))  # noqa: FBT003
+    assert not isinstance(answer, Page | PageDocument)
+    events = b"".join([event async for event in answer.events]).decode()
+    assert_escaped(events)
+    assert "event: lost\ndata: 3\n\n" in events
+    assert all(line.split(":")[0] in {"retry", "event", "data", ""} for line in events.splitlines())
+
+
+async def test_live_rows_follow_the_search() -> None:
+    gate = RecordedGateway()
+    gate.batches = (gate.calls,)
+    handler = find_page(("calls", "live"))
+    assert handler is not None
+    viewer = Viewer("x", "viewer", TOKEN)
+    request = PageRequest(gate, viewer, ("calls", "live"), {"route": "slow"}, False, NOW, "http://x")  # noqa: FBT003
+    answer = await handler(request)
+    assert not isinstance(answer, Page | PageDocument)
+    events = b"".join([event async for event in answer.events]).decode()
+    assert events.count("<tr>") == 1
+    assert "/slow/1" in events
+
+
+async def test_a_problem_shows_its_meaning_and_its_remedy() -> None:
+    text = await render(RecordedGateway(), "")
+    assert "A person must sign in once." in text
+    assert "Run <code>oic-gateway login finance-clerk</code>" in text
+    assert "sign-in: no person has signed in yet" in text
+    # The route of a service that is down has no second entry.
+    assert text.count('class="problem bad"') == 2
+
+
+async def test_times_are_utc_for_people_without_scripts() -> None:
+    text = await render(RecordedGateway(), f"calls/{CALL}")
+    title = "2026-11-30 10:33:45 UTC"
+    assert f'<time datetime="2026-11-30T10:33:45.619Z" data-form="second" title="{title}">{title}</time>' in text
+
+
+async def test_one_call_shows_where_its_time_went() -> None:
+    text = await render(RecordedGateway(), f"calls/{CALL}")
+    assert '<rect class="upstream" x="0.0" y="0" width="999.84" height="28"/>' in text
+    assert "hVufeOypEfGJwTfrVE_4XA" in text
+    assert 'aria-label="Queue 0 ms, Token wait 0 ms, Upstream 1.00 s, Delivery and the rest 0.16 ms"' in text
+
+
+async def test_a_gateway_error_has_its_remedy_on_the_page_of_the_call() -> None:
+    calls = [json.loads(line) for line in RecordedGateway().calls]
+    request_id = next(call["request_id"] for call in calls if call["error"] == "no-route")
+    text = await render(RecordedGateway(), f"calls/{request_id}")
+    assert "No route is configured for this path." in text
+    assert "blame: caller" in text
+
+
+async def test_a_wrong_search_names_the_parameter_and_the_remedy() -> None:
+    text = await render(RecordedGateway(), "calls?status=abc")
+    assert "`status` is not a status; write one like 502, or a class like 5xx" in text
+
+
+async def test_usage_as_csv_is_no_formula() -> None:
+    text = await render(RecordedGateway(usage_name='=1+1,"x'), "usage.csv?by=route")
+    lines = text.split("\r\n")
+    assert lines[0] == "route,calls,messages,peak_hour,peak_messages"
+    assert lines[1] == '"\'=1+1,""x",1200,1250,2026-11-30T09:00:00Z,800'
+    assert lines[2] == "hello,40,40,2026-11-30T10:00:00Z,40"
+
+
+async def test_a_chart_gets_its_series_as_json() -> None:
+    document = json.loads(await render(RecordedGateway(), "series?subject=route&name=orders&range=15m"))
+    assert len(document["times"]) == len(document["rate"]) == len(document["p95"]) == 120
+    assert set(document["errors"]) == {"upstream", "identity", "gateway", "caller"}
+    assert "detail" in json.loads(await render(RecordedGateway(), "series?subject=other"))
+
+
+async def test_planted_secrets_appear_on_no_page() -> None:
+    gate = full_gateway()
+    pages = [await render(gate, path, role="viewer") for path in PAGES]
+    assert TOKEN not in "".join(pages)  # a viewer has no form that needs it
+
+
+def hostile_gateway() -> RecordedGateway:
+    """One in which every text that comes from outside is markup."""
+    gate = full_gateway()
+    status = gate.status_document
+    route, credential, service = (
+        status["routes"][-1],
+        status["credentials"]["finance-clerk"],
+        status["services"]["gone"],
+    )
+    status["routes"].append({**route, "name": HOSTILE, "path": f"/{HOSTILE}/", "credential": HOSTILE})
+    explained = (status["routes"][-1]["problem"], credential["problem"], credential["last_error"], service["problem"])
+    for document in explained:
+        document.update(dict.fromkeys(("seen", "means", "remedy"), HOSTILE))
+    status["credentials"][HOSTILE], status["services"][HOSTILE] = credential, service | {"url": f"http://{HOSTILE}"}
+    status["store"] = {"ok": False, "kind": "redis", "why": HOSTILE}
+    status["names"] = {HOSTILE: {"state": "unresolved"}}
+    status["caller_limits"][HOSTILE] = status["caller_limits"]["lab"] | {"problem": {"seen": HOSTILE}}
+    record = json.loads(gate.calls[-1])
+    texts = ("request_id", "route", "caller", "client", "method", "path", "instance_id", "opc_request_id", "reason")
+    record |= dict.fromkeys(texts, HOSTILE) | {"error": HOSTILE, "status": 599, "time": "2026-11-30T10:33:46.999Z"}
+    gate.calls = (json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n", *gate.calls)
+    gate.usage_name = HOSTILE
+    gate.claims = TokenClaims(None, None, {HOSTILE: HOSTILE})
+    gate.fetches = (TokenFetch(NOW, 1.0, "refused", "caller", HOSTILE, HOSTILE),)
+    gate.configuration_view = replace(
+        recorded_configuration(),
+        files=(HOSTILE,),
+        blocks=(ConfigurationBlock(f"callers.{HOSTILE}", HOSTILE, 1, HOSTILE),),
+        last_reload=ReloadOutcome(NOW, ok=False, message=HOSTILE, changed=(HOSTILE,), problems=(HOSTILE,)),
+    )
+    return gate
+
+
+def assert_escaped(text: str) -> None:
+    """The hostile text is on the page, and none of its elements or attributes."""
+    outline = Outline(text)
+    assert outline.problems == []
+    assert [attrs for tag, attrs in outline.tags if tag == "img" or (tag == "script" and "src" not in attrs)] == []
+    assert [attrs for _, attrs in outline.tags if any(name.startswith("on") for name in attrs)] == []
+    assert "&lt;script&gt;alert(1)" in text
