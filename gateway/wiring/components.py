@@ -264,6 +264,7 @@ def _route_table(
             design_urls=(
                 (route.base, route.design_upstream.base) for route in routes if route.design_upstream is not None
             ),
+            kinds=sorted({kind for route in routes for kind in route.rewrite}),
         ),
         admission=Admission(config.allow, hosts_of(config)),
         gateway_authorities=GatewayAuthorities(hosts=config.hosts, public_url=config.public_url),

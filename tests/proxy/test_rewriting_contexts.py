@@ -270,6 +270,28 @@ def test_a_link_attribute_in_the_text_of_an_action_is_a_link() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "body",
+    ['<i wsaw:Action="x>%s/1"/>', "<i Action='%s x>%s'/>", '<Action b="c">x>%s</Action>', '<i Action="ion>%s"/>'],
+)
+def test_a_url_behind_a_raw_greater_sign_is_a_link(body: str) -> None:
+    marked = body.replace(">%s", f">{U}")
+    assert text(marked.replace("%s", U), "xml") == marked.replace(U, f"{GATE}/orders").replace("%s", U)
+
+
+@pytest.mark.parametrize("name", ["xmlns", "xmlns:ns1", "targetNamespace", "namespace", "soapAction", "wsaw:Action"])
+def test_an_identifier_stays_in_the_text_of_an_element_too(name: str) -> None:
+    body = f'<a>&lt;b {name}="%s/1" c="%s/1"&gt;</a><![CDATA[<b {name}="%s">%s</b>]]>'
+    mine, gate = f"https://{HOST.upper()}{FLOW}", f"{GATE}/orders"
+    for url in (U, mine):
+        assert text(body % ((url,) * 4), "xml") == body % (url, gate, url, gate)
+
+
+def test_an_action_is_the_target_of_a_form_in_html() -> None:
+    body = f'<form action="{U}/1"><a xmlns:q="{U}">'
+    assert text(body, "html") == f'<form action="{GATE}/orders/1"><a xmlns:q="{U}">'
+
+
 def test_namespaces_in_pairs_of_an_import_stay() -> None:
     assert text(f'<a schemaLocation="{U} {U}"/>', "xml") == f'<a schemaLocation="{U} {GATE}/orders"/>'
     assert text(f"<a schemaLocation='{U} '/>", "xml") == f"<a schemaLocation='{GATE}/orders '/>"

@@ -107,6 +107,9 @@ def test_what_a_byte_costs_has_a_limit(kind: str, first: str, flood: str) -> Non
         ("json", '"/ic","/ic/x",'),
         ("json", f'{{"path":"{FLOW}"}},'),
         ("json", f'"{FLOW}":1,'),
+        ("json", f'{{"name" : "{FLOW}"}},'),
+        ("json", f'["{FLOW}",\n    "{FLOW}"],'),
+        ("xml", "&#65;/"),
         ("json", f"see {FLOW} "),
         ("json", quote(f"https://{HOST}/x/", safe="")),
         ("xml", f'<a b="{FLOW}"/>'),
@@ -117,6 +120,30 @@ def test_what_a_byte_costs_has_a_limit(kind: str, first: str, flood: str) -> Non
 )
 def test_text_without_a_url_of_ours_costs_few_calls(kind: str, flood: str) -> None:
     assert counted(kind, (flood * (8 * SIZE // len(flood))).encode()).total < SIZE // 16
+
+
+@pytest.mark.parametrize("url", [U, U.replace(HOST, HOST.upper()), f"https://{HOST.title()}/ic/api"])
+@pytest.mark.parametrize(
+    ("kind", "item"),
+    [
+        ("json", '{"tokenUrl":"%s/1"},'),
+        ("json", '{"detail" : "%s/1"},'),
+        ("json", '{"url":"%s"},'),
+        ("json", '{"url":"%s?a=1"},{"tokenUrl": "%s/1"},'),
+        ("xml", '<a xmlns:q="%s"/>'),
+        ("xml", "<x:Action>%s/1</x:Action>"),
+        ("xml", "<Location>%s/1</Location>"),
+        ("yaml", "- tokenUrl: %s/1\n"),
+    ],
+)
+def test_links_that_a_name_decides_cost_few_calls(kind: str, item: str, url: str) -> None:
+    flood = item.replace("%s", url)
+    assert counted(kind, (flood * (8 * SIZE // len(flood))).encode()).total < SIZE // 16
+
+
+def test_links_with_a_scheme_in_capitals_cost_few_calls() -> None:
+    flood = f'{{"url":"HTTPS://{HOST}/ic/api"}},'
+    assert counted("json", (flood * (8 * SIZE // len(flood))).encode()).total < SIZE // 16
 
 
 @pytest.mark.parametrize("content", [b"", b"/", b"x" * 300])

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 from gateway.proxy.rewriting.decoded_url import UrlSyntax, may_continue
+from gateway.proxy.rewriting.link_names import KEPT_NAMES, LINK_NAMES
 from gateway.proxy.rewriting.url_syntax import JSON, YAML
 
 WINDOW = 8 * 1024  # bytes before a URL in which its opening is searched
@@ -20,11 +21,6 @@ BLANK = b" \t\r\n"
 MAX_BACKSLASHES = 64  # in a row
 QUOTES = (b'"', b"'")
 COLON = b":"[0]
-
-# Members and attributes whose whole value may be a path: only names that promise a URL.
-LINK_NAMES = frozenset(b"href url redirect-url location content-location self".split())
-# OAuth endpoints in OpenAPI belong to the identity domain, whatever their URL (OpenAPI 3.0 §4.7.29, Swagger 2.0).
-KEPT_NAMES = frozenset(b"tokenurl authorizationurl refreshurl openidconnecturl".split())
 
 
 class UrlSpan(NamedTuple):

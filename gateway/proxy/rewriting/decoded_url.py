@@ -75,12 +75,14 @@ class UrlSyntax(NamedTuple):
     """A pattern for what is before a path that is the value of a link, in lower case; `@` is the path's beginning."""
     host: Bytes
     """An authority."""
-    before_link: bytes
+    rewritten_before: bytes
     """A pattern for what is before a link that is rewritten whatever else is before it; `@` is its beginning."""
+    kept_before: bytes
+    """Such a pattern for links that stay."""
     before_reference: bytes
     """A pattern for what is before a path that is such a link; empty if there is none."""
     after_link: bytes
-    """A pattern for what follows the beginning of such a link; `@` is the rest of its path."""
+    """A pattern for what follows the beginning of both; `@` is the rest of its path."""
     path: Bytes
     """An authority and a path."""
     run: Bytes
@@ -93,7 +95,7 @@ class UrlSyntax(NamedTuple):
     escape_prefix: bytes
     """What begins every escape of a letter, in lower case."""
     escape_pattern: bytes
-    """A pattern for the escape of a character, in lower case: `XX` and `DD` are its hexadecimal and decimal code."""
+    """A pattern for the escape of a character, in lower case: `XX` and `DD` are its hexadecimal and decimal codes."""
     unescape: Callable[[bytes], bytes | None]
     """Decodes such escapes in a text quickly, and returns it in lower case; None if that is not possible."""
     to_escape: tuple[tuple[str, str], ...]
@@ -146,15 +148,16 @@ def decode_url(raw: bytes, syntax: UrlSyntax, *, is_coded: bool) -> DecodedUrl:
     slashes = raw.count(rb"\/")
     if slashes and slashes == raw.count(b"\\") == raw.count(b"/"):
         return DecodedUrl(raw.replace(rb"\/", b"/").decode("latin-1"), raw, None, 2)
-    return DecodedUrl(syntax.units.sub(_decode_unit, raw).decode("latin-1"), raw, syntax.units)
+    return DecodedUrl(syntax.units.sub(decode_unit, raw).decode("latin-1"), raw, syntax.units)
 
 
 def decode_percent(raw: bytes) -> DecodedUrl:
     """Decode a percent-encoded URL."""
-    return DecodedUrl(CODED_UNITS.sub(_decode_unit, raw).decode("latin-1"), raw, CODED_UNITS)
+    return DecodedUrl(CODED_UNITS.sub(decode_unit, raw).decode("latin-1"), raw, CODED_UNITS)
 
 
-def _decode_unit(unit: re.Match[bytes]) -> bytes:
+def decode_unit(unit: re.Match[bytes]) -> bytes:
+    """Return the character of a match of `UrlSyntax.units`."""
     kind = unit.lastgroup or ""
     return _character(unit[kind], BASES[kind]) if kind in BASES else unit[kind]
 

@@ -1,11 +1,11 @@
 """Patterns for URLs of ours in their usual spelling: with a scheme, a host and the path of a route, and a plain rest.
 
-Most links of a body are written like this. Where the bytes before a link and the end of its value decide that it is
+Most links of a body are written like this. Where the bytes before a link and the end of its value decide whether it is
 rewritten, thousands of links are replaced in one substitution.
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import chain
 
 from gateway.proxy.rewriting.decoded_url import UrlSyntax
@@ -13,14 +13,13 @@ from gateway.proxy.routing import UpstreamUrl
 
 MANY_PATHS = 64
 """If there are more paths of upstreams than this, only links to the upstream that answers are usual."""
-CONTEXT_SIZE = 48  # bytes before a link that `value` reads
+CONTEXT_SIZE = 48  # bytes before a link that the rules read
 
-# The rest of a path, without escapes and without what may be a dot segment, within the bytes that a URL may have; first
-# the usual one, without any dot. And what certainly ends it.
+# The rest of a path behind its first slash, without escapes and what may be a dot segment, within the bytes that
+# a URL may have; first the usual one, without any dot. And what certainly ends a path.
 _CHARACTERS = rb"A-Za-z0-9_~!$()*+,;=@|-"
-PATH_REST = rb"(?=\\?/)(?:[/%b]{1,1000}+(?![.%%\\])|(?:(?:\\?/(?!\.)|%%(?!2[5eE]))[.%b]{0,100}+){1,60})" % (
-    _CHARACTERS,
-    _CHARACTERS,
+PATH_REST = rb"(?:[/%b]{0,1000}+(?![.%%\\])|[.%b]{0,100}+(?:(?:\\?/(?!\.)|%%(?!2[5eE]))[.%b]{0,100}+){0,60})" % (
+    (_CHARACTERS,) * 3
 )
 PATH_END = rb'[?#"<> \t\r\n]'
 
@@ -30,44 +29,54 @@ Origins = Mapping[tuple[str, int], Collection[str]]
 
 class LinkPatterns:
     """The patterns for documents of one kind in the responses of one upstream. The beginning of a link is all up to the
-    end of the longest path of an upstream that it is under.
+    end of the longest path of an upstream that it is under, with the slash behind it.
     """
 
     def __init__(self, syntax: UrlSyntax, origins: Origins, upstream: UpstreamUrl, own: Collection[str]) -> None:
         """Take all upstreams, the one that answers, and the paths that a URL without a host belongs to."""
-        hosts = [*_usual_paths(origins, upstream)]
-        escapes_slashes = syntax.escape_start == b"\\"
-        slashes = (b"/", rb"\/") if escapes_slashes else (b"/",)
-        starts = (
-            b"%b(?:%b)" % (re.escape(s * 2), b"|".join(_url_pattern(*host, s) for host in hosts)) for s in slashes
-        )
-        url = rb"s?:(?:%b)" % b"|".join(starts) if hosts else b"(?!)"
-        before = syntax.before_link.replace(b"@", b"http")
+        is_escaping = syntax.escape_start == b"\\"
+        slashes = (b"/", rb"\/") if is_escaping else (b"/",)
+        end = PATH_END + rb'|\\["bfnrt]' if is_escaping else PATH_END
         after = rb"(?=%b)" % syntax.after_link.replace(b"@", PATH_REST)
-        self.values = re.compile(b"(http(?:%b)%b)%b" % (before, url, after))
-        """The beginning of a link that is rewritten."""
-        self._references: list[tuple[bytes, re.Pattern[bytes]]] = []
-        """Such links without a host: a literal that is searched first, and a pattern for their beginning."""
-        begin = common_prefix(own) if 0 < len(own) <= MANY_PATHS else ""
-        for slash in slashes if begin and syntax.before_reference else ():
+        hosts = [*_usual_paths(origins, upstream)]
+        urls = {slash: _url_pattern(hosts, slash, end) for slash in slashes}
+        any_url = b"(?:%b)" % b"|".join(urls.values())
+        self._rules: list[tuple[tuple[bytes, ...], re.Pattern[bytes]]] = []
+        """Literals that a text contains, and a pattern for the beginning of links in it that are rewritten."""
+        for url, scheme, slash in [*((urls[slash], b"http", slash) for slash in slashes), (any_url, b"HTTP", b"")]:
+            before = syntax.rewritten_before.replace(b"@", scheme)
+            pattern = re.compile(b"(%b(?:%b)[sS]?%b)%b" % (scheme, before, url, after))
+            self._rules.append(((scheme, b":" + slash), pattern))
+        begin = common_prefix(own) if 0 < len(own) <= MANY_PATHS and syntax.before_reference else ""
+        for slash in slashes if begin else ():
             literal = begin.encode("latin-1", "replace").replace(b"/", slash)
             first = re.escape(literal)
             before = syntax.before_reference.replace(b"@", first)
-            paths = _paths_pattern([path.removeprefix(begin) for path in own], slash)
-            pattern = re.compile(rb"(%b(?:%b)%b)(?!\\?/\\?/)%b" % (first, before, paths, after))
-            self._references.append((b'"' + literal, pattern))
-        end = PATH_END + rb'|\\["bfnrt]' if escapes_slashes else PATH_END
+            path = _paths_pattern([path.removeprefix(begin) for path in own], slash)
+            path += rb"(?:%b(?!\\?/|\.)|(?=%b))" % (re.escape(slash), end)
+            pattern = re.compile(b"(%b(?:%b)%b)%b" % (first, before, path, after))
+            self._rules.append(((b'"' + literal,), pattern))
+        before = syntax.kept_before.replace(b"@", b"http")
+        self.kept = re.compile(b"http(?:%b)[sS]?%b%b" % (before, any_url, after))
+        """The beginning of a link that stays."""
         border = rb"(?:(?<![A-Za-z0-9+.-])|(?<=\\[bfnrt]))"
-        self.anywhere = re.compile(b"%b(http%b)(?=(%b)(?:%b))" % (border, url, PATH_REST, end))
+        self.anywhere = re.compile(b"%b([hH][tT][tT][pP][sS]?%b)(?=(%b)(?:%b))" % (border, any_url, PATH_REST, end))
         """A link with a host in any context. The first group is its beginning, the second one the rest of its path."""
 
-    def split_references(self, parts: list[bytes]) -> list[bytes]:
-        """Return a text that `values` has split, split at links without a host too."""
-        for literal, pattern in self._references:
-            if any(literal in part for part in parts[::2]):
+    def split(self, text: bytes, has_places: Callable[[bytes], object]) -> tuple[list[bytes], bool]:
+        """Return a text split at the beginnings of links that are rewritten, which are the odd parts, and whether there
+        are other places before the last one.
+        """
+        parts, has_others = [text], False
+        for literals, pattern in self._rules:
+            if all(literal in text for literal in literals):
                 between = (pattern.split(part) if index % 2 == 0 else (part,) for index, part in enumerate(parts))
                 parts = [*chain.from_iterable(between)]
-        return parts
+                rest = b"\0".join(parts[:-1:2])
+                has_others = bool(has_places(rest) and has_places(self.kept.sub(b"\0", rest)))
+                if len(parts) > 1 and not has_others:
+                    break
+        return parts, has_others
 
 
 def _usual_paths(origins: Origins, upstream: UpstreamUrl) -> Iterator[tuple[tuple[str, int], list[str]]]:
@@ -84,15 +93,19 @@ def _usual_paths(origins: Origins, upstream: UpstreamUrl) -> Iterator[tuple[tupl
         yield (upstream.host, upstream.port), [own]
 
 
-def _url_pattern(origin: tuple[str, int], paths: list[str], slash: bytes) -> bytes:
-    host, port = origin
-    name = re.escape(f"[{host}]" if ":" in host else host).encode()
-    ports = b"(?::443|:80|)" if port in {80, 443} else b":%d" % port
-    return b"%b%b%b" % (name, ports, _paths_pattern(paths, slash))
+def _url_pattern(hosts: Iterable[tuple[tuple[str, int], list[str]]], slash: bytes, end: bytes) -> bytes:
+    """Return a pattern for the colon of a URL and what follows it, with the slash behind the path of an upstream."""
+    urls = []
+    for (host, port), paths in hosts:
+        name = re.escape(f"[{host}]" if ":" in host else host).encode()
+        ports = b"(?::443|:80|)" if port in {80, 443} else b":%d" % port
+        urls.append(b"(?:%b|(?i:%b))%b%b" % (name, name, ports, _paths_pattern(paths, slash)))
+    spelt = re.escape(slash)
+    return b":%b(?:%b)(?:%b(?!\\.)|(?=%b|'))" % (spelt * 2, b"|".join(urls) or b"(?!)", spelt, end)
 
 
 def _paths_pattern(paths: Iterable[str], slash: bytes) -> bytes:
-    """Return a pattern for the longest of these paths that a URL is under, if a slash follows it."""
+    """Return a pattern for the longest of these paths that a URL is under."""
     known = sorted({path.encode("latin-1", "replace").replace(b"/", slash) for path in paths}, key=len, reverse=True)
     alternatives = []
     for path in known:

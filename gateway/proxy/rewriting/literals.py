@@ -49,7 +49,8 @@ class LiteralSearch:
         self._plain = [*_host_literals(ends, syntax)]
         self._coded: list[Literal] = []
         self._names = list(ends)
-        self._escaped_texts = [b"(?<=[/f;])" + _escapable(host, syntax) + end for host, end in ends.items()]
+        slash = b"(?:/|%%2f|%b)()" % b"|".join(syntax.coded_slashes)
+        self._escaped_texts = [slash + _escapable(host, syntax) + end for host, end in ends.items()]
         if any(":" in host for host in ends):
             # Brackets and colons of an IPv6 address may be percent-encoded.
             self._plain, self._names = [Literal(b"", (syntax.slashes,))], [""]
@@ -59,11 +60,11 @@ class LiteralSearch:
             begin = name.encode()
             self._names.append(name)
             self._plain.append(Literal(b"/" + begin, (_path_pattern(begin, rest, syntax),)))
-            slashes = [re.escape(slash) for slash in syntax.coded_slashes]
             self._coded = [
-                Literal(slash + begin, (re.compile(slash + b"()" + re.escape(begin) + rest),)) for slash in slashes
+                Literal(coded + begin, (re.compile(coded + b"()" + re.escape(begin) + rest),))
+                for coded in syntax.coded_slashes
             ]
-            self._escaped_texts.append(b"(?:/|%b)()%b" % (b"|".join(slashes), _escapable(name, syntax)))
+            self._escaped_texts.append(slash + _escapable(name, syntax))
         self._in_host = LETTERS + syntax.marks
         self._alphabet = self._in_host + b":/"
         self._not_first = bytes(byte for byte in self._alphabet if byte not in syntax.first)
@@ -162,10 +163,9 @@ def _escapable(text: str, syntax: UrlSyntax) -> bytes:
     characters = []
     for character in text:
         codes = sorted({ord(character), ord(character.upper())})
-        escapes = b"|".join(
-            syntax.escape_pattern.replace(b"XX", b"%02x" % code).replace(b"DD", b"%d" % code) for code in codes
-        )
-        characters.append(b"(?:%b|%b|%%%02x)" % (re.escape(character.encode()), escapes, codes[-1]))
+        decimal, hexadecimal = (b"|".join(form % code for code in codes) for form in (b"%d", b"%02x"))
+        escape = syntax.escape_pattern.replace(b"DD", decimal).replace(b"XX", hexadecimal)
+        characters.append(b"(?:%b|%b|%%%02x)" % (re.escape(character.encode()), escape, codes[-1]))
     return b"".join(characters)
 
 
@@ -182,11 +182,8 @@ def _first_segment(paths: Collection[str]) -> tuple[str, bytes]:
 
 
 def _path_pattern(begin: bytes, rest: bytes, syntax: UrlSyntax) -> re.Pattern[bytes]:
-    before = b"|".join(
-        syntax.before_path.replace(b"@", rb"%b(?s:.){%d}" % (slash, len(begin))) for slash in (b"/", rb"\\/")
-    )
-    first = re.escape(begin) or b"/()"
-    return re.compile(b"%b(?:%b)%b" % (first, before, rest))
+    before = (syntax.before_path.replace(b"@", slash + b"/" + re.escape(begin)) for slash in (b"", rb"\\"))
+    return re.compile(b"/()%b(?:%b)%b" % (re.escape(begin), b"|".join(before), rest))
 
 
 def _branches(paths: Iterable[str]) -> dict[str, list[str]] | None:

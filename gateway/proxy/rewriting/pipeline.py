@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from gateway.content.charsets import UTF_16, Utf16Transcoder, detect_charset, is_ascii_superset, is_wide_text
 from gateway.content.content_coding import ContentDecoder
 from gateway.proxy.rewriting.plan import RewritePlan
-from gateway.proxy.rewriting.scanner import CONTEXTS, UrlScanner
+from gateway.proxy.rewriting.scanner import UrlScanner
 from gateway.proxy.rewriting.swagger import (
     Description,
     JsonDescription,
@@ -34,7 +34,7 @@ def has_no_urls(plan: RewritePlan, pieces: list[bytes], url_map: UrlMap, upstrea
         return True
     if is_wide_text(body) or (plan.kind in DESCRIPTIONS and not plan.is_lines and is_description(body)):
         return False
-    return not url_map.literals(plan.kind, CONTEXTS[plan.kind].syntax, upstream).find(body.lower())
+    return not url_map.literals(plan.kind, upstream).find(body.lower())
 
 
 class Rewriter:

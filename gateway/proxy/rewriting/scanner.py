@@ -78,7 +78,7 @@ class UrlScanner:
         """Take a kind of `CONTEXTS`."""
         self._context_type = CONTEXTS[kind]
         self._syntax = self._context_type.syntax
-        self._literals = url_map.literals(kind, self._syntax, context.upstream)
+        self._literals = url_map.literals(kind, context.upstream)
         self._url_map = url_map
         self._request = context
         self._new: dict[bytes, bytes] = {}
@@ -105,7 +105,7 @@ class UrlScanner:
         while has_more:
             data = self._held + piece
             piece, has_more = b"", False
-            out, position = self._replace_links(data) if self._has_urls else ([], 0)
+            out, position, links = self._replace_links(data) if self._has_urls else ([], 0, [])
             if not (patterns := self._find(data, position)):
                 yield out + self._pass(data, position, final=final)
                 continue
@@ -114,7 +114,7 @@ class UrlScanner:
                 self._held = data
                 continue
             text, start = self._before + data, len(self._before)
-            edits, stop, has_more = self._scan(text, patterns, start + position, final=final)
+            edits, stop, has_more = self._scan(text, patterns, start + position, links, final=final)
             out += self._apply(text, start + position, stop, edits)
             self._keep(data, stop - start)
             yield out
@@ -139,24 +139,29 @@ class UrlScanner:
         self._held = data[end:]
         self._before = data[end - CONTEXT : end] if end >= CONTEXT else (self._before + data[:end])[-CONTEXT:]
 
-    def _replace_links(self, data: bytes) -> tuple[list[bytes], int]:
-        """Return the output up to the last link in its usual spelling, if there are no other URLs before it."""
-        before = self._before[-CONTEXT_SIZE:]
-        parts = self._literals.links.values.split(before + data)
-        if len(parts) == 1 or self._find(b"\n".join(parts[:-1:2])):
-            parts = self._literals.links.split_references(parts)
-            if self._find(b"\n".join(parts[:-1:2])):
-                return [], 0
+    def _replace_links(self, data: bytes) -> tuple[list[bytes], int, list[Edit]]:
+        """Return the output up to the last link that its context decides, if there are no other URLs before it; else
+        the edits of such links, the last one first.
+        """
+        before, links = self._before[-CONTEXT_SIZE:], self._literals.links
+        parts, has_others = links.split(before + data, self._find)
         rest = parts.pop()
+        between = links.kept.split(rest)
+        if len(between) > 1 and not self._find(b"\0".join(between[:-1])):
+            parts.append(rest[: len(rest) - len(between[-1])])
+            rest = between[-1]
         if not parts or len(parts[0]) < len(before):
-            return [], 0
+            return [], 0, []
         for old in {*parts[1::2]}:
             self._new_beginning(old)
+        new = [*map(self._new.__getitem__, parts[1::2])]
+        if has_others:
+            return [], 0, _link_edits(parts, new, len(self._before) - len(before))
         parts[0] = parts[0][len(before) :]
-        parts[1::2] = map(self._new.__getitem__, parts[1::2])
+        parts[1::2] = new
         out, position = b"".join(parts), len(data) - len(rest)
         self.changed = self.changed or out != data[:position]
-        return [out], position
+        return [out], position, []
 
     def _new_beginning(self, old: bytes) -> bytes:
         if old not in self._new:
@@ -174,15 +179,20 @@ class UrlScanner:
         return [whole] if whole else []
 
     def _scan(
-        self, text: bytes, patterns: list[Pattern[bytes]], position: int, *, final: bool
+        self, text: bytes, patterns: list[Pattern[bytes]], position: int, links: list[Edit], *, final: bool
     ) -> tuple[list[Edit], int, bool]:
-        """Return the edits, the offset from which bytes are held back, and whether another step can decide them."""
+        """Return the edits, the offset from which bytes are held back, and whether another step can decide them. Take
+        the edits of links that are decided, the last one first.
+        """
         edits: list[Edit] = []
         context = self._context_type(text, final=final)
         offset = max(0, position - NEIGHBOURS)
         left: float = URLS_PER_STEP
         for place in _places(text[offset:].lower(), patterns):
             after = offset + place
+            while links and links[-1].start < after:
+                edits.append(links.pop())
+                position = edits[-1].stop
             if after <= position:
                 continue
             if left <= 0:
@@ -204,6 +214,9 @@ class UrlScanner:
             position, edit = result
             if edit is not None:
                 edits.append(edit)
+        if links:
+            position = links[0].stop
+            edits += reversed(links)
         return edits, len(text) if final else self._literals.open_end(text, position), False
 
     def _start_at(self, text: bytes, position: int, after: int) -> Match[bytes] | None:
@@ -304,6 +317,16 @@ class UrlScanner:
             if len(self._cache) < MAX_CACHED and len(raw) < MAX_CACHED_SIZE:
                 self._cache[key] = paths
         return paths
+
+
+def _link_edits(parts: list[bytes], new: list[bytes], position: int) -> list[Edit]:
+    """Return the edits of links in the odd parts of a text that begins at a position, the last one first."""
+    edits = []
+    for before, old, link in zip(parts[::2], parts[1::2], new, strict=False):
+        start = position + len(before)
+        position = start + len(old)
+        edits.append(Edit(start, position, link))
+    return edits[::-1]
 
 
 def _places(text: bytes, patterns: list[Pattern[bytes]]) -> Iterable[int]:

@@ -8,6 +8,7 @@ writes its URLs with and without `:443`, as http or https, in any letter case: a
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import product
 from typing import NamedTuple
 
 from gateway.proxy.rewriting.decoded_url import (
@@ -17,16 +18,20 @@ from gateway.proxy.rewriting.decoded_url import (
     SENTENCE_ENDS,
     UrlSyntax,
     decode_percent,
+    decode_url,
     encode_head,
     split_url,
 )
 from gateway.proxy.rewriting.literals import LiteralSearch
+from gateway.proxy.rewriting.url_syntax import SYNTAXES
 from gateway.proxy.routing import DOT_SEGMENT, OriginTable, PrefixTable, UpstreamUrl
 
 # A reference with a path of its own (RFC 3986 §4.2): scheme and authority, or without one or both of them.
 REFERENCE = re.compile(
     r"(?:(?:(https?):)?//([^/?#]*))?((?:/[^?#]*)?)((?:[?#].*)?)", re.IGNORECASE | re.ASCII | re.DOTALL
 )
+PREPARED = 4
+"""Hosts whose patterns are compiled in advance. Upstreams with the same host have the same ones, which `re` keeps."""
 MAX_CODED_URL = 8 * 1024  # bytes after which a URL inside a query counts as ended
 DOT_SEGMENTS = re.compile(DOT_SEGMENT, re.IGNORECASE | re.ASCII)
 # Quoted strings are skipped: a `<` in a parameter begins no target (RFC 8288 §3). Each byte is read once.
@@ -82,25 +87,34 @@ class UrlMap:
 
     @classmethod
     def from_routes(
-        cls, routes: Iterable[tuple[UpstreamUrl, str]], *, design_urls: Iterable[tuple[UpstreamUrl, UpstreamUrl]] = ()
+        cls,
+        routes: Iterable[tuple[UpstreamUrl, str]],
+        *,
+        design_urls: Iterable[tuple[UpstreamUrl, UpstreamUrl]] = (),
+        kinds: Iterable[str] = (),
     ) -> "UrlMap":
         """Compile the (upstream, route path) pairs of all routes.
 
         `design_urls` are pairs of an upstream and the same path on its design host. A URL under the latter belongs to
-        the route of the upstream, unless a route has it as its own upstream.
+        the route of the upstream, unless a route has it as its own upstream. The patterns for documents of `kinds` are
+        compiled too, for the first upstreams: that takes milliseconds, which a response should not wait.
         """
         pairs = [(base, (base, path.rstrip("/"))) for base, path in routes]
         first = {_key(base): value for base, value in reversed(pairs)}
         aliases = [(design, first[_key(base)]) for base, design in design_urls if _key(base) in first]
-        return cls(OriginTable(pairs + aliases))
+        url_map = cls(OriginTable(pairs + aliases))
+        hosts = {base.authority: base for base, _ in reversed(pairs)}
+        for kind, base in product(kinds, [*hosts.values()][:PREPARED]):
+            url_map.literals(kind, base)
+        return url_map
 
-    def literals(self, kind: str, syntax: UrlSyntax, upstream: UpstreamUrl) -> LiteralSearch:
+    def literals(self, kind: str, upstream: UpstreamUrl) -> LiteralSearch:
         """Return the search for URLs of the upstreams in documents of a kind, in responses of one upstream."""
         search = self.searches.get((kind, upstream))
         if search is None:
             own = self.origins.prefixes_at(upstream.scheme, upstream.authority)
             paths = [path for table in own for path in table.prefixes]
-            search = LiteralSearch(syntax, self.origins.paths, upstream, paths)
+            search = LiteralSearch(SYNTAXES[kind], self.origins.paths, upstream, paths)
             self.searches[kind, upstream] = search
         return search
 
@@ -182,17 +196,17 @@ class UrlMap:
         return Replacement(head, len(path) - len(rest) if path else 0)
 
     def new_beginning(self, old: bytes, syntax: UrlSyntax, context: RequestContext) -> bytes:
-        """Return the beginning of the gateway's URL for that of a link, up to a path of `origins` (`LinkPatterns`)."""
-        slash = b"\\/" if b"\\" in old else b"/"
-        parts = REFERENCE.fullmatch(old.replace(b"\\/", b"/").decode("latin-1"))
-        if parts is None:
+        """Return the beginning of the gateway's URL for that of a link (`LinkPatterns`)."""
+        decoded = decode_url(old, syntax, is_coded=False)
+        parts, slash = REFERENCE.fullmatch(decoded.text), syntax.slash.search(old)
+        if parts is None or slash is None:
             return old
         scheme, authority, path, _ = parts.groups()
-        replacement = self.replacement(scheme, authority, f"{path}/x", context)
+        replacement = self.replacement(scheme, authority, path, context)
         if replacement is None:
             return old
-        head = encode_head(replacement.head, syntax.to_escape, (b":", slash), is_coded=False)
-        return head + path[replacement.taken :].encode("latin-1").replace(b"/", slash)
+        stop = decoded.raw_size(len(decoded.text) - len(path) + replacement.taken)
+        return encode_head(replacement.head, syntax.to_escape, (b":", slash[0]), is_coded=False) + old[stop:]
 
     def replacement_in_text(
         self, paths: Paths, path: str, context: RequestContext, *, has_host: bool, is_value: bool

@@ -1,26 +1,35 @@
-"""The URL syntax of JSON (RFC 8259 §7), XML (XML 1.0 §4.1) and YAML (YAML 1.2 §5.7)."""
+"""The URL syntax of JSON (RFC 8259 §7), XML (XML 1.0 §4.1), HTML and YAML (YAML 1.2 §5.7)."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from gateway.proxy.rewriting.decoded_url import (
     BORDER,
-    BYTE_PATH_ENDS,
     CODED_COLON,
     CODED_SLASH,
     PATH_ENDS,
     UrlSyntax,
+    decode_unit,
     hex_pattern,
 )
+from gateway.proxy.rewriting.link_names import HTML_KEPT_NAMES, KEPT_NAMES, XML_KEPT_NAMES
 
 HEX = b"0123456789abcdefABCDEF"
 CODES = {b"h": (b"68", b"48"), b"t": (b"74", b"54"), b"p": (b"70", b"50"), b"s": (b"73", b"53")}
 NUMBERS = {b"h": b"104|72", b"t": b"116|84", b"p": b"112|80", b"s": b"115|83"}
-
+MAX_DECODED = 8
+"""Different character references of a text that are decoded one after the other."""
+MAX_PREFIX = 8
+"""Bytes of the prefix of a name in XML that is read."""
 
 # A letter, a digit or one of `-._~`, by its code in hexadecimal or decimal.
 _HEX = rb"(?:[46][1-9a-f]|[57][0-9a]|3[0-9]|2[de]|5f|7e)"
 _DECIMAL = rb"(?:4[5689]|5[0-7]|6[5-9]|[78][0-9]|9[05789]|1[01][0-9]|12[0126])"
+_NO_URL = rb'"\x00-\x20<>'
+# Not in a path: `PATH_ENDS` as bytes, in \u escapes, and in character references (decimal, hexadecimal).
+_NO_PATH = _NO_URL + rb"?#\x85\xa0"
+_UNICODE_ENDS = hex_pattern(PATH_ENDS, 4)
+_REFERENCE_ENDS = b"0*(?:%b)|[xX]0*(?:%b)" % ("|".join(map(str, PATH_ENDS)).encode(), hex_pattern(PATH_ENDS, 1))
 
 
 def _patterns(
@@ -40,88 +49,162 @@ def _patterns(
     )
 
 
-# The end of a name like `baseUrl`, but none of those whose value stays (`contexts.KEPT_NAMES`).
-_URL_NAME = rb'["_A-DFGI-MO-SU-Za-dfgi-mo-su-z][uU][rR][lL]'
+def _behind(names: Iterable[bytes], colons: Iterable[bytes]) -> bytes:
+    """Return a pattern for what is before a value whose name ends like one of these; `@` begins the value."""
+    return b"|".join(b"(?<=%b%b@)" % (name, colon) for colon in colons for name in names)
 
 
-def _decode_unicode_escapes(text: bytes) -> bytes:
-    return text.decode("raw_unicode_escape", "replace").encode("latin-1", "replace").lower()
+def _only_behind(names: Sequence[bytes], colons: Iterable[bytes]) -> bytes:
+    """Return such a pattern, which matches too what is written with none of these colons."""
+    return b"".join(b"(?:(?<!%b@)|%b)" % (colon, _behind(names, [colon])) for colon in colons)
 
 
-def _either(letter: bytes) -> bytes:
-    return letter + letter.upper()
+def _any_case(names: Collection[bytes]) -> list[bytes]:
+    return [b"(?i:%b)" % name for name in sorted(names)]
 
 
-NO_URL = rb'"\x00-\x20<>'
-# Not in a path: `PATH_ENDS` as bytes, in \u escapes, and in character references (decimal, hexadecimal).
-NO_PATH = NO_URL + rb"?#\x85\xa0"
-_UNICODE_ENDS = hex_pattern(PATH_ENDS, 4)
-_REF_ENDS = b"0*(?:%b)|[xX]0*(?:%b)" % ("|".join(map(str, PATH_ENDS)).encode(), hex_pattern(PATH_ENDS, 1))
+def _rewritten_names(border: bytes) -> list[bytes]:
+    """Return the ends of names that are none of `KEPT_NAMES`: those end with `url` or an escape of its last letter."""
+    url = rb"[%b_A-DFGI-MO-SU-Za-dfgi-mo-su-z][uU][rR][lL]" % border
+    return [rb"[^%b\\lLcC]" % border, rb"[^%b\\rR2][lL]" % border, rb"[^%b\\46][cC]" % border, url]
 
-_JSON_LETTERS = {letter: rb"(?:[%b]|\\u00(?:%b|%b))" % (_either(letter), *codes) for letter, codes in CODES.items()}
-_JSON_REF_SLASH = rb"\\?/|\\u002[fF]"
-_JSON_SLASH = rb"\\{0,3}/|\\u002[fF]|" + CODED_SLASH
 
-_JSON_START, _JSON_SLASHES = _patterns(
-    rb"hH\\/",
-    rb"(?<=[hH])|(?<=\\)u00[46]8",
-    _JSON_LETTERS,
-    (rb":|\\u003[aA]|" + CODED_COLON, _JSON_SLASH),
-    (
-        rb'(?<="/)(?<!\\"/)|(?<="\\)(?<!\\"\\)(?:/|u002[fF])',
-        _JSON_REF_SLASH,
-    ),
+# JSON and YAML --------------------------------------------------------------------------------------------------------
+
+_WIDTHS = {b"u": 4, b"x": 2}
+_AUTHORITY_ENDS = tuple(b"#/?")
+
+
+def _hex_escape(letters: Iterable[bytes], excluded: Iterable[int] = ()) -> bytes:
+    r"""Return a pattern for escapes like \u0041 or \x41 of all characters but these codes."""
+    patterns = []
+    for letter in letters:
+        ends = hex_pattern((code for code in excluded if code < 16 ** _WIDTHS[letter]), _WIDTHS[letter])
+        patterns.append(rb"\\%b%b[0-9a-fA-F]{%d}" % (letter, b"(?!%b)" % ends if ends else b"", _WIDTHS[letter]))
+    return b"|".join(patterns)
+
+
+def _unescape(text: bytes) -> bytes:
+    codes = text.replace(rb"\x", rb"\u00")
+    return codes.decode("raw_unicode_escape", "replace").encode("latin-1", "replace").lower()
+
+
+def _backslash_syntax(letters: tuple[bytes, ...], ref: bytes, quote: bytes, contexts: Mapping[str, bytes]) -> UrlSyntax:
+    """Return the syntax of texts with escapes that begin with a backslash and one of these letters.
+
+    `ref` is a pattern for what is before a slash that begins a value, `quote` a delimiter of strings beside `"`.
+    """
+    prefixes = [{b"u": b"u00", b"x": b"x"}[letter] for letter in letters]
+    code = b"(?:%b)" % b"|".join(prefixes)
+    slash = rb"\\?/|\\%b2[fF]" % code
+    any_slash = rb"\\{0,3}/|\\%b2[fF]|%b" % (code, CODED_SLASH)
+    start, slashes = _patterns(
+        rb"hH\\/",
+        rb"(?<=[hH])|(?<=\\)%b[46]8" % code,
+        {letter: rb"(?:[%b%b]|\\%b(?:%b|%b))" % (letter, letter.upper(), code, *CODES[letter]) for letter in CODES},
+        (rb":|\\%b3[aA]|%b" % (code, CODED_COLON), any_slash),
+        (ref % code, slash),
+    )
+    no_url, no_path = _NO_URL + rb"\\", _NO_PATH + rb"\\" + quote
+    in_path = rb"\\{1,3}/|" + _hex_escape(letters, PATH_ENDS) + (rb"|%b(?![ \t\r\n])" % quote if quote else b"")
+    in_url = rb"\\{1,3}/|" + _hex_escape(letters)
+    groups = zip(letters, (b"x", b"y"), strict=False)
+    unit = b"|".join(rb"\\%b(?P<%b>[0-9a-fA-F]{%d})" % (letter, group, _WIDTHS[letter]) for letter, group in groups)
+    return UrlSyntax(
+        start=start,
+        first=rb"hH\/",
+        tail=rb"hHtTpPsS:/\%%%b" % b"".join(letters) + HEX,
+        slashes=slashes,
+        escapes=re.compile(rb"\\%b%b" % (code, _HEX)),
+        marks=rb"\%",
+        slash=re.compile(slash),
+        coded_slashes=tuple(prefix + b"2f" for prefix in prefixes),
+        **contexts,
+        path=re.compile(b"[^%b]*+(?:(?:%b)[^%b]*+)*" % (no_path, in_path, no_path)),
+        host=re.compile(b"(?:[^%b/?#]|%b)*" % (no_url + quote, _hex_escape(letters, _AUTHORITY_ENDS))),
+        run=re.compile(b"[^%b]*+(?:(?:%b)[^%b]*+)*" % (no_url, in_url, no_url)),
+        units=re.compile(rb"%b|\\{1,3}(?P<slash>/)" % unit),
+        escape_start=b"\\",
+        escape_prefix=b"\\" + (prefixes[0] if len(prefixes) == 1 else b""),
+        escape_pattern=b"|".join(rb"\\%b(?:XX)" % prefix for prefix in prefixes),
+        unescape=_unescape,
+        to_escape=(('"', '\\"'), ("\\", "\\\\")),
+    )
+
+
+_COLONS = b'":"', b'": "', b'" : "'
+_ESCAPED = [rb"\\u00.." + b"." * size for size in range(4)]
+_ELEMENTS = b"".join(rb'(?<![,\[]\s{%d}"@)' % size for size in range(1, 14, 2))
+
+JSON = _backslash_syntax(
+    (b"u",),
+    rb'(?<="/)(?<!\\"/)|(?<="\\)(?<!\\"\\)(?:/|%b2[fF])',
+    b"",
+    {
+        "before_path": rb'(?<=[\s:]"@)%b%b'
+        % (_only_behind([b"href", b"self", b"tion", b'[-"]url', *_ESCAPED], _COLONS), _ELEMENTS),
+        "rewritten_before": _behind(_rewritten_names(b'"'), _COLONS) + rb'|(?<=[\[,]"@)|(?<=[\[,] "@)',
+        "kept_before": _behind([rb'[{,\s]"' + name for name in _any_case(KEPT_NAMES)], _COLONS),
+        "before_reference": _behind([rb'[^\\]"' + name for name in (b"href", b"url", b"self", b"location")], _COLONS),
+        "after_link": rb'[A-Za-z0-9_=/?#&-]{0,1000}+"[,\]}]'
+        rb'|@(?:[?#][^"\\\x00-\x20<>]{0,1000}+)?"[ \t\r\n]{0,64}+[,\]}]',
+    },
 )
 
-JSON = UrlSyntax(
-    start=_JSON_START,
-    first=rb"hH\/",
-    tail=rb"hHtTpPsSu:/\%" + HEX,
-    slashes=_JSON_SLASHES,
-    escapes=re.compile(rb"\\u00%b" % _HEX),
-    marks=rb"\%",
-    slash=re.compile(_JSON_REF_SLASH),
-    coded_slashes=(b"u002f",),
-    before_path=rb'(?<=[\s:]"@)(?<![^fln6ce]":"@)(?<![^fln6ce]": "@)(?<![,[{] "@)',
-    # Names that end like one whose value stays (`tokenUrl`) are left out; so are escapes of such an end.
-    before_link=rb'(?<=[^"\\lLcC]":"@)|(?<=[^"\\lLcC]": "@)|(?<=%b":"@)|(?<=%b": "@)|(?<=[\[,]"@)|(?<=[\[,] "@)'
-    % (_URL_NAME, _URL_NAME),
-    before_reference=b"|".join(
-        rb'(?<=[^\\]"%b"%b)' % (name, colon)
-        for name in (b"href", b"url", b"self", b"location")
-        for colon in (b':"@', b': "@')
-    ),
-    after_link=rb'/[A-Za-z0-9_=/?#&-]{0,1000}+"[,\]}]'
-    rb'|@(?:[?#][^"\\\x00-\x20<>]{0,1000}+)?"[ \t\r\n]{0,64}+[,\]}]',
-    path=re.compile(
-        rb"[^%b\\]*+(?:(?:\\{1,3}/|\\u(?!%b)[0-9a-fA-F]{4})[^%b\\]*+)*" % (NO_PATH, _UNICODE_ENDS, NO_PATH)
-    ),
-    host=re.compile(rb"(?:[^%b\\/?#]|\\u(?!002[fF]|003[fF]|0023)[0-9a-fA-F]{4})*" % NO_URL),
-    run=re.compile(rb"[^%b\\]*+(?:(?:\\{1,3}/|\\u[0-9a-fA-F]{4})[^%b\\]*+)*" % (NO_URL, NO_URL)),
-    units=re.compile(rb"\\u(?P<x>[0-9a-fA-F]{4})|\\{1,3}(?P<slash>/)"),
-    escape_start=b"\\",
-    escape_prefix=rb"\u00",
-    escape_pattern=rb"\\u00XX",
-    unescape=_decode_unicode_escapes,
-    to_escape=(('"', '\\"'), ("\\", "\\\\")),
+_YAML_COLONS = b": ", rb""": ["']"""
+YAML = _backslash_syntax(
+    (b"u", b"x"),
+    rb"""(?<=[ \t"'\[{,]/)|(?<="\\)(?:/|%b2[fF])""",
+    b"'",
+    {
+        "before_path": rb"""(?:(?<=[ \t]@)|(?<=[ \t]["']@))(?<![^fln"' \t]:[ \t]@)(?<![^fln"' \t]:[ \t]["']@)"""
+        rb"""(?<![^: \t][ \t]@)(?<![^: \t][ \t]["']@)(?<!\n  @)(?<!\n    @)(?<!\n      @)""",
+        "rewritten_before": _behind([*_rewritten_names(rb"""\s"'"""), rb"\surl"], _YAML_COLONS) + b"|(?<=- @)",
+        "kept_before": _behind([rb"\s" + name for name in _any_case(KEPT_NAMES)], _YAML_COLONS),
+        "before_reference": b"",
+        "after_link": rb"""@(?:[?#][^\x00-\x20"'<>\\:]{0,1000}+)?["']?\r?\n""",
+    },
 )
 
-_XML_LETTERS = {
-    letter: rb"(?:[%b]|&#(?:0{0,4}(?:%b)|[xX]0{0,4}(?:%b|%b));)" % (_either(letter), NUMBERS[letter], *CODES[letter])
-    for letter in CODES
+# XML and HTML ---------------------------------------------------------------------------------------------------------
+
+
+def _decode_references(text: bytes) -> bytes | None:
+    for _ in range(MAX_DECODED):
+        reference = XML.escapes.search(text)
+        if reference is None:
+            return text.lower()
+        text = text.replace(reference[0], XML.units.sub(decode_unit, reference[0]))
+    return None
+
+
+def _identifiers(names: Collection[bytes]) -> bytes:
+    """Return a pattern for what is before an identifier: attributes with these names, declarations of a namespace, and
+    the element Action.
+    """
+    attributes = [rb"[\s:]" + name for name in _any_case(names)]
+    prefixes = [rb"[\w.-]{%d}" % size for size in range(1, MAX_PREFIX)]
+    attributes += [rb"\s(?i:xmlns):" + prefix for prefix in prefixes]
+    elements = [b"<(?i:action)", *(b"<%b:(?i:action)" % prefix for prefix in prefixes)] if b"action" in names else []
+    return _behind(attributes, [rb"""=["']"""]) + b"".join(b"|(?<=%b>@)" % element for element in elements)
+
+
+_LETTERS = {
+    letter: rb"(?:[%b%b]|&#(?:0{0,4}(?:%b)|[xX]0{0,4}(?:%b|%b));)" % (letter, letter.upper(), number, *CODES[letter])
+    for letter, number in NUMBERS.items()
 }
-_XML_REF_SLASH = rb"/|&#(?:0{0,4}47|[xX]0{0,4}2[fF]);"
-_XML_SLASH = _XML_REF_SLASH + b"|" + CODED_SLASH
-_XML_REF = rb"&(?:amp|#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6});"
+_SLASH_REFERENCE = rb"/|&#(?:0{0,4}47|[xX]0{0,4}2[fF]);"
+_ANY_SLASH = _SLASH_REFERENCE + b"|" + CODED_SLASH
+_REFERENCE = rb"&(?:amp|#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6});"
 
 _XML_START, _XML_SLASHES = _patterns(
     rb"hH&/",
     rb"(?<=[hH])|(?<=&)#(?:0{0,4}(?:104|72)|[xX]0{0,4}[46]8);",
-    _XML_LETTERS,
-    (rb":|&#(?:0{0,4}58|[xX]0{0,4}3[aA]);|" + CODED_COLON, _XML_SLASH),
+    _LETTERS,
+    (rb":|&#(?:0{0,4}58|[xX]0{0,4}3[aA]);|" + CODED_COLON, _ANY_SLASH),
     (
         rb"""(?<==["']/)|(?<== ["']/)|(?<=>/)(?=/)|(?:(?<==["']&)|(?<== ["']&))#(?:0{0,4}47|[xX]0{0,4}2[fF]);""",
-        _XML_REF_SLASH,
+        _SLASH_REFERENCE,
     ),
 )
 
@@ -132,73 +215,31 @@ XML = UrlSyntax(
     slashes=_XML_SLASHES,
     escapes=re.compile(rb"&#(?:(?:x%b|%b);|x?0)" % (_HEX, _DECIMAL)),
     marks=b"&#;%",
-    slash=re.compile(_XML_REF_SLASH),
+    slash=re.compile(_SLASH_REFERENCE),
     coded_slashes=(b"47;", b"2f;"),
-    before_path=rb"""(?<=[= ]["']@)(?<![^fnc]=["']@)""",
-    before_link=rb"""(?<=\shref=["']@)|(?<=\ssrc=["']@)|(?<=\slocation=["']@)|(?<=[A-MO-Za-mo-z0-9_]>@)""",
+    before_path=_behind([b"href", rb"[\s:]src", b"tion"], [rb"""=["']"""]) + rb"""|(?<== ["']@)""",
+    rewritten_before=_behind([rb"\shref", rb"\ssrc", rb"\slocation"], [rb"""=["']"""])
+    + rb"|(?<=[A-Za-z0-9_]>@)(?<![cC][tT][iI][oO][nN]>@)",
+    kept_before=_identifiers(XML_KEPT_NAMES),
     before_reference=b"",
     after_link=rb"""@(?:[?#"<> \t\r\n]|'(?=/?>|[ \t\r\n]))""",
     path=re.compile(
         rb"[^%b&']*+(?:(?:'(?!/?>|[ \t\r\n])|&(?!#(?:%b);)%b)[^%b&']*+)*"
-        % (NO_PATH, _REF_ENDS, _XML_REF.removeprefix(b"&"), NO_PATH)
+        % (_NO_PATH, _REFERENCE_ENDS, _REFERENCE.removeprefix(b"&"), _NO_PATH)
     ),
     host=re.compile(
         rb"(?:[^%b'&/?#]|&#(?!(?:0*(?:47|63|35)|[xX]0*(?:2[fF]|3[fF]|23));)(?:[0-9]{1,7}|[xX][0-9a-fA-F]{1,6});)*"
-        % NO_URL
+        % _NO_URL
     ),
-    run=re.compile(rb"[^%b&]*+(?:%b[^%b&]*+)*" % (NO_URL, _XML_REF, NO_URL)),
+    run=re.compile(rb"[^%b&]*+(?:%b[^%b&]*+)*" % (_NO_URL, _REFERENCE, _NO_URL)),
     units=re.compile(rb"&#[xX](?P<x>[0-9a-fA-F]{1,6});|&#(?P<d>[0-9]{1,7});|(?P<amp>&)amp;"),
     escape_start=b"&",
     escape_prefix=b"&#",
-    escape_pattern=rb"&#(?:0*DD|x0*XX);",
-    unescape=lambda _: None,
+    escape_pattern=rb"&#(?:0*(?:DD)|x0*(?:XX));",
+    unescape=_decode_references,
     to_escape=(("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;"), ("'", "&apos;")),
 )
 
-_YAML_LETTERS = {
-    letter: rb"(?:[%b]|\\(?:u00|x)(?:%b|%b))" % (_either(letter), *codes) for letter, codes in CODES.items()
-}
-_YAML_REF_SLASH = rb"\\?/|\\(?:u00|x)2[fF]"
-_YAML_ESCAPE = rb"\\{1,3}/|\\u[0-9a-fA-F]{4}|\\x[0-9a-fA-F]{2}"
 
-_YAML_START, _YAML_SLASHES = _patterns(
-    rb"hH\\/",
-    rb"(?<=[hH])|(?<=\\)(?:u00|x)[46]8",
-    _YAML_LETTERS,
-    (rb":|\\(?:u00|x)3[aA]|" + CODED_COLON, rb"\\{0,3}/|\\(?:u00|x)2[fF]|" + CODED_SLASH),
-    (
-        rb"""(?<=[ \t"'\[{,]/)|(?<="\\)(?:/|(?:u00|x)2[fF])""",
-        _YAML_REF_SLASH,
-    ),
-)
-
-YAML = UrlSyntax(
-    start=_YAML_START,
-    first=rb"hH\/",
-    tail=rb"hHtTpPsSux:/\%" + HEX,
-    slashes=_YAML_SLASHES,
-    escapes=re.compile(rb"\\(?:u00|x)%b" % _HEX),
-    marks=rb"\%",
-    slash=re.compile(_YAML_REF_SLASH),
-    coded_slashes=(b"u002f", b"x2f"),
-    before_path=rb"""(?:(?<=[ \t]@)|(?<=[ \t]["']@))(?<![^fln"' \t]:[ \t]@)(?<![^fln"' \t]:[ \t]["']@)"""
-    rb"""(?<![^: \t][ \t]@)(?<![^: \t][ \t]["']@)(?<!\n  @)(?<!\n    @)(?<!\n      @)""",
-    before_link=rb"""(?<=[^lL"'\s]: @)|(?<=[^lL"'\s]: ["']@)|(?<=%b: @)|(?<=%b: ["']@)"""
-    rb"""|(?<=\surl: @)|(?<=\surl: ["']@)|(?<=- @)""" % (_URL_NAME, _URL_NAME),
-    before_reference=b"",
-    after_link=rb"""@(?:[?#][^\x00-\x20"'<>\\:]{0,1000}+)?["']?\r?\n""",
-    path=re.compile(
-        rb"[^%b'\\]*+(?:(?:'(?![ \t\r\n])|\\{1,3}/|\\u(?!%b)[0-9a-fA-F]{4}|\\x(?!%b)[0-9a-fA-F]{2})[^%b'\\]*+)*"
-        % (NO_PATH, _UNICODE_ENDS, BYTE_PATH_ENDS, NO_PATH)
-    ),
-    host=re.compile(
-        rb"(?:[^%b'\\/?#]|\\u(?!002[fF]|003[fF]|0023)[0-9a-fA-F]{4}|\\x(?!2[fF]|3[fF]|23)[0-9a-fA-F]{2})*" % NO_URL
-    ),
-    run=re.compile(rb"[^%b\\]*+(?:(?:%b)[^%b\\]*+)*" % (NO_URL, _YAML_ESCAPE, NO_URL)),
-    units=re.compile(rb"\\u(?P<x>[0-9a-fA-F]{4})|\\x(?P<y>[0-9a-fA-F]{2})|\\{1,3}(?P<slash>/)"),
-    escape_start=b"\\",
-    escape_prefix=b"\\",
-    escape_pattern=rb"\\u00XX|\\xXX",
-    unescape=lambda text: _decode_unicode_escapes(text.replace(rb"\x", rb"\u00")),
-    to_escape=(('"', '\\"'), ("\\", "\\\\")),
-)
+HTML = XML._replace(kept_before=_identifiers(HTML_KEPT_NAMES))
+SYNTAXES = {"json": JSON, "xml": XML, "html": HTML, "yaml": YAML}

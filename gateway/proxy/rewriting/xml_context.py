@@ -12,13 +12,9 @@ from gateway.proxy.rewriting.contexts import (
     UrlSpan,
     is_rewritten_name,
 )
-from gateway.proxy.rewriting.url_syntax import XML
+from gateway.proxy.rewriting.link_names import HTML_KEPT_NAMES, HTML_LINK_NAMES, XML_KEPT_NAMES, XML_LINK_NAMES
+from gateway.proxy.rewriting.url_syntax import HTML, XML
 
-XML_LINK_NAMES = frozenset(b"location schemalocation href src".split())
-# Identifiers that only look like URLs (XML Names §3, WSDL 1.1 §2.1.1 and §3.4, WS-Addressing §3).
-XML_KEPT_NAMES = frozenset(b"targetnamespace namespace soapaction action xmlns".split())
-HTML_LINK_NAMES = frozenset(b"href src action".split())
-HTML_KEPT_NAMES = frozenset({b"xmlns"})
 GREATER = 0x3E
 
 TAG = re.compile(rb"""<([^\s<>/!?="']++)""")
@@ -26,7 +22,7 @@ ATTRIBUTES = re.compile(rb"""(?:\s++[^\s<>="']++\s*+=\s*+(?:"[^"<]*+"|'[^'<]*+')
 OPENING = re.compile(rb"""\s++([^\s<>="']++)\s*+=\s*+(["'])""")
 TAG_REST = re.compile(rb"""(?:[^<>"']++|"[^"<]*+"|'[^'<]*+')*""")
 CDATA = b"<![CDATA["
-LINK_ATTRIBUTE = re.compile(XML.before_link.replace(b"@", b""))
+REWRITTEN_BEFORE = re.compile(XML.rewritten_before.replace(b"@", b""))
 NEXT_WORD = re.compile(rb"""\s++[^\s"'<]""")
 
 
@@ -36,6 +32,7 @@ class XmlContext(UrlContext):
     syntax = XML
     links = XML_LINK_NAMES
     kept = XML_KEPT_NAMES
+    kept_before = re.compile(XML.kept_before.replace(b"@", b""))
 
     def __init__(self, text: bytes, *, final: bool) -> None:
         super().__init__(text, final=final)
@@ -48,8 +45,11 @@ class XmlContext(UrlContext):
 
     def should_rewrite(self, url: UrlSpan) -> ContextAnswer:
         """Decide by the attribute of a URL, or by the element if the URL is in its first text."""
-        if not url.is_ref and LINK_ATTRIBUTE.match(self.text, url.start):
-            return True
+        if not url.is_ref:
+            if REWRITTEN_BEFORE.match(self.text, url.start):
+                return True
+            if self.kept_before.match(self.text, url.start):
+                return False
         opened = self.text.rfind(b"<", max(0, url.start - WINDOW), url.start)
         if self._in_attribute(opened, url.start):
             return self._decide_attribute(url)
@@ -147,8 +147,10 @@ class XmlContext(UrlContext):
 class HtmlContext(XmlContext):
     """Rewrites URLs in HTML: `action` is the target of a form (HTML §4.10.18.6)."""
 
+    syntax = HTML
     links = HTML_LINK_NAMES
     kept = HTML_KEPT_NAMES
+    kept_before = re.compile(HTML.kept_before.replace(b"@", b""))
 
 
 def _local_name(name: bytes) -> bytes:
