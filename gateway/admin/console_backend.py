@@ -14,7 +14,6 @@ __all__ = (
     "ConfigurationView",
     "ConsoleBackend",
     "FetchOutcome",
-    "FetchTrigger",
     "ReloadOutcome",
     "Series",
     "SeriesQuery",
@@ -25,8 +24,6 @@ __all__ = (
 )
 
 FetchOutcome = Literal["ok", "refused", "unavailable"]
-FetchTrigger = Literal["caller", "renewal", "rejected", "prefetch", "forced", "idle"]
-"""Why a token was requested: as in `gateway.oauth.fetch_events`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +42,15 @@ class TokenClaims:
 class TokenFetch:
     """One token request: when it ended (epoch seconds), its duration in seconds, and its outcome.
 
-    `code` and `reason` are those of the failure, empty after success. `process` is the id of the process that sent it.
+    `trigger` is one of `FetchTrigger` of `gateway.oauth.fetch_events`: caller, renewal, rejected, prefetch, forced or
+    idle. `code` and `reason` are those of the failure, empty after success. `process` is the id of the process that
+    sent it.
     """
 
     at: float
     seconds: float
     outcome: FetchOutcome
-    trigger: FetchTrigger
+    trigger: str
     code: str = ""
     reason: str = ""
     process: int = 0

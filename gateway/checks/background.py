@@ -13,7 +13,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gateway.config.model import Config
-from gateway.config.resolved import resolve
 from gateway.diagnosis.connections import diagnose_connection
 from gateway.diagnosis.credential_findings import diagnose_credential
 from gateway.diagnosis.facts import ConnectionProbe, CredentialConfig, CredentialProbe
@@ -104,13 +103,9 @@ class BackgroundChecks:
             self._findings[name] = _CachedFinding(reason, finding)
 
     async def _check_route(self, runtime: Runtime, name: str) -> None:
-        from gateway.checks.route import RouteCheck  # noqa: PLC0415 - see `_load_probes`
+        from gateway.checks.single import find_route_check  # noqa: PLC0415 - see `_load_probes`
 
-        config = runtime.config
-        number, route = next((number, route) for number, route in enumerate(runtime.routes) if route.name == name)
-        [resolved] = resolve(config.model_copy(update={"routes": [config.routes[number]]}))  # one of up to ten thousand
-        scope = config.credentials[route.credential].scope or ""
-        route_check = RouteCheck(resolved, route.upstream, route.design_upstream, scope)
+        route, route_check = find_route_check(runtime, name)
         await _check_route_now(route_check, route.health, route.token_source.get_fresh_token())
 
 
@@ -188,4 +183,4 @@ def _first_failure(facts: CredentialProbe) -> Finding | None:
 def _load_probes() -> None:
     """Import the probes, in a thread. Only a gateway with a problem needs them: they bring cryptography."""
     import gateway.checks.credential  # noqa: PLC0415 - see above
-    import gateway.checks.route  # noqa: F401, PLC0415
+    import gateway.checks.single  # noqa: F401, PLC0415

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, ValidationInfo, WithJsonSchema
 
 from gateway.config.typography import typographic
-from gateway.content.untrusted_text import is_loopback_host, normalize_host, split_host_port
+from gateway.content.foreign_text import is_loopback_host, plain_host, split_host_port
 from gateway.network.egress_proxy import read_proxy_url
 
 DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -94,6 +94,10 @@ def _frequency(value: object, pattern: str, remedy: str) -> Frequency:
     raise ValueError(f"needs a number above 0 and a period; {remedy}")
 
 
+def _frequency_text(value: Frequency) -> str:
+    return f"{value.amount}/{next(unit for unit, seconds in PERIODS.items() if seconds == value.seconds)}"
+
+
 def _rate(value: object) -> Frequency:
     return _frequency(value, RATE_PATTERN, "write it like 10/s, 600/m, 5000/h or 20000/d")
 
@@ -122,22 +126,38 @@ def _workers(value: object) -> int:
     raise ValueError(f"needs a number from 1 to {MAX_WORKERS}, or `auto`; write it like 2")
 
 
+def _workers_text(value: int) -> int | str:
+    return value or "auto"
+
+
 Duration = Annotated[
     float,
     BeforeValidator(_duration, json_schema_input_type=Annotated[str, Field(pattern=DURATION_PATTERN)]),
     AfterValidator(_positive),
+    PlainSerializer(duration_text, when_used="json"),
 ]
-Size = Annotated[int, BeforeValidator(_size, json_schema_input_type=Annotated[str, Field(pattern=SIZE_PATTERN)])]
+Size = Annotated[
+    int,
+    BeforeValidator(_size, json_schema_input_type=Annotated[str, Field(pattern=SIZE_PATTERN)]),
+    PlainSerializer(size_text, when_used="json"),
+]
 Workers = Annotated[
     int,
     BeforeValidator(
         _workers,
         json_schema_input_type=Annotated[int, Field(ge=1, le=MAX_WORKERS)] | Literal["auto"],
     ),
+    PlainSerializer(_workers_text, when_used="json"),
 ]
-Rate = Annotated[Frequency, BeforeValidator(_rate, json_schema_input_type=Annotated[str, Field(pattern=RATE_PATTERN)])]
+Rate = Annotated[
+    Frequency,
+    BeforeValidator(_rate, json_schema_input_type=Annotated[str, Field(pattern=RATE_PATTERN)]),
+    PlainSerializer(_frequency_text, when_used="json"),
+]
 QuotaSize = Annotated[
-    Frequency, BeforeValidator(_quota, json_schema_input_type=Annotated[str, Field(pattern=QUOTA_PATTERN)])
+    Frequency,
+    BeforeValidator(_quota, json_schema_input_type=Annotated[str, Field(pattern=QUOTA_PATTERN)]),
+    PlainSerializer(_frequency_text, when_used="json"),
 ]
 LineSize = Annotated[Size, AfterValidator(_line_size)]
 
@@ -160,7 +180,7 @@ def is_loopback(address: str) -> bool:
 
 def is_local(host: str) -> bool:
     """Return whether the host name or address, without brackets, is this machine."""
-    return is_loopback_host(normalize_host(host))
+    return is_loopback_host(plain_host(host))
 
 
 def _is_host(host: str) -> bool:

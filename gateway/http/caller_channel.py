@@ -2,7 +2,6 @@
 
 import asyncio
 
-from gateway.content.untrusted_text import format_authority
 from gateway.errors import CallerGone
 from gateway.http.caller_listener import CallerListener
 from gateway.http.eager_task import EagerTask
@@ -77,7 +76,7 @@ class CallerChannel(FlowControl):
         if local is None:
             return ""
         host, port, _ = local
-        return format_authority(host, port)
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def local_address(self) -> LocalAddress | None:
         """Return what the caller connected to; None for a unix socket."""

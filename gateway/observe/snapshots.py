@@ -5,12 +5,17 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Literal
 
 from gateway.observe.exposition import Labels, Value, render_head, render_samples
-from gateway.observe.metric_table import METRICS
+from gateway.observe.metric_table import METRICS, PREFIX
 
 Snapshot = dict[str, dict[Labels, Value]]
 """By name of the metric and label values: a number, or a histogram as in `meters`."""
 PART_SIZE = 1000
 """Maximum series in a part of a snapshot; a tenth as many for histograms."""
+
+SAMPLED_GAUGES = tuple(
+    PREFIX + name
+    for name in ("requests_in_flight", "service_calls_running", "service_calls_waiting", "service_calls_limit")
+)
 
 _MERGE: dict[str, Callable[[float, float], float]] = {"sum": operator.add, "max": max, "min": min}
 
@@ -40,6 +45,11 @@ def counters_only(snapshot: Snapshot) -> Snapshot:
         for name, rows in snapshot.items()
         if METRICS[name].kind != "gauge"
     }
+
+
+def sampled_gauges(snapshot: Snapshot) -> Snapshot:
+    """Return the gauges that `time_series` needs beside the counters."""
+    return {name: snapshot[name] for name in SAMPLED_GAUGES}
 
 
 def split_snapshot(snapshot: Snapshot) -> Iterator[Snapshot]:

@@ -3,5 +3,7 @@
 `lifecycle` starts and stops it. `reloader` reloads it, and a `reload_report` is the outcome. `listen_socket` binds the
 addresses for callers, `listeners` watches their certificates, and `shortage_monitor` reports a lack of file descriptors
 and connections. `idle_renewals` uses the refresh tokens of idle credentials. `admin_documents` writes what the admin
-port shows, and `console_mount` adds the web console to it, if the configuration has one.
+port shows, and `console_mount` adds the web console to it, if the configuration has one. `console_data` is the backend
+of the console. It asks the processes that serve callers, each of which answers with its `process_console`: one as a
+`local_process`, or the workers. `configuration_view` writes the configuration without secrets.
 """

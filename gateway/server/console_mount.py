@@ -1,32 +1,51 @@
 """The web console at the admin port, as the configuration has it."""
 
-from typing import TYPE_CHECKING, cast
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from gateway.admin.admin_server import AdminServer
-from gateway.admin.backend import AdminBackend
 from gateway.config.model import Config
 
 if TYPE_CHECKING:
-    from gateway.admin.console_backend import ConsoleBackend
     from gateway.console.console import Console
+    from gateway.server.console_data import ConsoleData
 
 
 class ConsoleMount:
-    """Serves the console of `backend` at an admin server, if the configuration has one; else none of it is imported."""
+    """Serves the console at an admin server, if the configuration has one; else none of it is imported."""
 
-    def __init__(self, server: AdminServer, backend: AdminBackend) -> None:
+    def __init__(self, server: AdminServer, new_data: "Callable[[Config], ConsoleData]") -> None:
+        """`new_data` returns the backend of a new console."""
         self._server = server
-        self._backend = backend
+        self._new_data = new_data
         self._console: Console | None = None
+        self._data: ConsoleData | None = None
+        self._closing: set[asyncio.Task[None]] = set()
 
     def apply_config(self, config: Config) -> None:
         """Start, change or remove the console. Sessions stay as long as there is a console."""
         if config.console is None:
-            self._console = None
-        elif self._console is None:
+            self._remove()
+        elif self._console is None or self._data is None:
             from gateway.console.console import Console  # noqa: PLC0415 - a sidecar has no console
 
-            self._console = Console(cast("ConsoleBackend", self._backend), config)
+            self._data = self._new_data(config)
+            self._console = Console(self._data, config)
         else:
+            self._data.apply_config(config)
             self._console.apply_config(config)
         self._server.set_console(self._console.answer if self._console is not None else None)
+
+    async def close(self) -> None:
+        """Stop what the console does in the background."""
+        self._remove()
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+    def _remove(self) -> None:
+        if self._data is not None:
+            task = asyncio.create_task(self._data.close())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+        self._console = self._data = None

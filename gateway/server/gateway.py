@@ -6,7 +6,7 @@
 import asyncio
 import itertools
 import socket
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -80,6 +80,7 @@ class Gateway(AdminBackend):
         self._runtime = self._next_runtime = self._components.build_runtime(config, self._components.load_files(config))
         self._components.adopt(self._runtime)
         self._components.configure_gates(config)
+        self._components.keep_fetches(is_on=config.console is not None)
         self._history = CallHistory(config, self._components.usage)
         self._usage_reader = UsageReader(config)
         self._checks = BackgroundChecks(self._components)
@@ -102,6 +103,8 @@ class Gateway(AdminBackend):
         self._servers: list[asyncio.Server] = []
         self._addresses: tuple[str, ...] = ()
         self._is_open = False
+        self.on_record: Callable[[bytes], None] | None = None
+        """Receives the line of each record, while calls are watched live."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._retiring: set[TokenSource] = set()
         self._register_metrics()
@@ -175,6 +178,7 @@ class Gateway(AdminBackend):
         self._proof_watch.start(self._runtime.callers)
         self._idle_renewals.start(self._runtime)
         self._components.configure_gates(self._config)
+        self._components.keep_fetches(is_on=self._config.console is not None)
         self._history.apply_config(self._config)
         self._usage_reader = UsageReader(self._config)
         self._runtime.prefetch()
@@ -221,8 +225,11 @@ class Gateway(AdminBackend):
 
     def _write_record(self, record: Record) -> None:
         """Write the record of a completed request to the log and the history."""
-        self._history.append(self._records.write(record))
+        line = self._records.write(record)
+        self._history.append(line)
         self._history.end(record)
+        if self.on_record is not None:
+            self.on_record(line)
 
     def _record_begin(self, record: Record) -> None:
         """Record in the history that a request that may change something is about to be sent."""
@@ -241,6 +248,18 @@ class Gateway(AdminBackend):
             self._retiring.discard(source)
         if store not in {self._runtime.store, self._next_runtime.store}:
             await self._components.retire(store)
+
+    # For the console ------------------------------------------------------------------------------------------------
+
+    @property
+    def runtime(self) -> Runtime:
+        """The configuration in use, compiled."""
+        return self._runtime
+
+    @property
+    def components(self) -> Components:
+        """The objects that outlive a configuration."""
+        return self._components
 
     # The backend of the admin port ----------------------------------------------------------------------------------
 

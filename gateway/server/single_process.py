@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from gateway.admin.admin_server import AdminServer
 from gateway.config.issue import SecretProblem
@@ -17,6 +18,9 @@ from gateway.server.lifecycle import choose_pseudonym, raise_file_limit, run_unt
 from gateway.server.listen_socket import ListenSockets, explain_bind_error, join_addresses
 from gateway.server.reloader import Reloader
 from gateway.system.passed_sockets import PassedSockets
+
+if TYPE_CHECKING:
+    from gateway.server.console_data import ConsoleData
 
 log = logging.getLogger("gateway.server.gateway")
 
@@ -35,7 +39,8 @@ class SingleProcess:
             request_stop=request_stop,
             request_reload=reloader.reload_by_request,
         )
-        self._console = ConsoleMount(self._admin, self._gateway)
+        self._reloader = reloader
+        self._console = ConsoleMount(self._admin, self._new_console_data)
         self._console.apply_config(config)
         self._listen_sockets: ListenSockets | None = None
         self.listen = ""
@@ -68,8 +73,15 @@ class SingleProcess:
         drained = await self._gateway.finish(force_stop=force_stop)
         if self._listen_sockets is not None:
             self._listen_sockets.hand_back()
+        await self._console.close()
         await self._admin.close()
         return drained
+
+    def _new_console_data(self, config: Config) -> "ConsoleData":
+        from gateway.server.console_data import ConsoleData  # noqa: PLC0415 - only with a console
+        from gateway.server.local_process import LocalProcess  # noqa: PLC0415 - likewise
+
+        return ConsoleData(self._gateway, LocalProcess(self._gateway), self._reloader, config)
 
 
 async def serve(loaded: Loaded, read_again: Callable[[], Loaded], records: Log) -> int:

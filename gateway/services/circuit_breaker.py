@@ -58,6 +58,13 @@ class CircuitBreaker:
         self.failures = self._openings = 0
         return True
 
+    def close(self) -> bool:
+        """Close the circuit, for an operator. Return False if it was closed."""
+        was_closed = self.state == "closed"
+        self.state = "closed"
+        self.failures = self._openings = 0
+        return not was_closed
+
     def end_trial(self) -> None:
         """End the trial calls without a result: the next call is a new trial."""
         if self.state == "half-open":

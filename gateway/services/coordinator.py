@@ -120,6 +120,22 @@ class ServiceCoordinator:
         elif self._part is None:
             self.set_part(0)
 
+    @property
+    def name(self) -> str:
+        """Return the name of the service."""
+        return self._settings.name
+
+    def close_circuit(self) -> bool:
+        """Send calls again, because an operator knows that the service works. Return False if nothing kept them
+        back.
+        """
+        if not self._breaker.close():
+            return False
+        self._trials.clear()
+        self._broadcast()
+        log_event(log, logging.INFO, "circuit-closed", "an operator closed the circuit", service=self.name)
+        return True
+
     def part_request(self, origin: str) -> PartRequest | None:
         """Return what this replica asks for; None if it is the only one, or the service has no limit."""
         limit = self._settings.calls

@@ -33,6 +33,11 @@ class ServiceCoordinators:
         for service in self._services.values():
             service.share_with_replicas(has_replicas=has_replicas)
 
+    def close_circuit(self, name: str) -> bool | None:
+        """Close the circuit of a service. Return whether it was open; None if no service has this name."""
+        closed = [service.close_circuit() for service in self._services.values() if service.name == name]
+        return any(closed) if closed else None
+
     def part_requests(self) -> list[PartRequest]:
         """Return what this replica asks for, for each service with a limit."""
         requests = (service.part_request(origin) for origin, service in self._services.items())

@@ -26,22 +26,37 @@ _STORE_REMEDY = "Restore the store that `state` names, and run the command again
 
 async def logout(config: Config, name: str) -> Finding:
     """Sign the credential of that name out. A running gateway uses its present access token until it expires."""
-    credential, subject = config.credentials[name], f"credential {name}"
     components = Components(Metrics(__version__), environ=os.environ)
     try:
-        store, key = components.configure(config), credential_key(name, credential)
-        sign_out = partial(_sign_out, components.credential_builder, store, key, credential)
-        problem = await FetchLease(store, key, clock=SystemClock()).run_exclusive(ignore_other_results, sign_out)
-    except (StoreDown, OSError) as error:
-        return Finding(ok=False, subject=subject, seen=f"cannot sign out: {error}", remedy=_STORE_REMEDY)
+        components.configure(config)
+        return await sign_out(components.credential_builder, config, name)
+    except OSError as error:
+        return _failed(name, error)
     finally:
         await components.close()
+
+
+async def sign_out(credentials: CredentialBuilder, config: Config, name: str) -> Finding:
+    """Revoke and delete the refresh token of a credential, and delete its access token, in the store of these
+    credentials.
+    """
+    store, credential, subject = credentials.store, config.credentials[name], f"credential {name}"
+    key = credential_key(name, credential)
+    work = partial(_sign_out, credentials, store, key, credential)
+    try:
+        problem = await FetchLease(store, key, clock=SystemClock()).run_exclusive(ignore_other_results, work)
+    except (StoreDown, OSError) as error:
+        return _failed(name, error)
     if problem is None:
         return Finding(ok=True, subject=subject, seen="no person was signed in")
     if problem:
         seen = f"signed out here, but the refresh token may still be valid: it was not revoked ({problem})"
         return Finding(ok=False, subject=subject, seen=seen, remedy=_REVOKE_REMEDY)
     return Finding(ok=True, subject=subject, seen="signed out; the refresh token is revoked and deleted")
+
+
+def _failed(name: str, error: Exception) -> Finding:
+    return Finding(ok=False, subject=f"credential {name}", seen=f"cannot sign out: {error}", remedy=_STORE_REMEDY)
 
 
 async def _sign_out(

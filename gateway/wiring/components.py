@@ -25,7 +25,7 @@ from gateway.oauth.token_source import TokenSource
 from gateway.observe.metrics import Metrics
 from gateway.observe.time_slices import run_in_slices
 from gateway.proxy.admission import Admission
-from gateway.proxy.gateway_authorities import GatewayAuthorities
+from gateway.proxy.own_authorities import GatewayAuthorities
 from gateway.proxy.rewriting import UrlMap
 from gateway.proxy.route_table import Route, RouteTable
 from gateway.proxy.routing import Router
@@ -137,6 +137,10 @@ class Components:
         """Use the services and the limits of callers of a configuration from now on."""
         self.services.configure(config)
         self.limits.configure(config)
+
+    def keep_fetches(self, *, is_on: bool) -> None:
+        """Keep the last token requests of each credential from now on, or keep none."""
+        self.credential_builder.fetch_log.is_on = is_on
 
     async def retire(self, store: Store) -> None:
         """Close the store of a runtime that is no longer used."""

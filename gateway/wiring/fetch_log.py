@@ -4,7 +4,8 @@ import os
 import time
 from collections import deque
 
-from gateway.admin.console_backend import FetchTrigger, TokenFetch
+from gateway.admin.console_backend import TokenFetch
+from gateway.oauth.fetch_events import FetchTrigger
 
 KEPT_FETCHES = 50
 """Token requests that are kept for each credential: about 12 KiB."""

@@ -38,6 +38,12 @@ class Services:
         if self._coordination is not None:
             self._coordination.configure(config)
 
+    def close_circuit(self, name: str) -> bool | None:
+        """Close the circuit of a service, where this process coordinates. Return whether it was open; None if no
+        service has this name.
+        """
+        return None if self._coordination is None else self._coordination.coordinators.close_circuit(name)
+
     def metrics(self) -> Iterator[tuple[str, tuple[str, ...], float | list[float]]]:
         """Yield name, labels and value of each metric, for this process."""
         for gate in self.gates.configured:

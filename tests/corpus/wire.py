@@ -1,7 +1,7 @@
-"""Both sides of the gateway as bytes: `Wire` is one connection, `Witness` an upstream that records everything.
+"""Both ends of the gateway as bytes: `Wire`, one connection, and `Witness`, an upstream that sees everything.
 
-A connection keeps all bytes that it received, also after a reset. A request counts as arrived only if it is complete
-and strictly valid.
+Nothing is lost and nothing is taken on trust: a connection's bytes stay with it also when it ends badly, and a request
+counts as arrived only when it came whole and plain.
 """
 
 import asyncio
@@ -20,20 +20,20 @@ RESET = struct.pack("ii", 1, 0)  # struct linger: on, 0 seconds
 
 
 class Change:
-    """Something that tasks can wait for: a condition, checked after each `notify`."""
+    """Lets others wait until a state has come about."""
 
     def __init__(self) -> None:
         self._waiters: list[asyncio.Future[None]] = []
 
     def notify(self) -> None:
-        """Check all conditions again."""
+        """Something has changed."""
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
     async def until(self, state: Callable[[], bool], what: str) -> None:
-        """Wait until `state` is true. Raise AssertionError with `what` if the time limit passes first."""
+        """Waits for the state; AssertionError, naming `what`, where it does not come."""
         try:
             async with asyncio.timeout(TIME_LIMIT):
                 while not state():
@@ -41,11 +41,11 @@ class Change:
                     self._waiters.append(waiter)
                     await waiter
         except TimeoutError:
-            raise AssertionError(f"did not happen in time: {what}") from None
+            raise AssertionError(f"never came: {what}") from None
 
 
 class Wire(asyncio.Protocol):
-    """One connection. `received`: all bytes. `data`: the bytes not yet parsed. `ended`: "", "end" or "reset"."""
+    """One connection: `heard` is all that came, `data` what of it was not taken, `ended` is "", "end" or "reset"."""
 
     def __init__(self) -> None:
         self.received = bytearray()
@@ -73,7 +73,7 @@ class Wire(asyncio.Protocol):
         self.change.notify()
 
     async def perform(self, steps: tuple[Step, ...], *, waits: dict[str, Wait]) -> None:
-        """Perform these steps. `waits` contains, by kind, the waits that this class cannot do itself."""
+        """Says and does these steps; `waits` are those that only the peer's owner can wait for."""
         for step in steps:
             if step.kind in waits:
                 await waits[step.kind](step.data)
@@ -92,12 +92,12 @@ class Wire(asyncio.Protocol):
             {"end": self.transport.write_eof, "close": self.transport.close, "reset": self.reset}[step.kind]()
 
     def reset(self) -> None:
-        """End the connection with RST."""
+        """Ends the connection with RST."""
         self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self.transport.abort()
 
     async def reply(self, *, is_head_request: bool = False) -> Reply | None:
-        """Consume one response, complete or cut off. Return None if the connection ended before a head."""
+        """Takes one reply, whole or broken off; None where the connection ended before a head."""
         got: Reply | None = None
 
         def is_there() -> bool:
@@ -111,12 +111,12 @@ class Wire(asyncio.Protocol):
         return got
 
     async def over(self) -> None:
-        """Wait for the end of the connection."""
+        """Waits for the end of the connection."""
         await self.change.until(lambda: self.ended != "", "the end of the connection")
 
 
 class Arrival(Wire):
-    """A connection of the gateway to a witness. `script_task` plays the script, if this connection got it."""
+    """A connection of the gateway's to a witness; `played` is the script's part that falls to it."""
 
     def __init__(self, witness: "Witness") -> None:
         super().__init__()
@@ -138,9 +138,9 @@ class Arrival(Wire):
 
 
 class Witness:
-    """An upstream. It answers each complete request with its request line (`echo`), except one that the script answers.
+    """An upstream. It answers each whole request with its own line (`echo`), save one that it has a script for.
 
-    `begins`: the script starts after the complete `request`, or after its `head`. `spare` requests come before it.
+    `begins`: the script is played once the `request` is whole, or at its `head`; `spare` requests come before.
     """
 
     def __init__(self, script: tuple[Step, ...] = (), *, begins: str = "request", spare: int = 0) -> None:
@@ -171,7 +171,7 @@ class Witness:
         await asyncio.sleep(0)
 
     def clear(self) -> bool:
-        """Drop what a failed case has left. Return whether there was something."""
+        """Drops what a case that went wrong has left behind; says whether there was any."""
         left = [one for one in self.connections if one.data]
         for connection in left:
             connection.transport.abort()
@@ -180,12 +180,12 @@ class Witness:
         return bool(left)
 
     def arrived(self, connection: Arrival) -> None:
-        """Record an open connection."""
+        """A connection is open."""
         self.connections.append(connection)
         self.change.notify()
 
     def read(self, connection: Arrival) -> None:
-        """Consume the requests that have arrived."""
+        """Takes the requests that have come."""
         if self._begins == "head" and END in connection.data:
             self._play(connection)
         try:
@@ -198,7 +198,7 @@ class Witness:
         self.change.notify()
 
     async def played(self) -> None:
-        """Wait until the script has ended."""
+        """Waits until the script has been played to its end."""
         for connection in self.connections:
             if connection.script_task is not None:
                 async with asyncio.timeout(TIME_LIMIT):
@@ -224,12 +224,12 @@ class Witness:
 
 
 def echo(received: Request) -> bytes:
-    """Return a response that identifies its request."""
+    """The answer that tells which request it belongs to."""
     body = echo_body(received.method, received.target, len(received.body))
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
     return head if received.method == "HEAD" else head + body
 
 
 def echo_body(method: str, target: str, size: int = 0) -> bytes:
-    """Return the body of an `echo`."""
+    """The body of an `echo`."""
     return f"{method} {target} {size}".encode()

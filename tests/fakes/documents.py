@@ -1,4 +1,4 @@
-"""Documents with OIC URLs, and a function that rewrites them in one or more pieces."""
+"""Documents that name OIC, and the way that they go through the rewriter."""
 
 from collections.abc import Iterable
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Callers that keep a gateway busy until it refuses connections, and count the calls without a response."""
+"""Callers that keep a gateway busy until nobody listens any more, and count the calls that got no answer."""
 
 import asyncio
 import socket
@@ -12,7 +12,7 @@ from tests.fakes.gate import Caller
 class Load:
     """`count` callers, each with one call after the other, on a kept connection; every fourth on a new one per call.
 
-    `answers` counts statuses; `lost` has the error of each call that was sent and got no response.
+    `answers` counts statuses; `lost` holds what became of each call that was sent and not answered.
     """
 
     def __init__(self, address: str, request: bytes, *, count: int, tls: ssl.SSLContext | None = None) -> None:
@@ -25,7 +25,7 @@ class Load:
         self.lost: list[str] = []
 
     async def wait_for_answers(self, count: int) -> None:
-        """Wait for this number of responses."""
+        """Waits for so many answers."""
         async with self._change:
             await self._change.wait_for(lambda: self.answers.total() + len(self.lost) >= count)
 
@@ -35,7 +35,7 @@ class Load:
             task.cancel()
 
     async def wait_until_refused(self) -> None:
-        """Wait until each caller was refused a connection."""
+        """Waits until every caller was refused a connection."""
         await asyncio.gather(*self._tasks)
 
     async def _call_on(self, *, is_keeping: bool) -> None:
@@ -61,7 +61,7 @@ class Load:
         return Caller(*await asyncio.open_connection(host, int(port), ssl=self._tls))
 
     async def _call(self, caller: Caller) -> bool:
-        """Make one call. Return whether its connection stays open."""
+        """One call; whether its connection stays."""
         try:
             await caller.send(self._request)
             status, head, _ = await caller.reply()
@@ -75,7 +75,7 @@ class Load:
 
 
 def fill_backlog(address: str, request: bytes, count: int) -> list[socket.socket]:
-    """Open connections and send a request on each; the gateway need not have accepted any of them."""
+    """So many connections, each with a request on it, of which the gateway need not have accepted any."""
     callers = []
     for _ in range(count):
         host, _, port = address.rpartition(":")
@@ -86,7 +86,7 @@ def fill_backlog(address: str, request: bytes, count: int) -> list[socket.socket
 
 
 def read_status(caller: socket.socket) -> bytes:
-    """Return the status line of the response, empty if the connection ended without one."""
+    """The status line of the answer, empty where the connection ended without one."""
     with caller, suppress(ConnectionError):
         return caller.makefile("rb").readline()
     return b""

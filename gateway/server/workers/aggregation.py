@@ -169,6 +169,11 @@ class AggregatedAdmin(AdminBackend):
         lost = sum(lost for lost, *_ in replies.values())
         return await self._usage_reader.report(query, rows, lost=lost, stuck=tuple(answers.keys() - replies.keys()))
 
+    def sum_counters(self) -> Snapshot:
+        """Return the sums of the counters of all workers as last read, and of the gauges that the console samples."""
+        current = [worker.counters | worker.gauges for worker in self._workers.values()]
+        return merge_snapshots([*current, self._past])
+
     async def _query_workers(
         self, verb: str, argument: object = None, *, within: float = PING_TIMEOUT
     ) -> dict[int, Any]:

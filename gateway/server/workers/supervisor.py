@@ -11,14 +11,13 @@ import os
 import socket
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway.admin.admin_server import AdminServer
 from gateway.config.difference import RESTART_KEYS
 from gateway.config.load import Loaded
 from gateway.config.model import Config
 from gateway.config.resolved import keep_listeners, listeners_of
-from gateway.limits.limit_messages import LimitGateMessage
 from gateway.observe.log import Log, log_event, set_up_log
 from gateway.observe.snapshots import join_snapshot
 from gateway.server.console_mount import ConsoleMount
@@ -26,16 +25,21 @@ from gateway.server.lifecycle import choose_pseudonym, raise_file_limit, run_unt
 from gateway.server.listen_socket import ListenSockets, explain_bind_error, join_addresses
 from gateway.server.reloader import Reloader
 from gateway.server.workers.aggregation import PING_TIMEOUT, AggregatedAdmin
+from gateway.server.workers.call_lines import CallLines
 from gateway.server.workers.fork_server import ForkServer
-from gateway.server.workers.rpc import Channel, ChannelError, NoticeQueue
+from gateway.server.workers.rpc import ChannelError
 from gateway.server.workers.worker import Run, run_worker, send_config
+from gateway.server.workers.worker_channels import WorkerChannels
 from gateway.server.workers.worker_handle import WorkerHandle
-from gateway.services.lease_messages import GateMessage
 from gateway.system.files import in_thread
 from gateway.system.passed_sockets import PassedSockets
 from gateway.wiring.history import import_history
 from gateway.wiring.limit_coordination import LimitCoordination
 from gateway.wiring.service_coordination import ServiceCoordination
+
+if TYPE_CHECKING:
+    from gateway.server.console_data import ConsoleData
+    from gateway.server.workers.worker_processes import WorkerProcesses
 
 log = logging.getLogger("gateway.server.workers")
 
@@ -106,17 +110,21 @@ class Supervisor:
             request_stop=request_stop,
             request_reload=reloader.reload_by_request,
         )
-        self._console = ConsoleMount(self._admin, self._backend)
-        self._console.apply_config(config)
         self._watchers: set[asyncio.Task[None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._pseudonym = choose_pseudonym()
-        self._worker_numbers = itertools.count(1)
         self._coordination = ServiceCoordination(os.environ)
         self._coordination.configure(config)
         self._limits = LimitCoordination(os.environ)
         self._limits.configure(config)
         self._backend.watch_limits(self._limits)
+        self._channels = WorkerChannels(
+            self._coordination.coordinators, self._limits.coordinators, self._publish_call_lines
+        )
+        self._reloader = reloader
+        self._processes: WorkerProcesses | None = None
+        self._console = ConsoleMount(self._admin, self._new_console_data)
+        self._console.apply_config(config)
         self.listen = ""
         self.admin = config.admin
 
@@ -152,6 +160,7 @@ class Supervisor:
             self._config = merged
             self._backend.apply_config(merged)
             self._console.apply_config(merged)
+            self._processes = self._processes if merged.console is not None else None
             self._coordination.configure(merged)
             self._limits.configure(merged)
             await self._broadcast("adopt")
@@ -177,6 +186,7 @@ class Supervisor:
         await self._coordination.close()
         await self._limits.close()
         await self._fork_server.close()
+        await self._console.close()
         await self._admin.close()
         return not any(statuses) and not self._fork_server.lost.is_set()
 
@@ -194,30 +204,8 @@ class Supervisor:
             pid, end = await self._fork_server.spawn(theirs, listeners)
             close_ours.pop_all()
         now = asyncio.get_running_loop().time()
-        self._workers[pid] = worker = WorkerHandle(pid, await self._open_channel(ours), end, started_at=now)
+        self._workers[pid] = worker = WorkerHandle(pid, await self._channels.open(ours), end, started_at=now)
         return worker
-
-    async def _open_channel(self, end: socket.socket) -> Channel:
-        """Return a channel to a new worker. Until it closes, the worker shares the places of services and the limits of
-        callers.
-        """
-        number, coordinators = next(self._worker_numbers), self._coordination.coordinators
-        limits = self._limits.coordinators
-
-        def on_notices(notices: list[tuple[str, GateMessage | LimitGateMessage]]) -> None:
-            for name, message in notices:
-                if isinstance(message, LimitGateMessage):
-                    limits.receive(number, name, message)
-                else:
-                    coordinators.receive(number, name, message)
-
-        channel = await Channel.open(end, on_notices)
-        notices = NoticeQueue(channel.notify)
-        coordinators.add_worker(number, lambda origin, message: notices.put((origin, message)))
-        limits.add_worker(number, lambda caller, message: notices.put((caller, message)))
-        channel.closed.add_done_callback(lambda _: coordinators.remove_worker(number))
-        channel.closed.add_done_callback(lambda _: limits.remove_worker(number))
-        return channel
 
     async def _activate(self, worker: WorkerHandle) -> None:
         """Let a worker listen with the current configuration. Raise OSError if it cannot."""
@@ -231,6 +219,8 @@ class Supervisor:
                     await send_config(self._config, partial(worker.channel.request, within=START_TIMEOUT))
                     await worker.channel.request("adopt", within=START_TIMEOUT)
                 worker.is_active = True
+                if self._processes is not None:
+                    self._processes.pass_on_watch(worker.channel)
         except ChannelError as error:
             raise OSError(f"worker {worker.pid}: {error}") from error
         self._run_in_background(self._poll_counters(worker))
@@ -286,7 +276,8 @@ class Supervisor:
                     await self._request_twice(worker, "ping")
                     continue
                 with contextlib.suppress(OSError):  # the worker answers, but has no counters now
-                    worker.counters = join_snapshot(await self._request_twice(worker, "counters"))
+                    is_sampled = self._processes is not None
+                    worker.keep_counters(join_snapshot(await self._request_twice(worker, "counters", is_sampled)))
                 due = time() + POLL_BACKOFF * (time() - requested_at)
                 self._backend.processes.read_processes()
         except ChannelError:
@@ -296,14 +287,25 @@ class Supervisor:
         log_event(log, logging.ERROR, "worker-stuck", message, pid=worker.pid)
         worker.kill()
 
-    async def _request_twice(self, worker: WorkerHandle, verb: str) -> Any:
+    async def _request_twice(self, worker: WorkerHandle, verb: str, argument: object = None) -> Any:
         """Return the worker's answer; repeat the request once after a timeout. If this process was stopped as well
         (suspended machine, frozen container), the worker had no time to answer.
         """
         try:
-            return await worker.channel.request(verb, within=STUCK_AFTER)
+            return await worker.channel.request(verb, argument, within=STUCK_AFTER)
         except ChannelError:
-            return await worker.channel.request(verb, within=LAST_CHANCE)
+            return await worker.channel.request(verb, argument, within=LAST_CHANCE)
+
+    def _new_console_data(self, config: Config) -> "ConsoleData":
+        from gateway.server.console_data import ConsoleData  # noqa: PLC0415 - only with a console
+        from gateway.server.workers.worker_processes import WorkerProcesses  # noqa: PLC0415 - likewise
+
+        self._processes = WorkerProcesses(self._workers, self._backend.sum_counters, self._coordination)
+        return ConsoleData(self._backend, self._processes, self._reloader, config)
+
+    def _publish_call_lines(self, notice: CallLines) -> None:
+        if self._processes is not None:
+            self._processes.receive(notice)
 
     async def _watch_fork_server(self) -> None:
         await self._fork_server.lost.wait()

@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway.config.model import Config
 from gateway.config.route_model import RouteEntry
@@ -17,14 +17,18 @@ from gateway.history.query import HistoryQuery
 from gateway.limits.limit_gates import LimitGates
 from gateway.limits.limit_messages import LimitMessage
 from gateway.observe.log import Log, log_event, set_up_log
-from gateway.observe.snapshots import counters_only, split_snapshot
+from gateway.observe.snapshots import counters_only, sampled_gauges, split_snapshot
 from gateway.observe.time_slices import short_switch_interval
 from gateway.server.gateway import Gateway
+from gateway.server.workers.call_lines import CallLineSender
 from gateway.server.workers.rpc import Handlers, NoticeQueue, Parts, send_notices, serve_requests
 from gateway.services.lease_messages import CoordinatorMessage
 from gateway.services.service_gates import ServiceGates
 from gateway.system.gc_tuning import freeze_gc, pause_collection
 from gateway.wiring.components import ProcessGates
+
+if TYPE_CHECKING:
+    from gateway.server.process_console import Operation, ProcessConsole
 
 _BATCH = 200  # routes or credentials in one message
 _ROWS = 2000  # rows of usage in one message
@@ -47,6 +51,8 @@ class Worker:
         self._listeners = listeners
         self._records: Log | None = None
         self._gateway: Gateway | None = None
+        self._console: ProcessConsole | None = None
+        self._call_lines: CallLineSender | None = None
         self._routes: list[RouteEntry] = []
         self._draining = asyncio.Event()
         self._force_stopped = asyncio.Event()
@@ -65,6 +71,8 @@ class Worker:
             "flush_history": self._flush_history,
             "usage": self._usage,
             "readiness": self._readiness,
+            "console": self._answer_console,
+            "watch_calls": self._watch_calls,
             "drain": self._drain,
             "force_stop": self._force_stop,
         }
@@ -75,6 +83,8 @@ class Worker:
         notices = NoticeQueue(partial(send_notices, writer))
         self._gates.send = lambda origin, message: notices.put((origin, message))
         self._limit_gates.send = lambda caller, message: notices.put((caller, message))
+        transport = writer.transport
+        self._call_lines = CallLineSender(lambda lines: notices.put(("", lines)), transport.get_write_buffer_size)
         serving = asyncio.create_task(self._serve_channel(reader, writer))
         await self._draining.wait()
         drained = self._gateway is None or await self._gateway.finish(force_stop=self._force_stopped)
@@ -138,8 +148,10 @@ class Worker:
     async def _snapshot(self, _: object) -> Parts:
         return Parts(split_snapshot(await self._running_gateway().snapshot()))
 
-    async def _counters(self, _: object) -> Parts:
-        return Parts(split_snapshot(counters_only(await self._running_gateway().snapshot())))
+    async def _counters(self, is_sampled: object) -> Parts:
+        """Return the counters, and for the console the gauges that it samples."""
+        snapshot = await self._running_gateway().snapshot()
+        return Parts(split_snapshot(counters_only(snapshot) | (sampled_gauges(snapshot) if is_sampled else {})))
 
     async def _status(self, _: object) -> Parts:
         return split_status(await self._running_gateway().status())
@@ -156,6 +168,18 @@ class Worker:
 
     async def _readiness(self, _: object) -> tuple[bool, dict[str, Any]]:
         return await self._running_gateway().readiness()
+
+    async def _answer_console(self, request: "tuple[Operation, tuple[Any, ...]]") -> Any:
+        if self._console is None:
+            from gateway.server.process_console import ProcessConsole  # noqa: PLC0415 - only with a console
+
+            self._console = ProcessConsole(self._running_gateway())
+        operation, arguments = request
+        return await self._console.run(operation, *arguments)
+
+    async def _watch_calls(self, is_watched: object) -> None:
+        assert self._call_lines is not None
+        self._running_gateway().on_record = self._call_lines.put if is_watched else None
 
     def _running_gateway(self) -> Gateway:
         assert self._gateway is not None, "request before `start`"

@@ -6,7 +6,7 @@ import os
 import signal
 from dataclasses import dataclass, field
 
-from gateway.observe.snapshots import Snapshot
+from gateway.observe.snapshots import SAMPLED_GAUGES, Snapshot, counters_only
 from gateway.server.workers.rpc import Channel
 
 UNKNOWN_EXIT = 1
@@ -16,7 +16,7 @@ UNKNOWN_EXIT = 1
 @dataclass(slots=True, eq=False)
 class WorkerHandle:
     """A worker process. `exit` is set by the fork server, `started_at` is loop time, `counters` are the metrics last
-    read.
+    read, `gauges` those that the console samples with them; `polls` counts the readings.
     """
 
     pid: int
@@ -25,6 +25,14 @@ class WorkerHandle:
     started_at: float
     is_active: bool = False
     counters: Snapshot = field(default_factory=dict)
+    gauges: Snapshot = field(default_factory=dict)
+    polls: int = 0
+
+    def keep_counters(self, answer: Snapshot) -> None:
+        """Keep the counters and gauges that the worker sent."""
+        self.counters = counters_only(answer)
+        self.gauges = {name: rows for name, rows in answer.items() if name in SAMPLED_GAUGES}
+        self.polls += 1
 
     async def wait_exit(self) -> int:
         """Wait until the worker has ended. Return its exit status, or the negated number of the signal."""

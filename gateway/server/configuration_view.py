@@ -1,0 +1,71 @@
+"""The configuration in use as the console shows it: YAML blocks without secrets, and the last reload."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+
+from gateway.admin.console_backend import ConfigurationBlock, ReloadOutcome
+from gateway.config.difference import canonical_form
+from gateway.config.load import Loaded
+from gateway.observe.secret_mask import mask
+from gateway.server.reload_report import ReloadReport
+
+HIDDEN = "…"
+_NAMED = ("credentials", "callers", "services", "routes")
+"""Top-level keys that are shown entry by entry."""
+_HIDDEN_VALUES = frozenset(("params", "query", "headers"))
+"""Keys below which people write values that may be secret. The names of the values are shown."""
+_PLAIN_KEYS = frozenset(("remove", "keep"))
+"""Keys below `headers` and `query` that contain names only."""
+
+
+def configuration_blocks(loaded: Loaded) -> tuple[ConfigurationBlock, ...]:
+    """Return all blocks in the order of the model; values that are the defaults are left out. Thousands of routes take
+    seconds: call it in a thread.
+    """
+    return tuple(_block(loaded, name, value) for name, value in _named_values(canonical_form(loaded.config)))
+
+
+def reload_outcome(report: ReloadReport) -> ReloadOutcome:
+    """Return a reload as the console shows it."""
+    difference = report.difference
+    return ReloadOutcome(
+        at=report.at,
+        ok=report.is_ok,
+        message=report.message,
+        added=difference.added,
+        removed=difference.removed,
+        changed=difference.changed,
+        problems=tuple(str(problem) for problem in report.problems),
+    )
+
+
+def _named_values(tree: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if key in _NAMED:
+            yield from ((f"{key}.{name}", entry) for name, entry in value.items())
+        elif key == "listen":
+            yield key, [*value.values()]
+        else:
+            yield key, value
+
+
+def _block(loaded: Loaded, name: str, value: Any) -> ConfigurationBlock:
+    key, _, entry = name.partition(".")
+    text = yaml.safe_dump({entry or key: _redacted(value)}, sort_keys=False, allow_unicode=True, width=100)
+    return ConfigurationBlock(name, loaded.files[0].path if loaded.files else "", 0, text)
+
+
+def _redacted(value: Any, *, is_hidden: bool = False) -> Any:
+    """Return a plain value without what may be secret. Secrets are references; this is for texts."""
+    if isinstance(value, Mapping):
+        return {
+            key: _redacted(inner, is_hidden=key not in _PLAIN_KEYS and (is_hidden or key in _HIDDEN_VALUES))
+            for key, inner in value.items()
+        }
+    if isinstance(value, list):
+        return [_redacted(inner, is_hidden=is_hidden) for inner in value]
+    if is_hidden:
+        return HIDDEN
+    return mask(value) if isinstance(value, str) else value

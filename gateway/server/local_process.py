@@ -1,0 +1,40 @@
+"""The only process that serves callers, as the console uses it."""
+
+from typing import TYPE_CHECKING, Any
+
+from gateway.server.console_data import ServingProcesses
+from gateway.server.process_console import Operation, ProcessConsole
+
+if TYPE_CHECKING:
+    from gateway.observe.call_feed import CallFeed
+    from gateway.observe.snapshots import Snapshot
+    from gateway.server.gateway import Gateway
+
+
+class LocalProcess(ServingProcesses):
+    """The gateway in this process."""
+
+    def __init__(self, gateway: "Gateway") -> None:
+        self._gateway = gateway
+        self._console = ProcessConsole(gateway)
+
+    async def ask_one(self, operation: Operation, *arguments: Any, within: float) -> Any:
+        """Return the answer; each operation limits its own time."""
+        del within
+        return await self._console.run(operation, *arguments)
+
+    async def ask_all(self, operation: Operation, *arguments: Any) -> list[Any]:
+        """Return the answer."""
+        return [await self._console.run(operation, *arguments)]
+
+    async def sample(self) -> "Snapshot | None":
+        """Return all current values."""
+        return await self._gateway.snapshot()
+
+    def watch_records(self, feed: "CallFeed", *, is_watched: bool) -> None:
+        """Begin or stop to publish the records of all calls in the feed."""
+        self._gateway.on_record = feed.publish if is_watched else None
+
+    async def close_circuit(self, service: str) -> bool | None:
+        """Close the circuit of a service."""
+        return self._gateway.components.services.close_circuit(service)
