@@ -19,6 +19,7 @@ from gateway.http.head_reader import END_OF_HEAD, HeadReader
 from gateway.http.head_shapes import HeadShapes
 from gateway.http.open_connection import ConnectionInfo, OpenConnection, PrefaceFailure
 from gateway.http.request_body import NO_BODY, RequestBody
+from gateway.http.request_handler import RequestHandler
 from gateway.http.request_head import RequestHead, RequestLimits
 
 CALLER_TIMEOUT = 75.0
@@ -31,29 +32,10 @@ CHUNK_OVERHEAD = 16 * 1024
 """Bytes of chunk extensions and trailers that a body may have."""
 
 
-class RequestHandler(Protocol):
-    """Serves the requests of all connections."""
-
-    async def serve(self, caller: "CallerConnection", head: RequestHead, body: RequestBody) -> bool:
-        """Answer one request. Return whether another may follow on its connection."""
-
-    def reject(self, caller: "CallerConnection", error: GatewayError, data: bytes) -> None:
-        """Answer a request that cannot be read; `data` is its beginning."""
-
-    def log_trailing_bytes(self, caller: "CallerConnection", count: int) -> None:
-        """Log bytes that came behind a request after its record was written; the connection ends."""
-
-    def is_allowed(self, peer: str | None) -> bool:
-        """Return whether this address may call."""
-
-    def answers_half_closed(self, caller: "CallerConnection") -> bool:
-        """Return whether a caller that has closed its sending side gets the response to its request."""
-
-
 class ServerState(Protocol):
     """What the connections of one server share."""
 
-    handler: RequestHandler
+    handler: "RequestHandler[CallerConnection]"
     limits: RequestLimits
     rules: FieldRules
     shapes: HeadShapes[RequestHead]

@@ -5,12 +5,13 @@ import math
 from collections.abc import Callable
 from functools import partial
 
-from gateway.http.caller_connection import CallerConnection, RequestHandler
+from gateway.http.caller_connection import CallerConnection
 from gateway.http.caller_listener import UNNAMED_LISTENER, CallerListener
 from gateway.http.connection_limits import ConnectionLimits, RefusalReason
 from gateway.http.connection_preface import ConnectionPreface
 from gateway.http.fields import FieldRules
 from gateway.http.open_connection import OpenConnection, PrefaceFailure
+from gateway.http.request_handler import RequestHandler
 from gateway.http.request_head import RequestLimits, request_shapes
 from gateway.system.bind import readable_descriptors
 
@@ -33,7 +34,7 @@ class CallerServer:
 
     def __init__(
         self,
-        handler: RequestHandler,
+        handler: RequestHandler[CallerConnection],
         limits: RequestLimits,
         rules: FieldRules,
         *,

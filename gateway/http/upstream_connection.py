@@ -14,8 +14,8 @@ from typing import cast
 
 from gateway.errors import GatewayError, UpstreamBroken, UpstreamTimeout
 from gateway.http.eager_task import EagerTask
+from gateway.http.event_wait import EventWait
 from gateway.http.fields import FieldRules, MalformedMessage
-from gateway.http.flow_control import FlowControl
 from gateway.http.head_shapes import HeadShapes
 from gateway.http.response_parser import ResponseHead, ResponseParser
 from gateway.network.tls import TlsTransport
@@ -33,7 +33,7 @@ class StaleConnection(UpstreamBroken):
     """A reused connection closed before any byte of the response (RFC 9112 §9.3.1)."""
 
 
-class UpstreamConnection(FlowControl):
+class UpstreamConnection(EventWait):
     """A connection that carries one exchange at a time; a `ConnectionPool` keeps it. `sock` is that of the
     transport.
     """
@@ -50,20 +50,12 @@ class UpstreamConnection(FlowControl):
         """`rules` say how each response field is treated; `on_lost` is called once when the connection ends; `shapes`
         are those of the upstream's earlier responses.
         """
-        super().__init__()
-        self._loop = loop
+        super().__init__(loop)
         self._poll = select.poll()  # a third of the cost of recv
         self._poll.register(sock.fileno(), select.POLLIN)
         self._on_lost = on_lost
-        self._transport: asyncio.Transport | None = None
         self._parser = ResponseParser(rules, head_limit=HEAD_LIMIT, shapes=shapes)
         self._is_busy = False
-        self._waiter: asyncio.Future[None] | None = None
-        self._reader_task: EagerTask[bool] | None = None
-        self._is_suspended = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._deadline: float | None = None
-        self._timeout_reason = ""
         self._error: GatewayError | None = None
         self._broken_head: UpstreamBroken | None = None
         self._reading_paused = False
@@ -295,53 +287,6 @@ class UpstreamConnection(FlowControl):
             self._on_eof(None)
         if self._error is not None:
             raise self._error
-
-    async def _next_event(self) -> None:
-        """Wait for bytes, or for the end of the connection."""
-        if self._reader_task is None:
-            self._waiter = self._loop.create_future()
-            await self._waiter
-            return
-        self._is_suspended = True
-        try:
-            await self._reader_task.suspend()
-        finally:
-            self._is_suspended = False
-
-    def _wake(self) -> None:
-        if self._transport is None:
-            self.wake_writer()
-        if self._is_suspended and self._reader_task is not None:
-            self._is_suspended = False
-            self._reader_task.resume()
-            return
-        waiter, self._waiter = self._waiter, None
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
-
-    def _set_timer(self, seconds: float, reason: str) -> None:
-        """Set the deadline. One timer serves many requests: it is set again only when it has expired, or when the new
-        deadline is earlier.
-        """
-        self._deadline = self._loop.time() + seconds
-        self._timeout_reason = reason
-        if self._timer is None or self._timer.when() > self._deadline:
-            self._cancel_timer()
-            self._timer = self._loop.call_at(self._deadline, self._on_timer)
-
-    def _cancel_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _on_timer(self) -> None:
-        self._timer = None
-        if self._deadline is None:
-            return
-        if self._loop.time() < self._deadline:
-            self._timer = self._loop.call_at(self._deadline, self._on_timer)
-        else:
-            self._on_timeout(self._timeout_reason)
 
     def _on_timeout(self, reason: str) -> None:
         self._fail(self._broken_head or UpstreamTimeout(reason=reason))
