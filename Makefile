@@ -8,6 +8,7 @@ AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo --non-interactive)
 FUZZ := $(VENV)/fuzz
 AJV := $(VENV)/ajv
 DOCS := $(VENV)/docs
+BROWSERS := $(VENV)/browsers
 DEPLOY := $(VENV)/deploy
 PROMTOOL := $(VENV)/promtool
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -17,7 +18,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-in
 	--no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage test-clients test-browsers test-deploy check fix serve bench bench-quick soak fuzz schema docs vendor package lock clean
+.PHONY: help demo test coverage test-clients test-browsers screenshots test-deploy check fix serve bench bench-quick soak fuzz schema docs vendor package lock clean
 
 help:  ## show these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -44,10 +45,11 @@ test-clients: $(STAMP)  ## clients of other languages prove callers and read Fau
 		$(AS_ROOT) apt-get install -qq --no-install-recommends -y $(CLIENT_PACKAGES); } >/dev/null
 	@$(BIN)/python -m pytest tests/clients/soap_clients.py tests/clients/credentials.py tests/clients/tls_scan.py $(ARGS)
 
-test-browsers: $(STAMP)  ## a page in a real Chromium calls the gateway; installs it (Debian)
-	@dpkg-query --show chromium >/dev/null 2>&1 || { $(AS_ROOT) apt-get update -qq && \
-		$(AS_ROOT) apt-get install -qq --no-install-recommends -y chromium; } >/dev/null
-	@$(BIN)/python -m pytest tests/clients/browser.py $(ARGS)
+test-browsers: $(STAMP) $(BROWSERS)/.installed  ## a web page calls the gateway, and people use the console, in a real Chromium; installs it (Debian)
+	@$(BROWSERS)/bin/python -m pytest tests/clients/browser.py tests/console/browser.py $(ARGS)
+
+screenshots: $(STAMP) $(BROWSERS)/.installed  ## write the pictures of docs/console-pages.md to docs/images, light and dark
+	@$(BROWSERS)/bin/python -m tests.console.screenshots docs/images
 
 test-deploy: $(STAMP) $(DEPLOY)/.installed  ## kubectl and Helm render the manifests, Kubernetes' schemas validate them (x86-64)
 	@$(BIN)/python -m pytest tests/deploy/rendered.py $(ARGS)
@@ -118,6 +120,16 @@ $(FUZZ)/.installed: tests/fuzz/requirements.txt | $(STAMP)
 	@$(FUZZ)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes \
 		--requirement tests/fuzz/requirements.txt
 	@echo "$(abspath $(VENV))"/lib/python3.*/site-packages >"$$(echo $(FUZZ)/lib/python3.*/site-packages)/product.pth"
+	@touch $@
+
+$(BROWSERS)/.installed: tests/console/requirements.txt | $(STAMP)
+	@dpkg-query --show chromium >/dev/null 2>&1 || { $(AS_ROOT) apt-get update -qq && \
+		$(AS_ROOT) apt-get install -qq --no-install-recommends -y chromium; } >/dev/null
+	@echo "setting up $(BROWSERS), once ..." >&2
+	@$(BIN)/python -m venv $(BROWSERS)
+	@$(BROWSERS)/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes \
+		--requirement tests/console/requirements.txt
+	@echo "$(abspath $(VENV))"/lib/python3.*/site-packages >"$$(echo $(BROWSERS)/lib/python3.*/site-packages)/product.pth"
 	@touch $@
 
 $(AJV)/.installed: tests/config/ajv/package-lock.json | $(STAMP)

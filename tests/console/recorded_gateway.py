@@ -1,5 +1,6 @@
 """A backend of the console that answers with documents which a real gateway sent to the sandbox's calls."""
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field, replace
@@ -100,6 +101,7 @@ class RecordedGateway:
     metrics_text: bytes = field(default_factory=(FOLDER / "metrics.txt").read_bytes)
     usage_name: str = "orders"
     batches: Sequence[Sequence[bytes]] = ()
+    feed: asyncio.Queue[Sequence[bytes]] | None = None
     result: ActionResult = field(default_factory=lambda: ActionResult(ok=True, message="done"))
     findings: Sequence[Finding] = ()
 
@@ -134,6 +136,8 @@ class RecordedGateway:
     async def watch_calls(self) -> AsyncGenerator[Sequence[bytes], None]:
         for batch in self.batches:
             yield batch
+        while self.feed is not None:
+            yield await self.feed.get()
 
     async def check_credential(self, name: str) -> Sequence[Finding]:
         return self.findings

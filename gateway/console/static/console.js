@@ -246,6 +246,9 @@ document.body.addEventListener("htmx:responseError", () => announce("The gateway
 document.body.addEventListener("htmx:sendError", () => announce("The gateway does not answer"));
 
 root.classList.add("has-script");
+const pages = document.querySelector(".nav"); // on a narrow screen it scrolls
+const present = pages?.querySelector("[aria-current]");
+if (present) pages.scrollLeft = present.offsetLeft - pages.offsetLeft - 16;
 showLocalTimes(document);
 for (const table of document.querySelectorAll("details.chart-table")) table.open = false;
 for (const control of document.querySelectorAll("[data-live]")) watchCalls(control);

@@ -1,0 +1,197 @@
+"""The console in a real Chromium: accessible at every width, usable by keyboard and without scripts; run by
+`make test-browsers`.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.async_playwright import Axe  # type: ignore[import-not-found] # in an environment of its own
+from playwright.async_api import Page, async_playwright, expect  # type: ignore[import-not-found] # as above
+
+from tests.console.pages import NAMES, PAGES
+from tests.console.recorded_gateway import RecordedGateway
+from tests.console.showcase import serve_console, showcase_gateway
+from tests.fakes.waiting import TIME_LIMIT
+
+CHROMIUM = "/usr/bin/chromium"
+REPORTS = ("Content Security Policy", "Refused to", "violates")
+
+
+class Visit:
+    """A browser at the console; `reports` are its messages about the security policy, and errors of scripts."""
+
+    def __init__(self, page: Page, url: str, gate: RecordedGateway) -> None:
+        self.page = page
+        self.url = url
+        self.gate = gate
+        self.reports: list[str] = []
+        page.on("console", lambda message: self._report(message.text))
+        page.on("pageerror", lambda error: self.reports.append(str(error)))
+
+    async def open(self, path: str) -> None:
+        response = await self.page.goto(self.url + path)
+        assert response is not None
+
+    def _report(self, text: str) -> None:
+        if any(words in text for words in REPORTS):
+            self.reports.append(text)
+
+
+@asynccontextmanager
+async def visit(folder: Path, **options: Any) -> AsyncIterator[Visit]:
+    """Open a browser at a console with fifteen minutes of traffic; `options` are those of its context."""
+    gate = showcase_gateway(time.time())
+    gate.feed = asyncio.Queue()
+    async with serve_console(gate, folder) as url, async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        context = await browser.new_context(locale="en-GB", timezone_id="Asia/Kolkata", **options)
+        context.set_default_timeout(TIME_LIMIT * 1000)
+        yield Visit(await context.new_page(), url, gate)
+        await browser.close()
+
+
+@pytest.mark.parametrize("width", [320, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_every_page_is_accessible(tmp_path: Path, scheme: str, width: int) -> None:
+    async with visit(tmp_path, color_scheme=scheme, viewport={"width": width, "height": 800}) as visitor:
+        problems = []
+        for name in NAMES:
+            await visitor.open(PAGES[name])
+            await visitor.page.wait_for_selector("html.has-script")
+            found = await Axe().run(visitor.page)
+            problems += [
+                f"{name}: {rule['id']}: {node['html'][:120]}"
+                for rule in found.response["violations"]
+                for node in rule["nodes"]
+            ]
+            overflow = await visitor.page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            if overflow > 0:
+                problems.append(f"{name}: {overflow} px wider than the window")
+        assert problems == []
+        assert visitor.reports == []
+
+
+async def test_every_page_can_be_used_by_keyboard(tmp_path: Path) -> None:
+    async with visit(tmp_path, viewport={"width": 1280, "height": 800}) as visitor:
+        for name in NAMES:
+            await visitor.open(PAGES[name])
+            await visitor.page.wait_for_selector("html.has-script")
+            expected = await visitor.page.evaluate(MARK_CONTROLS)
+            await visitor.page.keyboard.press("Tab")
+            assert await visitor.page.evaluate("document.activeElement.textContent") == "Skip to content"
+            reached = [one async for one in walk(visitor.page)]
+            # A part that scrolls gets the focus too, and is no control.
+            assert [one["control"] for one in reached if one["control"]] == [str(at + 1) for at in range(expected)], (
+                name
+            )
+            assert all(one["outline"] != "none" for one in reached), name
+
+
+MARK_CONTROLS = """() => {
+  const kinds = "a[href], button, input:not([type=hidden]), select, summary, [tabindex='0']";
+  const visible = [...document.querySelectorAll(kinds)].filter(one => one.checkVisibility());
+  visible.forEach((one, at) => one.dataset.control = at + 1);
+  return visible.length;
+}"""
+DESCRIBE_FOCUS = """() => {
+  const one = document.activeElement;
+  if (one === document.body) return null;
+  return {control: one.dataset.control ?? null, outline: getComputedStyle(one).outlineStyle};
+}"""
+
+
+async def walk(page: Page) -> AsyncIterator[dict[str, str]]:
+    """Press Tab until the focus leaves the page or is at its first control again; yield the elements that had it."""
+    for pressed in range(500):
+        one = await page.evaluate(DESCRIBE_FOCUS)
+        if one is None or (pressed and one["control"] == "1"):
+            return
+        yield one
+        await page.keyboard.press("Tab")
+
+
+async def test_every_page_works_without_scripts(tmp_path: Path) -> None:
+    async with visit(tmp_path, java_script_enabled=False) as visitor:
+        await visitor.open("")
+        await visitor.page.get_by_role("link", name="Routes", exact=True).click()
+        await visitor.page.get_by_role("link", name="orders", exact=True).click()
+        await expect(visitor.page.get_by_role("heading", level=1)).to_contain_text("orders")
+        # The table of the charts is open, times are UTC, and nothing is there that needs a script.
+        await expect(visitor.page.get_by_role("columnheader", name="p95")).to_be_visible()
+        assert "UTC" in (await visitor.page.locator("time").first.inner_text())
+        assert await visitor.page.locator("figure:visible, [data-copy]:visible").count() == 0
+        await visitor.page.get_by_role("link", name="24 hours").click()
+        assert visitor.page.url.endswith("/routes/orders?range=24h")
+        await visitor.page.get_by_role("link", name="Calls", exact=True).first.click()
+        await visitor.page.get_by_role("textbox", name="Status").fill("404")
+        await visitor.page.get_by_role("button", name="Search").click()
+        await expect(visitor.page.locator("#rows tbody tr")).to_have_count(1)
+        await visitor.page.locator("#rows tbody a").first.click()
+        await expect(visitor.page.get_by_text("No route is configured for this path.")).to_be_visible()
+        assert visitor.reports == []
+
+
+async def test_times_are_those_of_the_viewer(tmp_path: Path) -> None:
+    async with visit(tmp_path) as visitor:
+        await visitor.open("calls")
+        element = visitor.page.locator("#rows time").first
+        await expect(element).to_have_attribute("data-local", "")
+        shown, instant = await element.inner_text(), await element.get_attribute("datetime")
+        assert instant is not None
+        expected = await visitor.page.evaluate(
+            "text => new Date(text).toLocaleTimeString('en-GB', {timeZone: 'Asia/Kolkata'})", instant
+        )
+        assert shown.endswith(expected)
+        assert (await element.get_attribute("title") or "").endswith(" UTC")
+
+
+async def test_new_calls_appear_by_themselves_until_paused(tmp_path: Path) -> None:
+    async with visit(tmp_path) as visitor:
+        await visitor.open("calls")
+        page, rows = visitor.page, visitor.page.locator("#rows tbody tr")
+        await expect(page.locator("[data-live-text]")).to_have_text("live")
+        before = await rows.count()
+        assert visitor.gate.feed is not None
+        visitor.gate.feed.put_nowait([new_call(visitor.gate, "/first")])
+        await expect(rows.first).to_contain_text("/first")
+        await page.get_by_role("button", name="Pause").click()
+        visitor.gate.feed.put_nowait([new_call(visitor.gate, "/second"), b'{"event":"lost","lines":7}\n'])
+        await expect(page.locator("[data-live-text]")).to_have_text("paused, 1 new, 7 left out")
+        await expect(rows).to_have_count(before + 1)
+        await page.get_by_role("button", name="Pause").click()
+        await expect(rows.first).to_contain_text("/second")
+        await expect(rows).to_have_count(before + 2)
+        assert visitor.reports == []
+
+
+def new_call(gate: RecordedGateway, path: str) -> bytes:
+    record = json.loads(gate.calls[-1])
+    return json.dumps(record | {"path": path, "request_id": path[1:]}, separators=(",", ":")).encode() + b"\n"
+
+
+async def test_charts_are_drawn_and_follow_the_pointer(tmp_path: Path) -> None:
+    async with visit(tmp_path, viewport={"width": 1280, "height": 900}) as visitor:
+        await visitor.open("routes/orders")
+        charts = visitor.page.locator("figure[data-chart]")
+        await expect(charts.locator("canvas")).to_have_count(4)
+        first = charts.first
+        await first.locator(".u-over").hover()
+        await expect(first.locator("[data-reading]")).to_contain_text("/s")
+        assert visitor.reports == []
+
+
+async def test_the_overview_refreshes_without_a_reload(tmp_path: Path) -> None:
+    async with visit(tmp_path) as visitor:
+        await visitor.open("")
+        await visitor.page.evaluate("window.isSamePage = true")
+        visitor.gate.status_document["requests_under_way"] = 4321
+        await visitor.page.evaluate("document.body.dispatchEvent(new Event('refresh'))")
+        await expect(visitor.page.get_by_text("4\u202f321")).to_be_visible()
+        assert await visitor.page.evaluate("window.isSamePage")
+        assert visitor.reports == []

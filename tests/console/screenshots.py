@@ -1,0 +1,68 @@
+"""Write the pictures of the documentation: `python -m tests.console.screenshots FOLDER`, run by `make screenshots`."""
+
+import asyncio
+import io
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from PIL import Image  # type: ignore[import-not-found] # in an environment of its own
+from playwright.async_api import async_playwright  # type: ignore[import-not-found] # as above
+
+from tests.console.pages import PAGES
+from tests.console.showcase import serve_console, showcase_gateway
+
+PICTURES = {
+    "overview": (1280, 860),
+    "credential": (1280, 860),
+    "route": (1280, 1000),
+    "calls": (1280, 860),
+    "call": (1280, 560),
+    "usage": (1280, 560),
+    "narrow": (360, 780),
+}
+"""By name: width and height of the window. `narrow` is the overview."""
+COLOURS = 256
+"""Of a picture: flat areas and text need no more, and the files stay small."""
+
+
+async def write_pictures(folder: Path) -> None:
+    """Write each picture in light and dark."""
+    gate = showcase_gateway(time.time())
+    gate.feed = asyncio.Queue()
+    with tempfile.TemporaryDirectory() as own:
+        async with serve_console(gate, Path(own)) as url, async_playwright() as playwright:
+            browser = await playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+            for scheme in ("light", "dark"):
+                for name, (width, height) in PICTURES.items():
+                    context = await browser.new_context(
+                        viewport={"width": width, "height": height},
+                        color_scheme=scheme,
+                        locale="en-GB",
+                        timezone_id="Europe/Berlin",
+                        reduced_motion="reduce",
+                    )
+                    page = await context.new_page()
+                    await page.goto(url + PAGES.get(name, ""))
+                    await page.wait_for_selector("html.has-script")
+                    if name == "route":
+                        await page.wait_for_selector("figure:last-of-type canvas")
+                    if name == "calls":
+                        await page.get_by_text("live", exact=True).wait_for()
+                    _write_png(folder / f"console-{name}-{scheme}.png", await page.screenshot())
+                    await context.close()
+            await browser.close()
+
+
+def _write_png(file: Path, content: bytes) -> None:
+    """Write a picture with a palette, which is a third of the size."""
+    picture = Image.open(io.BytesIO(content)).convert("RGB")
+    small = picture.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    small.save(file, optimize=True)
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1])
+    target.mkdir(parents=True, exist_ok=True)
+    asyncio.run(write_pictures(target))
