@@ -18,7 +18,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-in
 	--no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage test-clients test-browsers screenshots test-deploy check fix serve bench bench-quick soak fuzz schema docs vendor package lock clean
+.PHONY: help demo test coverage test-clients test-browsers screenshots test-deploy check fix serve bench bench-quick soak fuzz schema docs vendor package notes lock clean
 
 help:  ## show these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -102,6 +102,10 @@ vendor:  ## copy the console's scripts from npm, with their licences and hashes;
 
 package: $(STAMP)  ## build the source distribution and the wheel in dist/
 	@rm -rf dist && $(BIN)/uv build --quiet --no-build-isolation --python $(BIN)/python
+
+notes:  ## print the section of CHANGELOG.md for one version: VERSION=0.1.0
+	@awk -v version='$(VERSION)' '/^## / {is_section = ($$2 == version); next} is_section {print; n++} \
+	END {if (!n) {print "CHANGELOG.md has no section " version > "/dev/stderr"; exit 1}}' CHANGELOG.md
 
 lock: $(STAMP)  ## generate the hashed lock files from pyproject.toml; ARGS=--upgrade takes newer versions
 	@$(LOCK) $(ARGS) pyproject.toml --extra console --output-file requirements.lock

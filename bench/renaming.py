@@ -21,7 +21,7 @@ LARGE, SMALL = 50_000_000, 1000
 MIB = 1 << 20
 WAYS = ("plain", "renamed")
 PAUSE = 1.0
-"""Seconds that a caller looks away: what the upstream has to give meanwhile must not heap up."""
+"""Seconds in which a caller does not read: the upstream's data must not accumulate in the gateway."""
 
 
 @dataclass(frozen=True, slots=True)

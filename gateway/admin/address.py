@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from gateway.content.foreign_text import split_host_port
+from gateway.content.untrusted_text import split_host_port
 
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1", "": "127.0.0.1"}  # noqa: S104 - never bound
 

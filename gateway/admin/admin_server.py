@@ -21,7 +21,7 @@ from aiohttp.web_protocol import RequestHandler
 from gateway.admin.acceptor import Acceptor
 from gateway.admin.address import AdminAddress, parse_address
 from gateway.admin.backend import AdminBackend
-from gateway.content.foreign_text import is_loopback_host
+from gateway.content.untrusted_text import format_authority, is_loopback_host
 from gateway.history.interface import HistoryDisabled, Unsearchable, result_document
 from gateway.history.query import BadQuery, parse_query
 from gateway.history.usage_query import parse_usage, usage_document
@@ -321,7 +321,7 @@ def _bound_address(address: AdminAddress, bound: list[socket.socket]) -> str:
     host, port = bound[0].getsockname()[:2]
     if len(bound) > 1 and address.host:
         host = address.host
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return format_authority(host, port)
 
 
 def _peer(request: web.BaseRequest) -> str | None:

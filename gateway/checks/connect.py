@@ -9,7 +9,7 @@ from typing import Self
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from gateway.content.foreign_text import printable_line
+from gateway.content.untrusted_text import printable_line
 from gateway.diagnosis.facts import ConnectionProbe, ServerCertificate
 from gateway.errors import UpstreamUnreachable
 from gateway.http.upstream_connection import UpstreamConnection

@@ -16,7 +16,7 @@ from gateway.checks.http_probe import send_probe
 from gateway.config.model import Config, CredentialSettings
 from gateway.config.resolved import client_secrets
 from gateway.config.secrets import SecretReader, suspicious
-from gateway.content.foreign_text import read_date, read_url
+from gateway.content.untrusted_text import read_date, read_url
 from gateway.diagnosis.facts import ConnectionProbe, CredentialConfig, CredentialProbe, Discovery, ProbeResponse
 from gateway.errors import GatewayError, TokenRefused, TokenUnavailable
 from gateway.network.dial import Origin

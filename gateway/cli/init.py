@@ -12,6 +12,8 @@ from gateway.cli.options import DEFAULT_FILE, NoSecret, run_coroutine
 from gateway.config.load import ConfigProblems, Loaded, one_route
 from gateway.config.model import Config
 from gateway.config.resolved import listeners_of
+from gateway.config.values import split_address
+from gateway.content.untrusted_text import format_authority
 from gateway.init.config_writer import write_config
 from gateway.init.draft import Draft, render
 from gateway.init.form import Form, fill_form
@@ -130,10 +132,11 @@ def _show_next_steps(loaded: Loaded, draft: Draft, file: Path) -> None:
         if warning.path != "--secret-file":  # shown when the file was named
             sys.stderr.write(f"{warning}\n")
     name, listen = shlex.quote(str(file)), listeners_of(loaded.config)[0].address
-    host, _, port = listen.rpartition(":")
-    target = f"http://{'127.0.0.1' if host in {'0.0.0.0', '[::]'} else host}:{port}"  # noqa: S104 - compared, not bound
+    host, port = split_address(listen)
+    host = "127.0.0.1" if host in {"0.0.0.0", "::"} else host  # noqa: S104 - compared, not bound
+    target = f"http://{format_authority(host, port)}"
     if listen.startswith("unix:"):
-        target = f"--unix-socket {shlex.quote(listen.removeprefix('unix:'))} http://localhost"
+        target = f"--unix-socket {shlex.quote(host)} http://localhost"
     show(f"wrote {file}; next:")
     show(f"  oic-gateway check --live -c {name}")
     show(f"  oic-gateway serve -c {name}")

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 from gateway.cli.commands import did_you_mean
+from gateway.config.default_addresses import DEFAULT_ADMIN
 from gateway.config.issue import ConfigProblems, LocatedIssue
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def admin_address(options: argparse.Namespace) -> str:
     if address := options.admin or os.environ.get(_ADMIN):
         return str(address)
     config = load_if_found(options)
-    return "127.0.0.1:9090" if config is None else config.admin
+    return DEFAULT_ADMIN if config is None else config.admin
 
 
 def load_if_found(options: argparse.Namespace) -> "Config | None":

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
-from gateway.content.foreign_text import split_host_port
+from gateway.content.untrusted_text import split_host_port
 from gateway.sandbox.config_file import full_config, render
 from gateway.sandbox.mistakes import MISTAKES, list_mistakes
 from gateway.sandbox.sandbox_server import Sandbox

@@ -5,7 +5,7 @@ plain values with lines (`yaml_document`), validates them with the model, checks
 references.
 
 * Model: `model`, `listen_model`, `route_model`, `caller_model`, `service_model`, `state_model`, `console_model`, of
-  `strict_model` and the types in `values`; `messages` for its errors.
+  `strict_model` and the types in `values`, and `default_addresses`; `messages` for its errors.
 * Checks across keys: `cross_checks`, `credential_rules`, `caller_rules`, `service_rules`, `redis_url`; `review` finds
   values that cannot work, by the rules of the package `corrections` and `typography`.
 * References: `references` reads each once, and rates secrets of callers by `secret_strength`; `secrets`, `vault` (OCI

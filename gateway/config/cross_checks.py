@@ -11,13 +11,14 @@ from urllib.parse import urlsplit
 
 from gateway.config.caller_rules import check_callers
 from gateway.config.credential_rules import check_credential
+from gateway.config.default_addresses import DEFAULT_ADMIN
 from gateway.config.issue import ConfigIssue, Steps, dotted_path, is_plain
 from gateway.config.messages import did_you_mean
 from gateway.config.model import Config
 from gateway.config.review import review
 from gateway.config.service_rules import check_services
 from gateway.config.values import has_dot_segment, is_local, is_loopback, split_address
-from gateway.content.foreign_text import DEFAULT_PORTS, is_loopback_host, plain_host, read_url
+from gateway.content.untrusted_text import DEFAULT_PORTS, is_loopback_host, normalize_host, read_url
 
 _ALL_ADDRESSES = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 
@@ -71,7 +72,7 @@ def _remote_quit(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
     """Yield an issue if other machines could stop the gateway."""
     for _, text in _admin_address(tree):
         if tree.get("admin_quit") is True and not is_loopback(text):
-            remedy = "set `admin` to 127.0.0.1:9090 or unix:/path, or remove `admin_quit`"
+            remedy = f"set `admin` to {DEFAULT_ADMIN} or unix:/path, or remove `admin_quit`"
             yield ConfigIssue(("admin_quit",), "lets other machines stop the gateway: `admin` is not loopback", remedy)
 
 
@@ -114,7 +115,7 @@ def _loops(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
         named = read_url(url) if isinstance(url, str) else None
         if named is None or named.scheme not in DEFAULT_PORTS:
             continue
-        where = plain_host(named.host), DEFAULT_PORTS[named.scheme] if named.port is None else named.port
+        where = normalize_host(named.host), named.effective_port
         remedy = "write the URL of OIC" if steps[-1] != "token_url" else "write the URL of the identity domain"
         places = (
             place
@@ -133,7 +134,7 @@ def _is_listen_address(where: tuple[str, int], text: str) -> bool:
     if text.startswith("unix:"):
         return False
     host, port = split_address(text)
-    bound = plain_host(host)
+    bound = normalize_host(host)
     if port != where[1]:
         return False
     return where[0] == bound or (is_loopback_host(where[0]) and (is_loopback_host(bound) or bound in _ALL_ADDRESSES))
@@ -145,10 +146,10 @@ def _public_addresses(tree: Mapping[str, Any]) -> set[tuple[str, int]]:
     url = tree.get("public_url")
     public = read_url(url) if isinstance(url, str) else None
     if public is not None and public.scheme in DEFAULT_PORTS:
-        places.add((plain_host(public.host), DEFAULT_PORTS[public.scheme] if public.port is None else public.port))
+        places.add((normalize_host(public.host), public.effective_port))
     hosts = tree.get("hosts")
     ports = [split_address(text)[1] for _, text in _listen_addresses(tree) if not text.startswith("unix:")]
-    names = [plain_host(host) for host in hosts if isinstance(host, str)] if isinstance(hosts, list) else []
+    names = [normalize_host(host) for host in hosts if isinstance(host, str)] if isinstance(hosts, list) else []
     return places | {(name, port) for name in names for port in ports}
 
 

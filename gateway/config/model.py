@@ -16,6 +16,7 @@ from pydantic import (
 
 from gateway.config.caller_model import CallerSettings
 from gateway.config.console_model import ConsoleSettings
+from gateway.config.default_addresses import DEFAULT_ADMIN, DEFAULT_LISTEN
 from gateway.config.listen_model import Listen
 from gateway.config.route_model import RouteEntry, RouteSettings
 from gateway.config.service_model import ServiceEntry
@@ -282,10 +283,10 @@ class OciSettings(StrictModel):
 class Config(StrictModel):
     """The whole file."""
 
-    listen: Listen = "127.0.0.1:8080"
+    listen: Listen = DEFAULT_LISTEN
     """Address for callers: HOST:PORT or unix:/path, or a list of addresses, each a string or a mapping. An address that
     is not loopback requires `allow`."""
-    admin: Address = "127.0.0.1:9090"
+    admin: Address = DEFAULT_ADMIN
     """Address of health, metrics and status; it never serves routes."""
     admin_quit: bool = False
     """True: `POST /quit` at `admin`, which must be loopback or a unix socket, stops the gateway as SIGTERM does."""

@@ -19,7 +19,7 @@ from gateway.config.route_model import (
 from gateway.config.service_model import ServiceEntry
 from gateway.config.strict_model import ProxySettings, SecretRef, TlsSettings, secret_refs
 from gateway.config.values import split_address
-from gateway.content.foreign_text import host_of, origin_of, plain_host
+from gateway.content.untrusted_text import normalize_host, read_host, read_origin
 
 CONNECT_TIMEOUT = 5.0
 RESPONSE_TIMEOUT = 330.0
@@ -77,7 +77,7 @@ def resolve(config: Config) -> tuple[ResolvedRoute, ...]:
 
 def services_by_origin(config: Config) -> dict[str, tuple[str, ServiceEntry]]:
     """Return name and settings of each service by its origin."""
-    named = ((origin_of(entry.url), (name, entry)) for name, entry in config.services.items())
+    named = ((read_origin(entry.url), (name, entry)) for name, entry in config.services.items())
     return {origin: service for origin, service in named if origin is not None}
 
 
@@ -106,7 +106,7 @@ def restart_settings(listener: ListenSettings) -> tuple[object, ...]:
 
 def configured_host(address: str) -> str:
     """Return the host of an address for callers in its plain form; empty for a unix socket."""
-    return "" if address.startswith("unix:") else plain_host(split_address(address)[0])
+    return "" if address.startswith("unix:") else normalize_host(split_address(address)[0])
 
 
 def hosts_of(config: Config) -> tuple[str, ...]:
@@ -118,7 +118,7 @@ def hosts_of(config: Config) -> tuple[str, ...]:
 def console_host_of(config: Config) -> str | None:
     """Return the host of the console's `url`, which the admin port accepts in Host beside the names of `hosts`."""
     url = config.console.url if config.console is not None else None
-    return plain_host(host_of(url)) if url is not None else None
+    return normalize_host(read_host(url)) if url is not None else None
 
 
 def client_secrets(credential: CredentialSettings) -> tuple[SecretRef, ...]:
@@ -163,7 +163,7 @@ def _lowest_limits(limits: list[BudgetSettings]) -> BudgetSettings:
 
 
 def _resolve_route(route: RouteEntry, defaults: RouteSettings, services: Container[str]) -> ResolvedRoute:
-    origin = origin_of(route.upstream)
+    origin = read_origin(route.upstream)
     own_timeout, default_timeout = route.timeout or TimeoutSettings(), defaults.timeout or TimeoutSettings()
     return ResolvedRoute(
         name=route.name,

@@ -7,21 +7,21 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gateway.config.issue import ConfigIssue, Steps
-from gateway.content.foreign_text import origin_of
+from gateway.content.untrusted_text import read_origin
 from gateway.oic.message_packs import Licence, default_calls, synchronous_runs
 
 
 def check_services(tree: Mapping[str, Any], upstreams: list[str]) -> Iterator[ConfigIssue]:
     """Yield issues of `services`; `tree` is the plain value of the file, `upstreams` are those of its routes."""
     services = tree.get("services")
-    used = {origin_of(upstream) for upstream in upstreams}
+    used = {read_origin(upstream) for upstream in upstreams}
     known: dict[str, str] = {}
     for name, entry in services.items() if isinstance(services, dict) else ():
         if not isinstance(entry, dict):
             continue
         steps: Steps = ("services", name)
         url = entry.get("url")
-        origin = origin_of(url) if isinstance(url, str) else None
+        origin = read_origin(url) if isinstance(url, str) else None
         if origin is not None:
             yield from _check_origin((*steps, "url"), origin, used=used, known=known)
             known.setdefault(origin, name)

@@ -12,7 +12,7 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, ValidationInfo, WithJsonSchema
 
 from gateway.config.typography import typographic
-from gateway.content.foreign_text import is_loopback_host, plain_host, split_host_port
+from gateway.content.untrusted_text import is_loopback_host, normalize_host, split_host_port
 from gateway.network.egress_proxy import read_proxy_url
 
 DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -180,7 +180,7 @@ def is_loopback(address: str) -> bool:
 
 def is_local(host: str) -> bool:
     """Return whether the host name or address, without brackets, is this machine."""
-    return is_loopback_host(plain_host(host))
+    return is_loopback_host(normalize_host(host))
 
 
 def _is_host(host: str) -> bool:

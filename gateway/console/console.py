@@ -15,7 +15,7 @@ from gateway.console.pages import PAGES
 from gateway.console.rendering import TemplateRenderer
 from gateway.console.security_headers import SECURITY_HEADERS
 from gateway.console.static_files import static_files
-from gateway.content.foreign_text import is_loopback_host, plain_host, read_authority
+from gateway.content.untrusted_text import is_loopback_host, normalize_host, read_authority
 from gateway.observe.log import log_event
 
 _log = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ def _is_on_this_machine(request: web.BaseRequest, peer: str | None, host: str) -
     """Return whether the request comes from this machine, by a name of this machine, and through no proxy."""
     named = read_authority(host)
     is_forwarded = any(name in request.headers for name in ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "Via"))
-    is_local = peer is None or is_loopback_host(plain_host(peer))
+    is_local = peer is None or is_loopback_host(normalize_host(peer))
     return is_local and named is not None and is_loopback_host(named.host) and not is_forwarded
 
 

@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime
 
-from gateway.content.foreign_text import host_of
+from gateway.content.untrusted_text import read_host
 from gateway.diagnosis.catalog import MISTAKES
 from gateway.diagnosis.facts import ConnectionProbe, ServerCertificate
 from gateway.diagnosis.finding import Finding, failed_finding
@@ -120,6 +120,6 @@ def _is_inspected(probe: ConnectionProbe) -> bool:
     """Return whether a TLS inspection proxy issued the certificate: Oracle's own come from public authorities."""
     if probe.certificate is None:
         return False
-    host, issuer = host_of(probe.origin), probe.certificate.issuer
+    host, issuer = read_host(probe.origin), probe.certificate.issuer
     is_not_oracle = host.endswith(".oraclecloud.com") and not _PUBLIC_ISSUER.search(issuer)
     return is_not_oracle or _INSPECTION_ISSUER.search(issuer) is not None

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from gateway.content.foreign_text import host_of, read_url
+from gateway.content.untrusted_text import read_host, read_url
 from gateway.diagnosis.catalog import MISTAKES
 from gateway.diagnosis.catalog.network_mistakes import NETWORK_MISTAKES
 from gateway.diagnosis.connections import connection_failure_code, diagnose_connection
@@ -221,7 +221,7 @@ def _describe_wrong_secret(probe: CredentialProbe) -> str:
 
 
 def _describe_other_domain(probe: CredentialProbe) -> str:
-    return f"the application is in another identity domain than {host_of(probe.config.token_url)}"
+    return f"the application is in another identity domain than {read_host(probe.config.token_url)}"
 
 
 _CAUSES = (

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-from gateway.content.foreign_text import printable_line, read_url
+from gateway.content.untrusted_text import printable_line, read_url
 from gateway.diagnosis.catalog import MISTAKES
 from gateway.diagnosis.connections import dial_failure_code
 from gateway.diagnosis.facts import ProbeResponse, RouteProbe

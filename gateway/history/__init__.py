@@ -3,9 +3,9 @@
 `interface` defines a `History`. It stores the *record* of each call as its log line, and finds records by a
 `HistoryQuery` (`query`: instance id, request id, route, client, status, time; newest first). `MemoryHistory` (`memory`)
 keeps the last lines as bytes. `FileHistory` (`file`) queues them for a thread, which writes them to a `HistoryFile`
-(`history_file`): an SQLite file, whose tables and statements are in `sqlite_tables`. `version_1` reads and converts the
-file of an earlier gateway. A `HistoryReader` (`timed_reads`) searches the file in the gateway that writes it, in the
-parent of several workers, or in the command line when no gateway runs.
+(`history_file`): an SQLite file, whose tables and statements are in `sqlite_tables`. A `HistoryReader` (`timed_reads`)
+searches the file in the gateway that writes it, in the parent of several workers, or in the command line when no
+gateway runs.
 
     append ── MemoryHistory
           └── FileHistory ── queue, thread ── HistoryFile ── sqlite_tables

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from gateway.history import sqlite_tables, usage_table, version_1
+from gateway.history import sqlite_tables, usage_table
 from gateway.history.free_space import bytes_used, volume_of
 from gateway.history.interface import HistoryLimits, SearchResult, Unsearchable
 from gateway.history.open_calls import OpenCall, is_running, process_identity
@@ -22,10 +22,10 @@ from gateway.history.usage_buckets import MAX_BUCKETS, UsageRow
 from gateway.system.sqlite_file import (
     ForeignDatabase,
     SqliteFile,
-    database_uri,
     error_text,
     is_own_database,
     locked_folder,
+    open_read_only,
     primary_code,
     remove_database,
 )
@@ -183,7 +183,6 @@ class HistoryFile:
         connection.execute("PRAGMA secure_delete = OFF")
         connection.execute(sqlite_tables.OPEN_CALL_TABLE)
         connection.execute(usage_table.USAGE_TABLE)
-        version_1.migrate(connection)
         sqlite_tables.delete_open_calls(
             connection, self._process_identity
         )  # those of an earlier connection of this process
@@ -213,10 +212,7 @@ def open_for_reading(path: str | Path, *, until: float) -> Iterator[sqlite3.Conn
     if time.monotonic() > until:
         raise Unsearchable("too many searches at once; try again")
     try:
-        uri = f"{database_uri(path)}?mode=ro"
-        with contextlib.closing(
-            sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None)
-        ) as connection:
+        with open_read_only(path, timeout=BUSY_TIMEOUT) as connection:
             connection.set_progress_handler(lambda: time.monotonic() > until, _PROGRESS_STEPS)
             is_history = is_own_database(connection, sqlite_tables.APPLICATION_ID, sqlite_tables.SCHEMA_VERSION)
             connection.execute("BEGIN")  # so that all statements see the same rows
@@ -234,9 +230,7 @@ def _find_all(connection: sqlite3.Connection, query: HistoryQuery, until: float)
         if time.monotonic() > until:
             raise Unsearchable(_TOO_LONG)
 
-    if sqlite_tables.has_table(connection, "batch"):
-        yield from sqlite_tables.find_lines(connection, query, check)
-    yield from version_1.find_lines(connection, query)
+    yield from sqlite_tables.find_lines(connection, query, check)
     yield from _find_lost(connection, query)
 
 
@@ -265,7 +259,7 @@ def _read_immutable(path: Path) -> RemovedHistory:
 
     Raise sqlite3.Error or ForeignDatabase for any other file.
     """
-    with contextlib.closing(sqlite3.connect(f"{database_uri(path)}?mode=ro&immutable=1", uri=True)) as connection:
+    with open_read_only(path, timeout=BUSY_TIMEOUT, is_immutable=True) as connection:
         if not is_own_database(connection, sqlite_tables.APPLICATION_ID, sqlite_tables.SCHEMA_VERSION):
             raise ForeignDatabase("the file is empty")
         return _read_contents_of(connection)

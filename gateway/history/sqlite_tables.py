@@ -25,7 +25,7 @@ from gateway.observe.json_line import escape_surrogates
 
 APPLICATION_ID = 0x4F49_4348  # "OICH", SQLite's application_id
 SCHEMA_VERSION = 2
-"""Version of the tables. A file with a higher version is from a newer gateway."""
+"""Version of the tables. A file with another version is not used."""
 PRUNE_STEP = 1000
 """Calls after which a transaction deletes no further batch, so that other writers do not wait long."""
 SEGMENT_SIZE = 1000

@@ -1,6 +1,5 @@
 """Make a usage report of the file of a history and of the rows in memory."""
 
-import contextlib
 import sqlite3
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from gateway.history.interface import StorageKind
 from gateway.history.usage_buckets import UsageRow
 from gateway.history.usage_query import PackAllowance, UsageQuery, UsageReport
 from gateway.history.usage_table import group_usage
+from gateway.system.sqlite_file import open_in_memory
 
 
 def read_usage(
@@ -30,7 +30,7 @@ def join_usage(
     """Report the usage of `others` and of the file, if it exists. Raise Unsearchable, also after `until`."""
     if path is not None and Path(path).exists():
         return _read(path, query, others, allowances, until)
-    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+    with open_in_memory() as connection:
         return _report(connection, query, others, allowances, "memory" if path is None else "file")
 
 

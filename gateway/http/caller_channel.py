@@ -2,6 +2,7 @@
 
 import asyncio
 
+from gateway.content.untrusted_text import format_authority
 from gateway.errors import CallerGone
 from gateway.http.caller_listener import CallerListener
 from gateway.http.eager_task import EagerTask
@@ -76,7 +77,7 @@ class CallerChannel(FlowControl):
         if local is None:
             return ""
         host, port, _ = local
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return format_authority(host, port)
 
     def local_address(self) -> LocalAddress | None:
         """Return what the caller connected to; None for a unix socket."""

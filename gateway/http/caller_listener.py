@@ -8,7 +8,7 @@ from dataclasses import dataclass
 @dataclass(slots=True, eq=False)
 class CallerListener:
     """An address to which callers connect. `address` is the bound HOST:PORT or unix:/path. `host` is the configured
-    host as `plain_host` writes it; it is empty for a unix socket.
+    host as `normalize_host` writes it; it is empty for a unix socket.
     """
 
     address: str = ""

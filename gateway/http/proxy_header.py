@@ -5,7 +5,7 @@ import re
 import struct
 from typing import NamedTuple
 
-from gateway.content.foreign_text import address_of
+from gateway.content.untrusted_text import read_ip_address
 
 V1_PREFIX = b"PROXY "
 V1_LIMIT = 107
@@ -84,7 +84,7 @@ def _read_v2(data: bytes) -> ProxyHeader | None:
 
 
 def _read_address(version: int, word: bytes) -> str:
-    address = address_of(word.decode("latin-1"))
+    address = read_ip_address(word.decode("latin-1"))
     if address is None or _ADDRESS.fullmatch(word) is None or (b":" in word) is (version == 4):
         raise MalformedProxyHeader("the PROXY protocol header has a malformed address")
     return str(address)

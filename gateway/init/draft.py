@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import dataclass
 
+from gateway.config.default_addresses import DEFAULT_ADMIN, DEFAULT_LISTEN
 from gateway.init.route_naming import credential_name
 
 # Words that a version of YAML reads as another type than text.
@@ -63,8 +64,8 @@ class Draft:
     name: str
     path: str
     instance: str = ""
-    listen: str = "127.0.0.1:8080"
-    admin: str = "127.0.0.1:9090"
+    listen: str = DEFAULT_LISTEN
+    admin: str = DEFAULT_ADMIN
     allow: tuple[str, ...] = ()
 
 

@@ -14,6 +14,7 @@ from typing import Literal, TypeVar
 
 import aiohappyeyeballs
 
+from gateway.content.untrusted_text import format_authority
 from gateway.network.tls import TlsSession, TlsTransport
 from gateway.network.tunnel import Tunnel, connect_request
 
@@ -74,11 +75,6 @@ class CannotConnect(Exception):
         self.step = step
         self.cause = cause
         self.is_proxy = is_proxy
-
-
-def format_authority(host: str, port: int) -> str:
-    """Return `host:port`, an IPv6 address in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def basic_authorization(username: str, password: str) -> str:

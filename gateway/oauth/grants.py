@@ -15,7 +15,7 @@ from itertools import chain
 from typing import NoReturn
 from urllib.parse import urlencode
 
-from gateway.content.foreign_text import read_date, read_retry_after
+from gateway.content.untrusted_text import read_date, read_retry_after
 from gateway.errors import TokenRefused, TokenUnavailable
 from gateway.oauth.client_auth import CLIENT_AUTH, redactions
 from gateway.oauth.failures import PERMANENT

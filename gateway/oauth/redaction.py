@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import AnyStr, Generic
 from urllib.parse import unquote
 
-from gateway.content.foreign_text import printable_line
+from gateway.content.untrusted_text import printable_line
 
 MASK = "***"
 WITHHELD = "(not shown: it repeats a part of a secret)"

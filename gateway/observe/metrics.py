@@ -170,6 +170,9 @@ def _add_caller(snapshot: Snapshot, caller: str, meter: CallerMeter) -> None:
 
 
 def _add_token(snapshot: Snapshot, credential: str, meter: TokenMeter) -> None:
+    # As for routes. A configuration that another worker has refused leaves meters that were never used.
+    if not (meter.results or meter.coalesced or meter.replays) and meter.expiry is None:
+        return
     for result, count in meter.results.items():
         snapshot[PREFIX + "token_requests_total"][credential, result] = count
     snapshot[PREFIX + "token_fetch_seconds"][credential,] = meter.fetch.copy()

@@ -5,7 +5,7 @@ state and makes the one record. `request_checks` finds the route and checks the 
 caller; `attempt` sends it, and `ResponseRelay` (`response`) delivers the upstream's response. `route_table` holds the
 compiled configuration.
 
-Pure modules decide: who may call (`admission`, `own_authorities`), what web pages may do (`cors`), which route and
+Pure modules decide: who may call (`admission`, `gateway_authorities`), what web pages may do (`cors`), which route and
 target (`routing`), which methods count (`method_override`), which fields pass (`headers`), which cookies a route keeps
 (`cookies`), what a route changes (`request_edits`), when to send again (`retry`), which redirect to follow
 (`redirects`), how URLs are rewritten (`rewriting`), what an error response contains (`error_response`).

@@ -7,7 +7,7 @@ parsers of `http` sort the fields by them in one pass. All other fields are forw
 import re
 from collections.abc import Callable, Collection, Mapping
 
-from gateway.content.foreign_text import read_retry_after
+from gateway.content.untrusted_text import read_retry_after
 from gateway.errors import BadRequest
 from gateway.http.fields import COOKIE, FieldAction, FieldRules, connection_options, field_value, remove_fields
 from gateway.http.request_head import METHODS_WITH_BODY, RequestHead

@@ -8,7 +8,7 @@ a caller reaches.
 import re
 from collections.abc import Iterable
 
-from gateway.content.foreign_text import AUTHORITY, DEFAULT_PORTS
+from gateway.content.untrusted_text import DEFAULT_PORTS, normalize_host, resolve_authority
 from gateway.proxy.routing import AMBIGUOUS_PATH, UpstreamUrl
 
 MAX_REDIRECTS = 2
@@ -28,16 +28,20 @@ def resolve_redirect(location: str, *, at: UpstreamUrl, bases: Iterable[Upstream
     scheme, authority, path, query = match[1], match[2], match[3], match[4] or ""
     if path.startswith("//") or AMBIGUOUS_PATH.search(path) or VISIBLE_ASCII.fullmatch(path + query) is None:
         return None
-    origin = _origin(scheme.lower(), authority) if scheme else (at.scheme, at.host, at.port)
-    base = next((base for base in bases if (base.scheme, base.host, base.port) == origin), None)
+    origin = _read_origin(scheme.lower(), authority) if scheme else _origin_of(at)
+    base = next((base for base in bases if _origin_of(base) == origin), None)
     if base is None or not _is_under(base.path, path):
         return None
     return base, path + query
 
 
-def _origin(scheme: str, authority: str) -> tuple[str, str, int] | None:
-    match = AUTHORITY.fullmatch(authority.lower())
-    return None if match is None else (scheme, match[1] or match[2], int(match[3] or DEFAULT_PORTS[scheme]))
+def _read_origin(scheme: str, authority: str) -> tuple[str, str, int] | None:
+    named = resolve_authority(authority, default_port=DEFAULT_PORTS[scheme])
+    return None if named is None else (scheme, *named)
+
+
+def _origin_of(url: UpstreamUrl) -> tuple[str, str, int]:
+    return url.scheme, normalize_host(url.host), url.port
 
 
 def _is_under(prefix: str, path: str) -> bool:

@@ -19,7 +19,7 @@ from gateway.oic.urls import is_developer_call
 from gateway.proxy.admission import Admission
 from gateway.proxy.cookies import CookieScope
 from gateway.proxy.cors import CorsPolicy
-from gateway.proxy.own_authorities import GatewayAuthorities
+from gateway.proxy.gateway_authorities import GatewayAuthorities
 from gateway.proxy.request_edits import RequestEdits
 from gateway.proxy.retry import ReplayPolicy
 from gateway.proxy.rewriting import UrlMap

@@ -7,14 +7,21 @@ the same upstream URL, the first one listed counts.
 """
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Generic, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
-from gateway.content.foreign_text import AUTHORITY, DEFAULT_PORTS
+from gateway.content.untrusted_text import (
+    DEFAULT_PORTS,
+    bracket_ipv6,
+    format_authority,
+    normalize_host,
+    resolve_authority,
+)
 from gateway.errors import BadRequest, NoRoute
 
 R = TypeVar("R")
@@ -30,6 +37,7 @@ AMBIGUOUS_PATH = re.compile(
 # Most paths, found at half the cost: segments of unreserved characters, none of which begins with a dot.
 PLAIN_PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?")
 INVALID_IN_QUERY = re.compile(r"[\x00-\x20\x7f#]")
+CACHED_LENGTH = 128  # maximum characters of a cached authority: callers and responses choose them
 ABSOLUTE_FORM = re.compile(r"(https?)://([^/?#]*)(.*)", re.IGNORECASE | re.ASCII | re.DOTALL)
 
 
@@ -52,8 +60,8 @@ class UpstreamUrl:
     @property
     def authority(self) -> str:
         """Return the value of the Host field: with the port unless it is the scheme's default (RFC 9110 §4.2.3)."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
+        is_default = self.port == DEFAULT_PORTS[self.scheme]
+        return bracket_ipv6(self.host) if is_default else format_authority(self.host, self.port)
 
 
 class RouteMatch(msgspec.Struct, Generic[R], frozen=True):
@@ -101,7 +109,7 @@ class OriginTable(Generic[R]):
     def __init__(self, entries: Iterable[tuple[UpstreamUrl, R]]) -> None:
         grouped: dict[tuple[str, int], list[tuple[str, R]]] = {}
         for base, value in entries:
-            grouped.setdefault((base.host, base.port), []).append((base.path, value))
+            grouped.setdefault((normalize_host(base.host), base.port), []).append((base.path, value))
         self._by_origin = {origin: PrefixTable(paths) for origin, paths in grouped.items()}
 
     @property
@@ -178,13 +186,21 @@ def _split(target: str) -> tuple[str, str]:
     return path, mark + query
 
 
-def _origins(scheme: str, authority: str) -> list[tuple[str, int]]:
+def _origins(scheme: str, authority: str) -> Sequence[tuple[str, int]]:
     """Return the (host, port) pairs of an authority. Without a port, or with the scheme's default, it means both http
     and https: a caller of plain HTTP names an https upstream as http. Return none for a malformed authority, or one
     with userinfo (RFC 9110 §4.2.4).
     """
-    match = AUTHORITY.fullmatch(authority.lower())
-    if match is None:
-        return []
-    host, port = match[1] or match[2], int(match[3] or DEFAULT_PORTS[scheme])
-    return [(host, 443), (host, 80)] if port == DEFAULT_PORTS[scheme] else [(host, port)]
+    return _cached_origins(scheme, authority) if len(authority) <= CACHED_LENGTH else _read_origins(scheme, authority)
+
+
+def _read_origins(scheme: str, authority: str) -> Sequence[tuple[str, int]]:
+    default_port = DEFAULT_PORTS[scheme]
+    origin = resolve_authority(authority, default_port=default_port)
+    if origin is None:
+        return ()
+    host, port = origin
+    return ((host, 443), (host, 80)) if port == default_port else (origin,)
+
+
+_cached_origins = lru_cache(maxsize=1024)(_read_origins)

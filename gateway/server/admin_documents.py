@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from gateway.content.foreign_text import read_authority
+from gateway.content.untrusted_text import read_authority
 from gateway.diagnosis import Finding
 from gateway.oauth.store import StoreHealth
 from gateway.oauth.token_status import Readiness

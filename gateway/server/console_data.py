@@ -23,7 +23,7 @@ from gateway.admin.console_backend import (
 from gateway.config.load import Loaded
 from gateway.config.model import Config
 from gateway.config.resolved import services_by_origin
-from gateway.content.foreign_text import origin_of
+from gateway.content.untrusted_text import read_origin
 from gateway.diagnosis.finding import Finding, failed_finding
 from gateway.history.interface import SearchResult
 from gateway.history.query import HistoryQuery
@@ -225,7 +225,7 @@ class ConsoleData(ConsoleBackend):
 def service_names(config: Config) -> dict[str, str]:
     """Return, by route, the name of its service."""
     services = services_by_origin(config)
-    named = ((route.name, services.get(origin_of(route.upstream) or "")) for route in config.routes)
+    named = ((route.name, services.get(read_origin(route.upstream) or "")) for route in config.routes)
     return {route: service[0] for route, service in named if service is not None}
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from gateway.config.listen_model import ListenSettings, ListenTls
 from gateway.config.resolved import configured_host
 from gateway.config.secrets import SecretReader
-from gateway.content.foreign_text import address_of
+from gateway.content.untrusted_text import read_ip_address
 from gateway.http.caller_listener import CallerListener
 from gateway.http.open_connection import PrefaceFailure
 from gateway.observe.episodes import EventDeduplicator
@@ -159,7 +159,7 @@ def _balancer_check(settings: ListenSettings) -> Callable[[str], bool] | None:
 
     @lru_cache(maxsize=1024)
     def is_balancer(address: str) -> bool:
-        peer = address_of(address)
+        peer = read_ip_address(address)
         return peer is not None and any(peer in network for network in networks if network.version == peer.version)
 
     return is_balancer

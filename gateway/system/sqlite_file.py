@@ -19,7 +19,7 @@ SUFFIXES = ("", "-wal", "-shm")
 
 
 class ForeignDatabase(OSError):
-    """The file belongs to another program, or to a newer gateway."""
+    """The file belongs to another program, or to a gateway of another version."""
 
 
 class SqliteFile:
@@ -107,8 +107,8 @@ class SqliteFile:
 
 
 def is_own_database(connection: sqlite3.Connection, application_id: int, version: int) -> bool:
-    """Return True for a database with this id, False for an empty one. Raise ForeignDatabase for another program's and
-    for one with a higher version.
+    """Return True for a database with this id and version, False for an empty one. Raise ForeignDatabase for another
+    program's and for one with another version.
     """
     # In this order: another process may create the tables, and set the id with them, in between.
     [tables] = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -116,14 +116,26 @@ def is_own_database(connection: sqlite3.Connection, application_id: int, version
     [found_version] = connection.execute("PRAGMA user_version").fetchone()
     if owner != application_id and tables:
         raise ForeignDatabase("it is the database of another program")
-    if owner == application_id and found_version > version:
-        raise ForeignDatabase("a newer gateway made it")
+    if owner == application_id and found_version != version:
+        raise ForeignDatabase(f"{'a newer' if found_version > version else 'an older'} gateway made it")
     return bool(owner == application_id)
 
 
-def database_uri(path: str | Path) -> str:
-    """Return the `file:` URI of a database, to which options can be added."""
-    return f"file:{quote(str(Path(path).absolute()))}"
+@contextlib.contextmanager
+def open_read_only(path: str | Path, *, timeout: float, is_immutable: bool = False) -> Iterator[sqlite3.Connection]:
+    """Open a database file, which may be in use, for reading. A reader waits `timeout` seconds for another process.
+    `is_immutable`: do not read the write-ahead log. Raise sqlite3.Error.
+    """
+    uri = f"file:{quote(str(Path(path).absolute()))}?mode=ro{'&immutable=1' if is_immutable else ''}"
+    with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=timeout, isolation_level=None)) as connection:
+        yield connection
+
+
+@contextlib.contextmanager
+def open_in_memory() -> Iterator[sqlite3.Connection]:
+    """Open an empty database that exists only in memory, until its end."""
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        yield connection
 
 
 def primary_code(error: Exception) -> int:

@@ -25,7 +25,7 @@ from gateway.oauth.token_source import TokenSource
 from gateway.observe.metrics import Metrics
 from gateway.observe.time_slices import run_in_slices
 from gateway.proxy.admission import Admission
-from gateway.proxy.own_authorities import GatewayAuthorities
+from gateway.proxy.gateway_authorities import GatewayAuthorities
 from gateway.proxy.rewriting import UrlMap
 from gateway.proxy.route_table import Route, RouteTable
 from gateway.proxy.routing import Router

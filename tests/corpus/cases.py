@@ -1,7 +1,7 @@
-"""The cases of the corpus, read from their data files and checked: what is sent, and what has to come of it.
+"""Read and check the cases of the corpus: what is sent, and the expected outcome.
 
-The files say at their top what their keys mean. Text there stands for bytes: each character is the byte of its number
-(latin-1), so that `"\\r\\n"` and `"\\xff"` are what they look like.
+The data files explain their keys at the top. A text in them is a sequence of bytes: each character is the byte of its
+number (latin-1), so `"\\r\\n"` is two bytes and `"\\xff"` one.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ C = TypeVar("C", bound="Case")
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing that a peer does: says or drips bytes, waits, or ends its side."""
+    """One action of a peer: send bytes at once or one by one, wait, or end the connection."""
 
     kind: str
     data: bytes = b""
@@ -39,7 +39,7 @@ def _step(item: object) -> Step:
             return Step(kind, text.encode("latin-1"))
         case [("do", "continue" | "reached" | "end" | "close" | "reset" as kind)]:
             return Step(kind)
-    raise ValueError(f"no step: {item}")
+    raise ValueError(f"not a step: {item}")
 
 
 def _steps(value: object) -> tuple[Step, ...]:
@@ -60,23 +60,23 @@ Statuses = Annotated[list[int], BeforeValidator(_listed)]
 
 
 class Part(BaseModel):
-    """A part of a data file: unknown keys are errors."""
+    """A mapping of a data file; unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 
 class Verdict(Part):
-    """What has to come of a case. More than one key: any of them will do."""
+    """The expected outcome of a case. If it has several keys, each of them is allowed."""
 
     @model_validator(mode="after")
-    def _says_something(self) -> Self:
+    def _has_an_outcome(self) -> Self:
         if not self.model_fields_set:
             raise ValueError("an empty verdict")
         return self
 
 
 class Forwarded(Part):
-    """What the upstream has to see: the method and target, the body, these values of fields, none of those."""
+    """The expected request at the upstream. `fields` must have these values; those in `without` must be absent."""
 
     line: Annotated[str, BeforeValidator(_joined)] = "GET /up/1"
     body: Bytes = b""
@@ -85,7 +85,7 @@ class Forwarded(Part):
 
 
 class RequestVerdict(Verdict):
-    """What has to come of one request."""
+    """The expected outcome of one request."""
 
     forwarded: Forwarded | None = None
     refused: Statuses = []
@@ -93,7 +93,7 @@ class RequestVerdict(Verdict):
 
 
 class Case(Part):
-    """What all cases have."""
+    """The keys of every case."""
 
     name: Annotated[str, Field(pattern=r"[a-z0-9.-]+")]
     rfc: Annotated[str, Field(pattern=r"[0-9]{4} §[0-9.]+|contract")]
@@ -102,7 +102,7 @@ class Case(Part):
 
 
 class RequestCase(Case):
-    """A caller's bytes. See requests.yaml."""
+    """The bytes of a caller; requests.yaml explains the keys."""
 
     send: Script
     verdict: Annotated[list[RequestVerdict], BeforeValidator(_listed), Field(min_length=1)]
@@ -111,12 +111,12 @@ class RequestCase(Case):
 
     @property
     def stays(self) -> bool | Literal["any"]:
-        """Whether the connection is open in the end; unsaid, it is unless the last request was refused."""
+        """Return whether the connection stays open; by default it does unless the last request is refused."""
         return self.verdict[-1].forwarded is not None if self.open is None else self.open
 
 
 class Delivered(Part):
-    """What the caller has to get, and whether the upstream's connection is used again."""
+    """The expected response at the caller, and whether the upstream connection is used again."""
 
     status: int = 200
     body: Bytes = b""
@@ -127,14 +127,14 @@ class Delivered(Part):
 
 
 class Cut(Part):
-    """What the caller has of a transfer that is then visibly broken."""
+    """The expected beginning of a transfer that is then visibly broken."""
 
     status: int = 200
     body: Bytes = b""
 
 
 class ReplyVerdict(Verdict):
-    """What has to come of one reply."""
+    """The expected outcome of one response."""
 
     delivered: Delivered | None = None
     broken: Literal[502, 504] | None = None
@@ -142,7 +142,7 @@ class ReplyVerdict(Verdict):
 
 
 class ReplyCase(Case):
-    """An upstream's bytes. See replies.yaml."""
+    """The bytes of an upstream; replies.yaml explains the keys."""
 
     send: Script = (Step("say", b"GET $path HTTP/1.1\r\nHost: gw\r\n\r\n"),)
     begins: Literal["request", "head"] = "request"
@@ -154,14 +154,14 @@ class ReplyCase(Case):
 
 
 class Corpus(NamedTuple):
-    """Both files."""
+    """The cases of both files."""
 
     requests: list[RequestCase]
     replies: list[ReplyCase]
 
 
 def load() -> Corpus:
-    """Reads the files. Raises ValueError for what is not sound."""
+    """Read the files. Raise ValueError if a case is invalid."""
     return Corpus(_read("requests", RequestCase), _read("replies", ReplyCase))
 
 
@@ -172,8 +172,8 @@ def _read(name: str, kind: type[C]) -> list[C]:
 
 
 def dripped(cases: list[C], key: str) -> list[C]:
-    """Copies of those cases whose bytes (`key`: send or say) are few and come at once: now they come one by one, which
-    must change nothing. Where a broken reply is cut is left to its split.
+    """Return copies of the short cases whose bytes (`key`: send or say) are sent one by one; the outcome must be the
+    same. Cases with `cut` are left out: the position of the cut depends on how the bytes are split.
     """
     copies = []
     for case in cases:
@@ -186,7 +186,7 @@ def dripped(cases: list[C], key: str) -> list[C]:
 
 
 def filled(steps: tuple[Step, ...], **words: str) -> tuple[Step, ...]:
-    """The steps with `$name` replaced in their bytes."""
+    """Return the steps with each `$name` in their bytes replaced."""
     replaced = []
     for step in steps:
         data = step.data

@@ -1,6 +1,6 @@
-"""Messages read from the bytes of a wire, sans I/O, as strictly as RFC 9112 writes them.
+"""Parse HTTP/1.1 messages from bytes, without I/O, as strictly as RFC 9112 allows.
 
-What the gateway sends has to be plain, so that no server behind it and no caller before it could read it in two ways.
+The gateway must send messages that no server and no caller can read in two ways.
 """
 
 import re
@@ -20,12 +20,12 @@ Fields = tuple[tuple[str, bytes], ...]
 
 
 class Malformed(Exception):
-    """The bytes are not a plain message."""
+    """The bytes are not a strictly valid message."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request that arrived whole; names of `fields` in lower case."""
+    """A complete request; names of `fields` are in lower case."""
 
     method: str
     target: str
@@ -35,8 +35,8 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A reply as far as it came; `whole` says that it reached the end that its framing names, `used` how many bytes it
-    took.
+    """A response, complete or cut off. `whole`: it reached the end that its framing defines. `used`: its length in
+    bytes.
     """
 
     status: int
@@ -48,12 +48,12 @@ class Reply:
 
     @property
     def closes(self) -> bool:
-        """It says that the connection ends behind it."""
+        """Return whether it announces the end of the connection."""
         return values(self.fields, "connection") == [b"close"]
 
 
 def request(data: bytes) -> tuple[Request, int] | None:
-    """Reads the first request and how many bytes it took; None where it is not complete. Raises Malformed."""
+    """Return the first request and its length in bytes, or None if it is incomplete. Raise Malformed."""
     stop = data.find(END)
     if stop < 0:
         return None
@@ -69,8 +69,9 @@ def request(data: bytes) -> tuple[Request, int] | None:
 
 
 def reply(data: bytes, *, is_head_request: bool, ended: str) -> Reply | None:
-    """Reads the first reply; `ended` says how the connection has ended ("end", "reset") or that it has not (""). None
-    where more may come, or where there is no head. Raises Malformed.
+    """Return the first response, or None if more may come or if there is no head. Raise Malformed.
+
+    `ended` is the end of the connection: "end", "reset", or "" while it is open.
     """
     stop = data.find(END)
     if stop < 0:
@@ -91,7 +92,7 @@ def reply(data: bytes, *, is_head_request: bool, ended: str) -> Reply | None:
 
 
 def values(fields: Fields, name: str) -> list[bytes]:
-    """All values of a field, in order; `name` in lower case."""
+    """Return all values of a field, in order; `name` is in lower case."""
     return [value for key, value in fields if key == name]
 
 
@@ -116,7 +117,7 @@ def _framing(fields: Fields) -> Framing:
 
 
 def _framed(data: bytes, start: int, fields: Fields) -> tuple[bytes, int, bool]:
-    """Gives the body as far as it is there, where it ends, and whether it is whole."""
+    """Return the body as far as it has arrived, the position of its end, and whether it is complete."""
     framing = _framing(fields)
     if framing == "chunked":
         return _chunks(data, start)

@@ -1,9 +1,9 @@
-"""Plays the cases of the corpus against one running gateway, one after the other, and holds each against its verdict.
+"""Play the cases of the corpus against one running gateway, one after the other, and compare each with its verdict.
 
-Every request case is told from all others by what its own witness saw between two known requests of another caller;
-every reply case has an upstream, and so a pool, of its own. Beside its verdict each case has to bring only plain
-messages (`message`) to both wires and to leave exactly one record per request (`Stage.check_records`, asked once, since
-records are written in batches).
+A request case is identified by what the witness recorded between two known requests of another caller. A response
+case has its own upstream, and so its own connection pool. Apart from its verdict, every case must produce only strictly
+valid messages (`message`) on both sides, and exactly one record for each request. `Stage.check_records` checks the
+records of all cases at once, because the gateway writes them in batches.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ CODES = {
     502: "upstream-broken",
     504: "upstream-timeout",
 }
-"""The contract's codes; each status of the corpus has one."""
+"""The error code of each status in the corpus."""
 
 
 ExpectedRecord = tuple[int, set[str | None]]
@@ -50,7 +50,7 @@ ExpectedRecord = tuple[int, set[str | None]]
 
 @asynccontextmanager
 async def stage(folder: Path, cases: list[ReplyCase]) -> AsyncIterator["Stage"]:
-    """A gateway with a route `/orders/` to a witness, and one to a witness of its own for each reply case."""
+    """Yield a gateway with a route `/orders/` to a witness, and for each response case a route to another witness."""
     async with AsyncExitStack() as stack:
         identity = await stack.enter_async_context(Identity())
         witness = await stack.enter_async_context(Witness())
@@ -85,7 +85,7 @@ def _route(name: str, witness: Witness, timeout: dict[str, str]) -> dict[str, An
 
 
 class Due(NamedTuple):
-    """The records that a case owes: those between two marks, as (status, errors that will do)."""
+    """The expected records of a case, as (status, allowed errors); they stand between the records `start` and `end`."""
 
     case: str
     start: str
@@ -94,7 +94,7 @@ class Due(NamedTuple):
     attempts: int | None = None
 
     def is_met_by(self, records: list[dict[str, Any]]) -> bool:
-        """The records say what came of the requests, and of the first how often it went out."""
+        """Return whether the records have the expected outcomes, and the first one the expected number of attempts."""
         pairs = zip(records, self.expected, strict=False)
         has_outcomes = all(one["status"] == status and one["error"] in errors for one, (status, errors) in pairs)
         has_all = len(records) == len(self.expected)
@@ -102,7 +102,7 @@ class Due(NamedTuple):
 
 
 class Stage:
-    """The gateway with its peers; `request` and `reply` play one case."""
+    """The gateway and its peers; `request` and `reply` play one case."""
 
     def __init__(self, process: Process, witness: Witness, witnesses: dict[str, Witness]) -> None:
         self._process = process
@@ -112,7 +112,7 @@ class Stage:
         self._due: list[Due] = []
 
     async def request(self, case: RequestCase) -> None:
-        """Plays a caller's bytes."""
+        """Play the bytes of a caller."""
         start = await self._fence("/orders/")
         if self._witness.clear():
             start = await self._fence("/orders/")
@@ -138,7 +138,7 @@ class Stage:
             self._due.append(Due(case.name, start, end, expected_records))
 
     async def reply(self, case: ReplyCase) -> None:
-        """Plays an upstream's bytes."""
+        """Play the bytes of an upstream."""
         witness, path = self._witnesses[case.name], f"/{case.name}/"
         if case.warm:
             await self._own(path)
@@ -168,7 +168,7 @@ class Stage:
         assert witness.errors == []
 
     async def check_records(self) -> None:
-        """Every request of the cases that went well has left exactly one record, and it says what came of it."""
+        """Check that each request of the passed cases has exactly one record, with the right outcome."""
         process = self._process
         last = await self._fence("/orders/")
         await process.until(lambda: process.lines[-1].get("request_id") == last)
@@ -192,8 +192,8 @@ class Stage:
             transport.abort()
 
     async def _own(self, path: str, *fields: str, wire: Wire | None = None) -> str:
-        """A good request, on this connection or on one of its own, gets its own reply and not a byte else. Gives the
-        target that arrived.
+        """Send a valid request, on this connection or on a new one, and check that its own response and no other byte
+        comes back. Return the target that arrived.
         """
         if wire is None:
             async with self._caller() as fresh:
@@ -208,18 +208,18 @@ class Stage:
         return f"/up/{name}"
 
     async def _goes_on(self, wire: Wire, path: str) -> Forwarded:
-        """The connection is open, nothing waits on it, and it serves another request."""
-        assert wire.data == b"", f"bytes that nobody asked for: {bytes(wire.data)!r}"
+        """Check that the connection is open, has no further bytes, and serves another request."""
+        assert wire.data == b"", f"unexpected bytes: {bytes(wire.data)!r}"
         return Forwarded(line=f"GET {await self._own(path, wire=wire)}")
 
     async def _fence(self, path: str) -> str:
-        """Another caller's request: all that came before it is done. Gives the mark that its record carries."""
+        """Send a request of another caller, which ends after all earlier ones. Return its request id."""
         mark = f"fence-{self._count}"
         await self._own(path, f"X-Request-Id: {mark}")
         return mark
 
     async def _check_arrived(self, seen: int, expected: list[Forwarded], *, part: bool) -> None:
-        """Exactly these requests, then the fence, have arrived; and no part of another, save where it may."""
+        """Check that exactly these requests and the fence have arrived, and no part of another one unless `part`."""
         witness = self._witness
         assert witness.errors == []
         arrived = [request for _, request in witness.requests[seen:-1]]
@@ -234,7 +234,7 @@ class Stage:
 
 def _invited(wire: Wire) -> Wait:
     async def wait(_: bytes) -> None:
-        """Takes `100 Continue`."""
+        """Consume `100 Continue`."""
         reply = await wire.reply()
         assert reply is not None
         assert reply.status == 100
@@ -255,7 +255,7 @@ def _reached(witness: Witness) -> Wait:
 
 
 async def _final(wire: Wire, case: RequestCase, verdict: RequestVerdict) -> Reply | None:
-    """The reply to a request. A 100 comes before it only to a caller that expects one and did not wait (RFC 9110
+    """Return the final response to a request. A 100 may come first if the caller expects it and did not wait (RFC 9110
     §10.1.1).
     """
     is_alone = len(case.verdict) == 1 and case.send[0].data.startswith(b"HEAD ")
@@ -270,22 +270,22 @@ async def _final(wire: Wire, case: RequestCase, verdict: RequestVerdict) -> Repl
 
 
 def _stays(case: RequestCase, reply: Reply | None) -> bool:
-    """Whether the connection is to stay; what its last reply says of it has to be so."""
+    """Return whether the connection must stay open, and check that the last response announces the same."""
     if reply is None:
         return False
     stays = not reply.closes if case.stays == "any" else case.stays
-    assert reply.closes is not stays, f"wrong about the end of the connection: {reply.fields}"
+    assert reply.closes is not stays, f"announces the wrong end of the connection: {reply.fields}"
     return stays
 
 
 async def _ends(wire: Wire) -> None:
-    """The connection ends without a further byte."""
+    """Check that the connection ends without a further byte."""
     await wire.over()
-    assert wire.data == b"", f"bytes that nobody asked for: {bytes(wire.data)!r}"
+    assert wire.data == b"", f"unexpected bytes: {bytes(wire.data)!r}"
 
 
 def _check_answer(verdict: RequestVerdict, reply: Reply | None) -> Forwarded | None:
-    """Holds one answer against its verdict; gives what has to have arrived upstream."""
+    """Compare a response with its verdict. Return the request that must have arrived upstream."""
     if reply is None:
         assert verdict.dropped, "the connection ended without an answer"
         return None
@@ -309,8 +309,8 @@ def _check_problem(reply: Reply) -> None:
 
 
 def _check_verdict(verdict: ReplyVerdict, reply: Reply) -> tuple[set[str | None], bool]:
-    """Holds what a caller got against the verdict; gives the errors that the record may tell, and whether the
-    upstream's connection is used again.
+    """Compare the response at the caller with the verdict. Return the errors that the record may have, and whether the
+    upstream connection is used again.
     """
     if values(reply.fields, "x-gateway-error"):
         assert reply.status == verdict.broken, f"{reply.status}: {reply.body!r}"

@@ -1,7 +1,7 @@
-"""Both ends of the gateway as bytes: `Wire`, one connection, and `Witness`, an upstream that sees everything.
+"""Both sides of the gateway as bytes: `Wire` is one connection, `Witness` an upstream that records everything.
 
-Nothing is lost and nothing is taken on trust: a connection's bytes stay with it also when it ends badly, and a request
-counts as arrived only when it came whole and plain.
+A connection keeps all bytes that it received, also after a reset. A request counts as arrived only if it is complete
+and strictly valid.
 """
 
 import asyncio
@@ -20,20 +20,20 @@ RESET = struct.pack("ii", 1, 0)  # struct linger: on, 0 seconds
 
 
 class Change:
-    """Lets others wait until a state has come about."""
+    """Something that tasks can wait for: a condition, checked after each `notify`."""
 
     def __init__(self) -> None:
         self._waiters: list[asyncio.Future[None]] = []
 
     def notify(self) -> None:
-        """Something has changed."""
+        """Check all conditions again."""
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
     async def until(self, state: Callable[[], bool], what: str) -> None:
-        """Waits for the state; AssertionError, naming `what`, where it does not come."""
+        """Wait until `state` is true. Raise AssertionError with `what` if the time limit passes first."""
         try:
             async with asyncio.timeout(TIME_LIMIT):
                 while not state():
@@ -41,11 +41,11 @@ class Change:
                     self._waiters.append(waiter)
                     await waiter
         except TimeoutError:
-            raise AssertionError(f"never came: {what}") from None
+            raise AssertionError(f"did not happen in time: {what}") from None
 
 
 class Wire(asyncio.Protocol):
-    """One connection: `heard` is all that came, `data` what of it was not taken, `ended` is "", "end" or "reset"."""
+    """One connection. `received`: all bytes. `data`: the bytes not yet parsed. `ended`: "", "end" or "reset"."""
 
     def __init__(self) -> None:
         self.received = bytearray()
@@ -73,7 +73,7 @@ class Wire(asyncio.Protocol):
         self.change.notify()
 
     async def perform(self, steps: tuple[Step, ...], *, waits: dict[str, Wait]) -> None:
-        """Says and does these steps; `waits` are those that only the peer's owner can wait for."""
+        """Perform these steps. `waits` contains, by kind, the waits that this class cannot do itself."""
         for step in steps:
             if step.kind in waits:
                 await waits[step.kind](step.data)
@@ -92,12 +92,12 @@ class Wire(asyncio.Protocol):
             {"end": self.transport.write_eof, "close": self.transport.close, "reset": self.reset}[step.kind]()
 
     def reset(self) -> None:
-        """Ends the connection with RST."""
+        """End the connection with RST."""
         self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self.transport.abort()
 
     async def reply(self, *, is_head_request: bool = False) -> Reply | None:
-        """Takes one reply, whole or broken off; None where the connection ended before a head."""
+        """Consume one response, complete or cut off. Return None if the connection ended before a head."""
         got: Reply | None = None
 
         def is_there() -> bool:
@@ -111,12 +111,12 @@ class Wire(asyncio.Protocol):
         return got
 
     async def over(self) -> None:
-        """Waits for the end of the connection."""
+        """Wait for the end of the connection."""
         await self.change.until(lambda: self.ended != "", "the end of the connection")
 
 
 class Arrival(Wire):
-    """A connection of the gateway's to a witness; `played` is the script's part that falls to it."""
+    """A connection of the gateway to a witness. `script_task` plays the script, if this connection got it."""
 
     def __init__(self, witness: "Witness") -> None:
         super().__init__()
@@ -138,9 +138,9 @@ class Arrival(Wire):
 
 
 class Witness:
-    """An upstream. It answers each whole request with its own line (`echo`), save one that it has a script for.
+    """An upstream. It answers each complete request with its request line (`echo`), except one that the script answers.
 
-    `begins`: the script is played once the `request` is whole, or at its `head`; `spare` requests come before.
+    `begins`: the script starts after the complete `request`, or after its `head`. `spare` requests come before it.
     """
 
     def __init__(self, script: tuple[Step, ...] = (), *, begins: str = "request", spare: int = 0) -> None:
@@ -171,7 +171,7 @@ class Witness:
         await asyncio.sleep(0)
 
     def clear(self) -> bool:
-        """Drops what a case that went wrong has left behind; says whether there was any."""
+        """Drop what a failed case has left. Return whether there was something."""
         left = [one for one in self.connections if one.data]
         for connection in left:
             connection.transport.abort()
@@ -180,12 +180,12 @@ class Witness:
         return bool(left)
 
     def arrived(self, connection: Arrival) -> None:
-        """A connection is open."""
+        """Record an open connection."""
         self.connections.append(connection)
         self.change.notify()
 
     def read(self, connection: Arrival) -> None:
-        """Takes the requests that have come."""
+        """Consume the requests that have arrived."""
         if self._begins == "head" and END in connection.data:
             self._play(connection)
         try:
@@ -198,7 +198,7 @@ class Witness:
         self.change.notify()
 
     async def played(self) -> None:
-        """Waits until the script has been played to its end."""
+        """Wait until the script has ended."""
         for connection in self.connections:
             if connection.script_task is not None:
                 async with asyncio.timeout(TIME_LIMIT):
@@ -224,12 +224,12 @@ class Witness:
 
 
 def echo(received: Request) -> bytes:
-    """The answer that tells which request it belongs to."""
+    """Return a response that identifies its request."""
     body = echo_body(received.method, received.target, len(received.body))
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
     return head if received.method == "HEAD" else head + body
 
 
 def echo_body(method: str, target: str, size: int = 0) -> bytes:
-    """The body of an `echo`."""
+    """Return the body of an `echo`."""
     return f"{method} {target} {size}".encode()

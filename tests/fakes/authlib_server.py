@@ -1,4 +1,4 @@
-"""An authorization server that we did not write: Authlib's, behind the standard library's HTTP server in a thread.
+"""An independent authorization server: Authlib's, behind the standard library's HTTP server in a thread.
 
 It knows every grant and client authentication that Authlib has: client credentials, authorization code with PKCE,
 refresh tokens, passwords and user assertions; secrets, signed assertions and public clients. One user, `jdoe`.
@@ -114,7 +114,7 @@ class Code(AuthorizationCodeMixin):
 
 @dataclass
 class Token(TokenMixin):
-    """What a refresh token stands for."""
+    """The grant behind a refresh token."""
 
     client_id: str
     scope: str
@@ -127,7 +127,7 @@ class Token(TokenMixin):
 
 
 class Request(OAuth2Request):
-    """A request as Authlib wants to see it."""
+    """A request in the form that Authlib expects."""
 
     def __init__(self, uri: str, form: dict[str, str], headers: Mapping[str, str], *, method: str = "POST") -> None:
         super().__init__(method, uri, headers=headers)
@@ -154,7 +154,7 @@ class _Password(ResourceOwnerPasswordCredentialsGrant):
 
 
 class _Refresh(RefreshTokenGrant):
-    """Rotates: each use gives a new one, and the old one is no more."""
+    """Refresh tokens with rotation: each use returns a new one and revokes the old one."""
 
     TOKEN_ENDPOINT_AUTH_METHODS = METHODS
     INCLUDE_NEW_REFRESH_TOKEN = True
@@ -243,7 +243,7 @@ class _ClientAssertion(JWTBearerClientAssertion):
 
 
 class Server(AuthorizationServer):
-    """Authlib's server over a table of clients; `issued` are the access tokens it gave, `forms` what it was sent."""
+    """Authlib's server over a table of clients; `issued` are its access tokens, `forms` the token requests."""
 
     def __init__(self, *clients: Client) -> None:
         super().__init__(scopes_supported=["orders", "stock"])
@@ -269,7 +269,7 @@ class Server(AuthorizationServer):
             self.refresh_tokens[token["refresh_token"]] = Token(client_id, token.get("scope", ""))
 
     def send_signal(self, name: str, *args: object, **kwargs: object) -> None:
-        """Nobody listens."""
+        """Do nothing: there are no listeners."""
 
     def create_oauth2_request(self, request: OAuth2Request) -> OAuth2Request:
         return request
@@ -278,19 +278,19 @@ class Server(AuthorizationServer):
         return status, body, headers
 
     def token(self, form: dict[str, str], headers: Mapping[str, str]) -> AuthlibResponse:
-        """The answer of the token endpoint. Authlib asks for https; the socket here is loopback."""
+        """Return the response of the token endpoint. Authlib requires https; this socket is on loopback."""
         self.forms.append(form)
         response: AuthlibResponse = self.create_token_response(Request("https://localhost/token", form, headers))
         return response
 
     def revoke(self, form: dict[str, str], headers: Mapping[str, str]) -> AuthlibResponse:
-        """The answer of the revocation endpoint."""
+        """Return the response of the revocation endpoint."""
         request = Request("https://localhost/revoke", form, headers)
         response: AuthlibResponse = self.create_endpoint_response(_Revocation.ENDPOINT_NAME, request)
         return response
 
     def authorize(self, query: dict[str, str], headers: Mapping[str, str]) -> AuthlibResponse:
-        """The answer of the authorization endpoint, where the user agrees at once."""
+        """Return the response of the authorization endpoint; the user consents at once."""
         request = Request("https://localhost/authorize", query, headers, method="GET")
         grant = self.get_consent_grant(request, USER)
         response: AuthlibResponse = self.create_authorization_response(request, grant_user=USER, grant=grant)
@@ -303,7 +303,7 @@ def _generate_token(*_args: object, **_more: object) -> str:
 
 @contextmanager
 def serving(*clients: Client) -> Iterator[tuple[str, Server]]:
-    """Runs the server in a thread; gives its URL of tokens (beside it `/authorize`, `/revoke`) and the server."""
+    """Run the server in a thread; yield the URL of its token endpoint, and the server."""
     server = Server(*clients)
 
     class Handler(BaseHTTPRequestHandler):
@@ -326,7 +326,7 @@ def serving(*clients: Client) -> Iterator[tuple[str, Server]]:
             self.wfile.write(content)
 
         def log_message(self, *_args: object) -> None:
-            """Quiet."""
+            """Write no log."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listener:
         thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.01})

@@ -11,7 +11,7 @@ from tests.fakes.certificates import DAY, server_context, sign, write
 
 
 class Authority:
-    """Signs in the name of `issuer`; `ca` is the PEM file to trust it by."""
+    """Signs certificates as `issuer`; `ca` is the PEM file of its own certificate."""
 
     def __init__(self, folder: Path, issuer: str = "Test Authority") -> None:
         self._folder = folder

@@ -10,11 +10,11 @@ from tests.fakes.process import kill_group
 from tests.fakes.waiting import TIME_LIMIT
 
 STREAM_MODULE = Path("/usr/lib/nginx/modules/ngx_stream_module.so")
-"""A package of its own in Debian: libnginx-mod-stream."""
+"""From a separate Debian package: libnginx-mod-stream."""
 
 
 def haproxy(folder: Path, address: str, send: str) -> AbstractAsyncContextManager[int]:
-    """HAProxy in front of an address, in TCP mode; `send` is its option for the header. Gives its port."""
+    """Run HAProxy in TCP mode in front of an address; yield its port. `send` is its option for the PROXY header."""
     port, file = ReservedPort(), folder / "haproxy.cfg"
     file.write_text(
         "defaults\n mode tcp\n timeout connect 5s\n timeout client 60s\n timeout server 60s\n"
@@ -25,7 +25,7 @@ def haproxy(folder: Path, address: str, send: str) -> AbstractAsyncContextManage
 
 
 def nginx(folder: Path, block: str, server: str) -> AbstractAsyncContextManager[int]:
-    """nginx with one server in the block `http` or `stream`; `server` are its directives. Gives its port."""
+    """Run nginx with one server in the block `http` or `stream`; yield its port. `server` contains its directives."""
     port, file = ReservedPort(), folder / "nginx.conf"
     module = f"load_module {STREAM_MODULE};\n" if block == "stream" else ""
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi") if block == "http" else ()

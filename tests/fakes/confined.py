@@ -1,7 +1,7 @@
-"""A real HTTP client that can reach one origin only: whoever is given an address elsewhere fails with it.
+"""A real HTTP client that can reach one origin only: a request to another address fails.
 
-`Confined` is a session of `requests`, as zeep uses it. `Portal` stands for another server whose pages lead on to what
-their query names; `Balancer` for one that ends TLS in front of the gateway, under a name and a path of its own.
+`Confined` is a session of `requests`, as zeep uses it. `Portal` is another server, which redirects to the URL in its
+query. `Balancer` ends TLS in front of the gateway, with another host name and path.
 """
 
 import html
@@ -34,11 +34,11 @@ class Confined(requests.Session):
         self.hooks["response"].append(self._note)
 
     def request(self, *arguments: Any, **options: Any) -> requests.Response:
-        """As it is, but never without a limit of time."""
+        """Send a request with a time limit."""
         return super().request(*arguments, **{**options, "timeout": TIME_LIMIT})
 
     def received_bytes(self) -> bytes:
-        """All that was read so far: heads and bodies, as they came but for their chunks."""
+        """Return all heads and bodies so far, without the framing of chunks."""
         heads = (
             "".join(f"{name}: {value}\r\n" for name, value in response.headers.items()) for response in self.responses
         )
@@ -52,7 +52,7 @@ class Confined(requests.Session):
 
 
 class Portal(BaseAdapter):
-    """Sends whoever asks on to the URL in `to`, with what they said (307)."""
+    """Redirects each request, with its method and body, to the URL in `to` (307)."""
 
     def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:
         response = requests.Response()
@@ -62,11 +62,11 @@ class Portal(BaseAdapter):
         return response
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: there are no connections."""
 
 
 class Balancer(HTTPAdapter):
-    """Gives what is url of `outside`, an https URL with a path, to `inside`, under the Host of `outside`."""
+    """Forwards requests for `outside`, an https URL with a path, to `inside`, with the Host of `outside`."""
 
     def __init__(self, outside: str, inside: str) -> None:
         super().__init__()
@@ -83,12 +83,12 @@ class Balancer(HTTPAdapter):
 
 
 def target(url: str) -> str:
-    """What a URL of the portal leads to; any other URL as it is."""
+    """Return the URL to which the portal redirects; any other URL is returned unchanged."""
     return parse_qs(urlsplit(url).query)["to"][0] if url.startswith(PORTAL) else url
 
 
 def mentions_host(data: bytes, host: str) -> bool:
-    """Whether these bytes say that name in any spelling: letter case, references of XML, escapes of JSON, percent."""
+    """Return whether the bytes contain the host in any encoding: letter case, XML references, JSON escapes, percent."""
     text = data.decode("utf-8", "replace")
     seen = [text]
     for _ in range(DEPTH):

@@ -1,4 +1,4 @@
-"""Documents that name OIC, and the way that they go through the rewriter."""
+"""Documents with OIC URLs, and a function that rewrites them in one or more pieces."""
 
 from collections.abc import Iterable
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""A scripted egress proxy on a real socket: it records each CONNECT head, answers as told, and tunnels after a 200."""
+"""A scripted egress proxy on a real socket: it records each CONNECT head, answers it, and tunnels after a 200."""
 
 import asyncio
 import ssl
@@ -7,8 +7,8 @@ from typing import Self
 
 
 class Egress:
-    """Says `answer` to every CONNECT; where that is a 200 it carries bytes both ways. `to` is a port of this machine
-    that every name leads to; with `tls` it speaks TLS, and heads count only inside.
+    """Answers every CONNECT with `answer`; after a 200 it forwards bytes in both directions, to the port `to` of this
+    machine if it is set. With `tls` it uses TLS and records the heads inside.
     """
 
     def __init__(

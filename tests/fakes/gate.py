@@ -1,7 +1,7 @@
-"""A gateway in this process, without ports of its own beside the callers': real sockets, records in a list.
+"""A gateway in the process of the test, without admin port: real sockets, records in a list.
 
-Every `Gate` bounds its test in time and, at its end, wants the house clean: no request in flight, no busy connection,
-no task left, nothing said to the log, to asyncio's exception handler or to aiohttp's. `scene` sets up all three peers.
+Every `Gate` has a time limit. At its end it checks that nothing is left: no request in flight, no busy connection, no
+task, no message in the log, in asyncio's exception handler or in aiohttp's. `scene` starts gateway and peers.
 """
 
 import asyncio
@@ -31,8 +31,8 @@ SECRET = "s3cr3t-of-the-tests"
 
 
 def config(token_url: str, upstream: str, **settings: Any) -> Config:
-    """One route `orders` at `/orders/`; `route` and `credential` add keys there, `service` makes the upstream a service
-    with these keys, the rest is at the top.
+    """Return a configuration with one route `orders` at `/orders/`. `route` and `credential` add keys to them,
+    `service` makes the upstream a service with these keys, other keys are at the top level.
     """
     route = {"name": "orders", "path": "/orders/", "upstream": upstream, "credential": "app"}
     credential = {"token_url": token_url, "client_id": "app-id", "client_secret": {"env": "GATE_SECRET"}}
@@ -63,7 +63,7 @@ class Caller:
         return await self.reader.readuntil(b"\r\n\r\n")
 
     async def reply(self) -> tuple[int, bytes, bytes]:
-        """One reply: status, head, body unframed; a reply without framing is read to the end."""
+        """Read one response; return status, head and decoded body. Without framing it ends with the connection."""
         head = await self.head()
         status = int(head.split(b" ")[1])
         lower = head.lower()
@@ -81,7 +81,7 @@ class Caller:
         return status, head, await self.reader.read()
 
     async def read_to_end(self) -> bytes:
-        """Everything until the connection ends, cleanly or not."""
+        """Return all bytes until the connection ends, also by a reset."""
         got = b""
         try:
             while piece := await self.reader.read(65536):
@@ -98,7 +98,7 @@ class Caller:
 
 
 class WarningCollector(logging.Handler):
-    """Collects warnings and errors, except failed tokens, which the tests cause on purpose."""
+    """Collect warnings and errors, except failed token requests, which tests cause on purpose."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -110,8 +110,8 @@ class WarningCollector(logging.Handler):
 
 
 class Gate:
-    """The gateway of one configuration. `records` holds one record per request, in the order of their ends; `problems`
-    what was logged or never retrieved, which is to be empty in the end.
+    """The gateway of one configuration. `records` has one record per request, in the order of their ends; `problems`
+    has warnings, and exceptions that were never retrieved; it must be empty at the end.
     """
 
     def __init__(self, settings: Config, *, random_fraction: Callable[[], float] = lambda: 0.0) -> None:
@@ -174,7 +174,7 @@ class Gate:
         return self.route.upstream.pool
 
     def assert_idle(self) -> None:
-        """Nothing is under way any more, and nothing went wrong unseen."""
+        """Check that nothing is in progress, and that there was no unnoticed problem."""
         assert not self.problems, "\n".join(self.problems)
         assert self.forward.in_flight == 0
         assert self.forward.idle.is_set()
@@ -188,14 +188,14 @@ class Gate:
         assert pumps == []
 
     async def caller(self, address: str | None = None) -> Caller:
-        """A new connection, from an address of loopback."""
+        """Open a connection, from an address of loopback."""
         local = None if address is None else (address, 0)
         caller = Caller(*await asyncio.open_connection("127.0.0.1", self.port, local_addr=local))
         self._callers.append(caller)
         return caller
 
     async def call(self, data: bytes) -> tuple[int, bytes, bytes]:
-        """Says bytes on a new connection and reads one reply."""
+        """Send bytes on a new connection and read one response."""
         caller = await self.caller()
         await caller.send(data)
         return await caller.reply()
@@ -209,7 +209,7 @@ class Gate:
         return await self.call("\r\n".join(lines).encode("latin-1") + body)
 
     async def wait_for_records(self, count: int = 1) -> list[Record]:
-        """Waits for so many records."""
+        """Wait for this number of records."""
         async with self._change:
             await self._change.wait_for(lambda: len(self.records) >= count)
         return self.records
@@ -226,13 +226,13 @@ class Gate:
 
 
 async def until(state: Callable[[], bool]) -> None:
-    """Turns the loop until something inside the gateway is so; bounded by the test's own limit."""
-    while not state():  # noqa: ASYNC110 - what goes on inside is told to nobody
+    """Run the loop until a condition inside the gateway is true; the time limit of the test ends a hang."""
+    while not state():  # noqa: ASYNC110 - there is no event for it
         await asyncio.sleep(0)
 
 
 class Scene(NamedTuple):
-    """A gateway between its peers."""
+    """A gateway and its peers."""
 
     gate: Gate
     upstream: Upstream
@@ -247,7 +247,7 @@ async def scene(
     base: str = "/ic/x",
     **settings: Any,
 ) -> AsyncIterator[Scene]:
-    """One route `orders` to an upstream that plays `script`, a token endpoint that plays `tokens`; see `config`."""
+    """Run a gateway with one route `orders` to an upstream that plays `script`; the token endpoint plays `tokens`."""
     async with (
         Identity(*tokens) as identity,
         Upstream(*script) as upstream,

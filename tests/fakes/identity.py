@@ -1,4 +1,4 @@
-"""A scripted token endpoint on a real socket: it says exactly the bytes a test wrote, or nothing at all."""
+"""A scripted token endpoint on a real socket: it sends exactly the bytes that a test wrote, or nothing."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ class ReceivedTokenRequest:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Bytes to say, once `gate` is open where there is one; no bytes: the connection closes without an answer."""
+    """Bytes to send, after `gate` is set if there is one; without bytes the connection closes."""
 
     raw: bytes = b""
     gate: asyncio.Event | None = field(default=None, compare=False)
@@ -39,7 +39,7 @@ CLOSE = Answer()
 
 
 def answer(status: int = 200, body: bytes | dict[str, object] = b"", **headers: str) -> Answer:
-    """An HTTP answer; a dict becomes JSON, `retry_after` a field `retry-after`."""
+    """Return an HTTP response; a dict becomes JSON, `retry_after` a field `retry-after`."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     fields = {"content-length": str(len(content)), "connection": "close"} | {
         name.replace("_", "-"): value for name, value in headers.items()
@@ -49,18 +49,18 @@ def answer(status: int = 200, body: bytes | dict[str, object] = b"", **headers: 
 
 
 def token(value: str, expires_in: object = 3600, **further: object) -> Answer:
-    """The answer that gives the token `value`; `expires_in` None leaves the field out."""
+    """Return a response with the token `value`; `expires_in` None leaves the field out."""
     document: dict[str, object] = {"access_token": value, "token_type": "Bearer", **further}
     return answer(200, document if expires_in is None else document | {"expires_in": expires_in})
 
 
 def refusal(code: str, status: int = 400, text: str = "") -> Answer:
-    """An RFC 6749 §5.2 error."""
+    """Return an error response of RFC 6749 §5.2."""
     return answer(status, {"error": code, "error_description": text})
 
 
 class Identity:
-    """The endpoint: plays `script` answer by answer, then gives `token-1`, `token-2` … for an hour each."""
+    """The endpoint: plays the responses of `script`, then issues `token-1`, `token-2` … with a lifetime of an hour."""
 
     def __init__(self, *script: Answer, tls: ssl.SSLContext | None = None) -> None:
         self.script = list(script)
@@ -87,7 +87,7 @@ class Identity:
         await self._server.wait_closed()
 
     async def wait_for_requests(self, count: int) -> None:
-        """Waits until `count` requests have arrived in all."""
+        """Wait until `count` requests have arrived in total."""
         async with asyncio.timeout(TIME_LIMIT), self._arrival:
             await self._arrival.wait_for(lambda: len(self.requests) >= count)
 

@@ -1,4 +1,4 @@
-"""Pairs of key and certificate, made once for each process: an RSA key takes long to make."""
+"""Pairs of key and certificate, made once for each process, because generating an RSA key is slow."""
 
 import functools
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from tests.fakes.certificates import PrivateKey, sign
 
 @dataclass(frozen=True)
 class Pair:
-    """A private key with its own self-signed certificate; it is good for 127.0.0.1 and as an authority."""
+    """A private key with a self-signed certificate, which is valid for 127.0.0.1 and as an authority."""
 
     private: PrivateKey
     certificate: str
@@ -22,13 +22,13 @@ class Pair:
         return self.locked("")
 
     def locked(self, password: str) -> str:
-        """The key in PEM, encrypted with the password if there is one."""
+        """Return the key in PEM, encrypted with the password if there is one."""
         lock = BestAvailableEncryption(password.encode()) if password else NoEncryption()
         return self.private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, lock).decode()
 
 
 def pair(kind: str = "rsa", name: str = "client") -> Pair:
-    """A pair of `kind`: rsa (2048), short (RSA of 1024), ec (P-256) or p384; the same one for the same words."""
+    """Return a pair of `kind`: rsa (2048), short (RSA of 1024), ec (P-256) or p384; equal arguments: the same pair."""
     return _pair(kind, name)
 
 

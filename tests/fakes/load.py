@@ -1,4 +1,4 @@
-"""Callers that keep a gateway busy until nobody listens any more, and count the calls that got no answer."""
+"""Callers that keep a gateway busy until it refuses connections, and count the calls without a response."""
 
 import asyncio
 import socket
@@ -12,7 +12,7 @@ from tests.fakes.gate import Caller
 class Load:
     """`count` callers, each with one call after the other, on a kept connection; every fourth on a new one per call.
 
-    `answers` counts statuses; `lost` holds what became of each call that was sent and not answered.
+    `answers` counts statuses; `lost` has the error of each call that was sent and got no response.
     """
 
     def __init__(self, address: str, request: bytes, *, count: int, tls: ssl.SSLContext | None = None) -> None:
@@ -25,7 +25,7 @@ class Load:
         self.lost: list[str] = []
 
     async def wait_for_answers(self, count: int) -> None:
-        """Waits for so many answers."""
+        """Wait for this number of responses."""
         async with self._change:
             await self._change.wait_for(lambda: self.answers.total() + len(self.lost) >= count)
 
@@ -35,7 +35,7 @@ class Load:
             task.cancel()
 
     async def wait_until_refused(self) -> None:
-        """Waits until every caller was refused a connection."""
+        """Wait until each caller was refused a connection."""
         await asyncio.gather(*self._tasks)
 
     async def _call_on(self, *, is_keeping: bool) -> None:
@@ -61,7 +61,7 @@ class Load:
         return Caller(*await asyncio.open_connection(host, int(port), ssl=self._tls))
 
     async def _call(self, caller: Caller) -> bool:
-        """One call; whether its connection stays."""
+        """Make one call. Return whether its connection stays open."""
         try:
             await caller.send(self._request)
             status, head, _ = await caller.reply()
@@ -75,7 +75,7 @@ class Load:
 
 
 def fill_backlog(address: str, request: bytes, count: int) -> list[socket.socket]:
-    """So many connections, each with a request on it, of which the gateway need not have accepted any."""
+    """Open connections and send a request on each; the gateway need not have accepted any of them."""
     callers = []
     for _ in range(count):
         host, _, port = address.rpartition(":")
@@ -86,7 +86,7 @@ def fill_backlog(address: str, request: bytes, count: int) -> list[socket.socket
 
 
 def read_status(caller: socket.socket) -> bytes:
-    """The status line of the answer, empty where the connection ended without one."""
+    """Return the status line of the response, empty if the connection ended without one."""
     with caller, suppress(ConnectionError):
         return caller.makefile("rb").readline()
     return b""

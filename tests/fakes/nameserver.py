@@ -1,4 +1,4 @@
-"""A name server on UDP, on an address of the loopback network that is its own, and a command to run a program with it.
+"""A DNS server on UDP, on its own address of the loopback network, and a command that runs a program with it.
 
 The program lives in a mount namespace where `/etc/resolv.conf` names this server alone: root is needed for that, and
 for port 53.
@@ -21,7 +21,7 @@ NAMESPACE = 'mount --bind "$0" /etc/resolv.conf && mount --bind "$1" /etc/nsswit
 
 
 class NameServer(asyncio.DatagramProtocol):
-    """Knows the names in `addresses`; says nothing at all of those in `silent`, or of any where `is_dead`.
+    """Answers for the names in `addresses`; does not respond for those in `silent`, or for any while `is_dead`.
     While it `is_failing`, it answers SERVFAIL to every question.
 
     `queries` counts the queries by name.
@@ -52,14 +52,14 @@ class NameServer(asyncio.DatagramProtocol):
         self._transport.close()
 
     def command(self, folder: Path) -> tuple[str, ...]:
-        """The command that runs another one where this is the only name server. A question waits for half a minute."""
+        """Return a command that runs another one with this name server only. A query times out after half a minute."""
         resolv, switch = folder / "resolv.conf", folder / "nsswitch.conf"
         resolv.write_text(f"nameserver {self.host}\noptions timeout:30 attempts:1\n", encoding="ascii")
         switch.write_text("hosts: files dns\n", encoding="ascii")
         return ("unshare", "--mount", "sh", "-c", NAMESPACE, str(resolv), str(switch))
 
     async def wait_for_query(self, name: str) -> None:
-        """Waits for a question about the name."""
+        """Wait for a query of the name."""
         async with self._change:
             await self._change.wait_for(lambda: self.queries[name] > 0)
 
@@ -91,7 +91,7 @@ class NameServer(asyncio.DatagramProtocol):
 
 
 def _name(data: bytes) -> tuple[str, int]:
-    """The name that is asked for, and where it ends."""
+    """Return the name in a query, and the position of its end."""
     labels, at = [], 12
     while length := data[at]:
         labels.append(data[at + 1 : at + 1 + length].decode().lower())

@@ -1,7 +1,7 @@
-"""Port numbers that are known before a server binds them, and that no other process of the tests is given meanwhile.
+"""Port numbers that are known before a server binds them, and that no other test gets in the meantime.
 
-They are below the range from which the kernel takes ports for everybody else, and each is held by a bound socket: one
-that does not listen, so that connections are refused until the server listens, and its server may bind beside it.
+They are below the range from which the kernel assigns ports. A bound socket that does not listen reserves each of them:
+connections are refused until the server listens, and the server can bind the same port.
 """
 
 import random
@@ -15,7 +15,7 @@ _RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 class ReservedPort:
-    """A port of 127.0.0.1, `number`, until `release` or the end of the process."""
+    """A port of 127.0.0.1, `number`, reserved until `release` or the end of the process."""
 
     def __init__(self) -> None:
         end = int(_RANGE.read_text(encoding="ascii").split()[0])
@@ -31,13 +31,13 @@ class ReservedPort:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # the server sets it, too, and may bind
 
     def release(self) -> None:
-        """Give the port up."""
+        """Release the port."""
         self._socket.close()
 
 
 @contextmanager
 def reserved_port() -> Iterator[int]:
-    """Hold a port within `with`."""
+    """Reserve a port within `with`."""
     port = ReservedPort()
     try:
         yield port.number

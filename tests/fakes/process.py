@@ -1,6 +1,9 @@
-"""The real program as a process of its own: `Process` runs `serve` or `sandbox`, `run` a verb that ends by itself.
+"""The real program as a separate process: `Process` runs `serve` or `sandbox`, `run` a command that ends by itself.
 
-Nothing is left behind: leaving a `Process` stops it and wants exit status 0 and an empty process group.
+A start is a fork of a process that has imported the program (`tests/fakes/warm.py`), unless a test asks for a `fresh`
+one, another command runs it, or its environment changes how Python starts.
+
+No process is left: the end of a `with` block stops it, and checks for exit status 0 and an empty process group.
 """
 
 import asyncio
@@ -16,12 +19,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.fakes import warm
 from tests.fakes.gate import Caller
 from tests.fakes.waiting import TIME_LIMIT
 
 ROOT = Path(__file__).parents[2]
 INHERITED_VARIABLES = ("PATH", "HOME", "LANG", "COVERAGE_PROCESS_START")
 
+AnyProcess = asyncio.subprocess.Process | warm.ForkedProcess
 Document = dict[str, Any]
 Reply = tuple[int, bytes, bytes]
 """Status, head, body."""
@@ -29,7 +34,7 @@ Reply = tuple[int, bytes, bytes]
 
 @dataclass(frozen=True, slots=True)
 class CompletedVerb:
-    """A verb that has come to its end."""
+    """A command that has ended."""
 
     status: int
     out: str
@@ -38,7 +43,16 @@ class CompletedVerb:
 
 async def run(*arguments: str | Path, under: Sequence[str] = (), **variables: str) -> CompletedVerb:
     """Run `python -m gateway` with these arguments to its end; `under` is a command that runs it."""
-    status, out, err = await communicate(await _start(arguments, variables, out=PIPE, under=under))
+    return await _complete(await _start(arguments, variables, out=PIPE, under=under), variables)
+
+
+async def run_fresh(*arguments: str | Path, **variables: str) -> CompletedVerb:
+    """Run `python -m gateway` to its end in a new interpreter."""
+    return await _complete(await _start(arguments, variables, out=PIPE, is_fresh=True), variables)
+
+
+async def _complete(process: AnyProcess, variables: dict[str, str]) -> CompletedVerb:
+    status, out, err = await communicate(process)
     encoding = variables.get("PYTHONIOENCODING", "utf-8")
     return CompletedVerb(status, out.decode(encoding), err.decode(encoding))
 
@@ -53,8 +67,8 @@ async def run_command(
     return await communicate(process, stdin)
 
 
-async def communicate(process: asyncio.subprocess.Process, stdin: bytes | None = None) -> tuple[int, bytes, bytes]:
-    """Wait for the end of a process that leads a session; leave no process of it behind, whatever happens."""
+async def communicate(process: AnyProcess, stdin: bytes | None = None) -> tuple[int, bytes, bytes]:
+    """Wait for the end of a process that leads a session; in all cases leave no process of the session."""
     try:
         async with asyncio.timeout(TIME_LIMIT):
             out, err = await process.communicate(stdin)
@@ -71,7 +85,7 @@ def kill_group(pid: int) -> None:
 
 
 class Process:
-    """One running gateway. `lines` are its JSON lines, `out` and `err` every byte that it said."""
+    """One running gateway. `lines` are its JSON lines, `out` and `err` all bytes of its output."""
 
     def __init__(self, *arguments: str | Path, **variables: str) -> None:
         """`arguments` follow `python -m gateway`; `variables` are its environment."""
@@ -80,6 +94,7 @@ class Process:
         self._out = PIPE
         self._under: Sequence[str] = ()
         self._descriptors: Sequence[int] = ()
+        self._is_fresh = False
         self._change = asyncio.Condition()
         self._callers: list[Caller] = []
         self._has_ended = False
@@ -88,23 +103,33 @@ class Process:
         self.err = bytearray()
 
     def to(self, descriptor: int) -> Self:
-        """Has its stdout go there, unread by this class."""
+        """Send its standard output to a descriptor; this class does not read it."""
         self._out = descriptor
         return self
 
     def under(self, command: Sequence[str]) -> Self:
-        """Has another command run it, which must become it (`exec`)."""
+        """Start it by another command, which must replace itself (`exec`)."""
         self._under = command
         return self
 
     def inheriting(self, *descriptors: int) -> Self:
-        """Leaves these descriptors of the test open in it, under the same numbers."""
+        """Let it inherit these descriptors, with the same numbers."""
         self._descriptors = descriptors
+        return self
+
+    def fresh(self) -> Self:
+        """Start a new interpreter, not a fork."""
+        self._is_fresh = True
         return self
 
     async def __aenter__(self) -> Self:
         self._process = await _start(
-            self._arguments, self._variables, out=self._out, under=self._under, descriptors=self._descriptors
+            self._arguments,
+            self._variables,
+            out=self._out,
+            under=self._under,
+            descriptors=self._descriptors,
+            is_fresh=self._is_fresh,
         )
         self._readers = [asyncio.create_task(self._read_errors())]
         if self._process.stdout is not None:
@@ -126,7 +151,7 @@ class Process:
             await self._process.wait()
             await asyncio.gather(*self._readers)
 
-    # What it is ---------------------------------------------------------------------------------------------------
+    # State ---------------------------------------------------------------------------------------------------
 
     @property
     def pid(self) -> int:
@@ -134,41 +159,41 @@ class Process:
 
     @property
     def records(self) -> list[Document]:
-        """The one line of each request that has ended so far."""
+        """Return the records of the requests that have ended."""
         return self.events("request")
 
     def events(self, name: str) -> list[Document]:
-        """The lines of that event so far."""
+        """Return the lines of an event so far."""
         return [line for line in self.lines if line["event"] == name]
 
     def output_text(self) -> str:
-        """Everything said, for a failed assertion."""
+        """Return all output, for a failed assertion."""
         return (self.out + self.err).decode(errors="replace")
 
     def memory(self, field: str = "VmHWM") -> int:
-        """KiB of a field of /proc/PID/status: VmHWM is the highest resident size so far, VmRSS the present one."""
+        """Return KiB of a field of /proc/PID/status: VmHWM is the highest resident size, VmRSS the present one."""
         rows = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii").splitlines()
         return next(int(row.split()[1]) for row in rows if row.startswith(f"{field}:"))
 
-    # What is done with it -----------------------------------------------------------------------------------------
+    # Actions -----------------------------------------------------------------------------------------
 
     async def wait_started(self) -> Self:
-        """Waits for both ports; from here on `listen` and `admin` are known."""
+        """Wait for both ports; then `listen` and `admin` are set."""
         [line] = await self.wait_for_events("started")
         self.listen, self.admin = str(line["listen"]), str(line["admin"])
         return self
 
     async def wait_for_events(self, name: str, count: int = 1) -> list[Document]:
-        """Waits for so many lines of that event; gives them."""
+        """Wait for this number of lines of an event; return them."""
         await self.until(lambda: len(self.events(name)) >= count)
         return self.events(name)
 
     async def wait_for_records(self, count: int = 1) -> list[Document]:
-        """Waits for so many records; gives them."""
+        """Wait for this number of records; return them."""
         return await self.wait_for_events("request", count)
 
     async def until(self, state: Callable[[], bool]) -> None:
-        """Wait until its output makes this true; fail at once when its output has ended."""
+        """Wait until its output makes `state` true; fail at once if its output has ended."""
         with suppress(TimeoutError):
             async with asyncio.timeout(TIME_LIMIT), self._change:
                 await self._change.wait_for(lambda: state() or self._has_ended)
@@ -178,7 +203,7 @@ class Process:
         self._process.send_signal(number)
 
     async def ended(self) -> int:
-        """Waits for its end and for its last byte; gives the exit status, and sees that no child is left."""
+        """Wait for its end and its last byte; return the exit status, and check that no child is left."""
         async with asyncio.timeout(TIME_LIMIT):
             status = await self._process.wait()
             await asyncio.gather(*self._readers)
@@ -186,13 +211,13 @@ class Process:
         return status
 
     async def wait_group_exit(self) -> int:
-        """Waits until its last process has ended, and with it the last byte, whoever their parent is by then."""
+        """Wait for the last byte of its whole process group; return the exit status of the first process."""
         async with asyncio.timeout(TIME_LIMIT):
             await asyncio.gather(*self._readers)
             return await self._process.wait()
 
     async def caller(self, address: str = "") -> Caller:
-        """A raw connection to the callers' port, or to another address."""
+        """Open a raw connection to the port of callers, or to another address."""
         where = address or self.listen
         if where.startswith("unix:"):
             caller = Caller(*await asyncio.open_unix_connection(where.removeprefix("unix:")))
@@ -203,7 +228,7 @@ class Process:
         return caller
 
     async def call(self, data: bytes, *, address: str = "") -> Reply:
-        """Says bytes on a connection of their own and reads one reply."""
+        """Send bytes on a new connection and read one response."""
         caller = await self.caller(address)
         async with asyncio.timeout(TIME_LIMIT):
             await caller.send(data)
@@ -218,18 +243,18 @@ class Process:
         return await self.call(request(target, f"Content-Length: {len(body)}", *fields, method="POST") + body)
 
     async def ask(self, path: str) -> tuple[int, Document]:
-        """Ask the admin port; return status and document."""
+        """Query the admin port; return status and document."""
         status, _, body = await self.get(path, address=self.admin)
         return status, json.loads(body)
 
     async def until_answer(self, path: str, condition: Callable[[Document], bool]) -> Document:
-        """Ask the admin port until its document meets the condition; return the document."""
+        """Query the admin port until its document meets the condition; return the document."""
         async with asyncio.timeout(TIME_LIMIT):
             while not condition(document := (await self.ask(path))[1]):
                 pass
             return document
 
-    # Behind it ----------------------------------------------------------------------------------------------------
+    # Implementation -----------------------------------------------------------------------------------------------
 
     async def _read(self, stream: asyncio.StreamReader) -> None:
         while piece := await stream.readline():
@@ -256,14 +281,21 @@ class Process:
 
 
 def request(target: str, *fields: str, method: str = "GET") -> bytes:
-    """A request's head."""
+    """Return the head of a request."""
     return "\r\n".join([f"{method} {target} HTTP/1.1", "Host: localhost", *fields, "", ""]).encode("latin-1")
 
 
 @asynccontextmanager
 async def gateway(file: Path, **variables: str) -> AsyncIterator[Process]:
-    """`serve` by a file, both ports open."""
+    """Run `serve` with a file; yield it when both ports are open."""
     async with Process("serve", "-c", file, **variables) as process:
+        yield await process.wait_started()
+
+
+@asynccontextmanager
+async def fresh_gateway(file: Path, **variables: str) -> AsyncIterator[Process]:
+    """Run `serve` with a file in a new interpreter; yield it when both ports are open."""
+    async with Process("serve", "-c", file, **variables).fresh() as process:
         yield await process.wait_started()
 
 
@@ -274,8 +306,11 @@ async def _start(
     out: int,
     under: Sequence[str] = (),
     descriptors: Sequence[int] = (),
-) -> asyncio.subprocess.Process:
+    is_fresh: bool = False,
+) -> AnyProcess:
     inherited = {name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
+    if not (is_fresh or under or descriptors) and warm.can_fork(variables):
+        return await warm.start([*map(str, arguments)], inherited | variables, out=out)
     return await asyncio.create_subprocess_exec(
         *under,
         sys.executable,

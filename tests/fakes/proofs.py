@@ -1,4 +1,4 @@
-"""Proofs as callers send them: Basic credentials and WS-Security tokens."""
+"""Credentials as callers send them: Basic and WS-Security."""
 
 import base64
 import hashlib
@@ -7,11 +7,11 @@ PROFILE = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-username-toke
 
 
 def basic(text: str | bytes, scheme: str = "Basic") -> bytes:
-    """The value of an Authorization field for `user:password`."""
+    """Return the value of an Authorization field for `user:password`."""
     data = text.encode() if isinstance(text, str) else text
     return f"{scheme} {base64.b64encode(data).decode()}".encode()
 
 
 def password_digest(password: str, *, nonce: bytes, created: str) -> str:
-    """The digest of a UsernameToken (OASIS UsernameToken Profile 1.0 §3.1)."""
+    """Return the digest of a UsernameToken (OASIS UsernameToken Profile 1.0 §3.1)."""
     return base64.b64encode(hashlib.sha1(nonce + created.encode() + password.encode()).digest()).decode()

@@ -1,4 +1,4 @@
-"""A real Redis on a port of loopback and on a socket, in a folder of its own: killed, stopped, started again."""
+"""A real Redis on a port of loopback and on a socket, in its own folder; a test can kill, pause and restart it."""
 
 import asyncio
 import shutil
@@ -26,10 +26,10 @@ def program() -> str:
 
 
 class RedisServer:
-    """`settings` are lines of redis.conf. Nothing is written to disk unless they say so."""
+    """A server with the lines `settings` in redis.conf. By default it writes nothing to disk."""
 
     def __init__(self, *settings: str, tls: Path | None = None, is_sentinel: bool = False) -> None:
-        """With `tls`, a PEM file of key and certificate, the port speaks TLS."""
+        """With `tls`, a PEM file of key and certificate, the port uses TLS."""
         self._reserved = ReservedPort()
         self.port = self._reserved.number
         self.folder = Path(tempfile.mkdtemp(prefix="redis-"))  # short: a socket's path has 107 bytes at most
@@ -66,7 +66,7 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}"
 
     async def start(self) -> None:
-        """Returns when it takes connections."""
+        """Start the server; return when it accepts connections."""
         self._process = await asyncio.create_subprocess_exec(
             program(), self.folder / "redis.conf", *self._mode, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL
         )
@@ -86,21 +86,21 @@ class RedisServer:
         self._reader = asyncio.create_task(self._process.stdout.read())
 
     async def kill(self) -> None:
-        """As if the machine had gone; what was not on the disk is lost."""
+        """Kill the server, as a power failure does: what is not on the disk is lost."""
         if self._process.returncode is None:
             self._process.kill()
         await self._process.wait()
         await self._reader
 
     def pause(self) -> None:
-        """It no longer answers, and does not end."""
+        """Stop the process: it does not respond, and does not end."""
         self._process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
         self._process.send_signal(signal.SIGCONT)
 
     async def restart(self) -> None:
-        """Killed and started; empty, unless its settings keep something."""
+        """Kill and start the server; it is empty unless its settings write to disk."""
         await self.kill()
         await self.start()
 
@@ -114,7 +114,7 @@ class RedisServer:
 
     @asynccontextmanager
     async def client(self, password: str | None = None) -> AsyncIterator[Any]:
-        """A connection beside the gateway's, as an operator or an attacker has one."""
+        """Open a second connection, as an operator or an attacker does."""
         client = Redis(unix_socket_path=str(self.socket), password=password, protocol=2)
         try:
             yield client
@@ -122,7 +122,7 @@ class RedisServer:
             await client.aclose()
 
     async def advance_time(self, seconds: float) -> None:
-        """Lets time pass for everything that ends by itself: its clock cannot be turned, so the ends come nearer."""
+        """Let entries with an expiry age: the clock of Redis cannot be set, so their expiry is moved forward."""
         async with self.client() as client:
             for name in await client.keys("*"):
                 left = await client.pttl(name)
@@ -132,7 +132,7 @@ class RedisServer:
                     await client.pexpire(name, int(left - seconds * 1000))
 
     async def dump_bytes(self) -> bytes:
-        """Everything that it knows: names, values and what it would write to disk."""
+        """Return everything it contains: names, values and its dump file."""
         async with self.client() as client:
             await client.save()
             values = [await client.dump(name) + name for name in await client.keys("*")]

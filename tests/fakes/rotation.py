@@ -1,4 +1,4 @@
-"""One rotation of a refresh token in a process of its own, which is killed at a line that it passes.
+"""One rotation of a refresh token in a separate process, which is killed at a chosen line.
 
 As a program it reads one line for each attempt: a state file, a token endpoint, the number of a point. It forks
 a process that gets a token by its refresh token, and that kills itself with SIGKILL at that point (`Killer`). It prints
@@ -33,7 +33,7 @@ EVERY_LINE = {"fetch_lease.py", "refresh_rotation.py", "file.py"}
 
 
 class FailingReporter:
-    """An entry that cannot be read is one that was lost."""
+    """Fails if an entry cannot be read: it would be lost."""
 
     def on_unreadable_entry(self, name: str) -> None:
         raise AssertionError(name)
@@ -46,7 +46,7 @@ def open_store(file: Path, clock: Clock) -> EncryptedStore:
 
 
 async def rotate_token(file: Path, url: str, clock: Clock) -> str:
-    """The token that a source gets there; raises what the source raises."""
+    """Get a token with the refresh token in the file, as the gateway does; return it."""
     store = open_store(file, clock)
     requests = TokenRequestBuilder(
         partial(build_token_request, url, client_id="page"),
@@ -65,11 +65,11 @@ async def rotate_token(file: Path, url: str, clock: Clock) -> str:
 
 
 class Killer:
-    """A trace function for all threads: kills the process at the `point`th of the points, counted from the lease on.
+    """A trace function for all threads: kills the process at point number `point`, counted from the lease.
 
-    A point is a line that is passed for the first time: each line of the modules that hold the lease, rotate and write
-    to the file; of all other modules only the first line after a change of module. Between two of these lines the
-    other modules only compute.
+    A point is a line that runs for the first time: each line of the modules that hold the lease, rotate and write to
+    the file; of all other modules only the first line after a change of module. Between two of these lines the other
+    modules only compute.
     """
 
     def __init__(self, point: int, output: int) -> None:
@@ -102,7 +102,7 @@ class Killer:
 
 
 def attempt(file: Path, url: str, point: int) -> None:
-    """Forks the process that is to be killed, and waits for its end."""
+    """Fork the process that will be killed, and wait for its end."""
     child = os.fork()
     if child == 0:
         killer = Killer(point, 1)

@@ -1,4 +1,4 @@
-"""The real program at a real pseudo-terminal, with a person who reads what it says and types."""
+"""The real program at a real pseudo-terminal, with a person who reads and types."""
 
 import asyncio
 import fcntl
@@ -19,7 +19,7 @@ _WIDE = struct.pack("HHHH", 50, 400, 0, 0)
 
 
 def restore_interrupt() -> None:
-    """A script ignores SIGINT in what it starts in the background, and so would the program; a terminal does not."""
+    """Restore the default of SIGINT, as at a terminal: a script ignores it in processes that it starts with `&`."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
@@ -38,7 +38,7 @@ class Terminal:
         self._ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, _WIDE)
         inherited = {name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
-        # The leader of a new session that opens a terminal has it as its own: Ctrl-C and /dev/tty lead there.
+        # A session leader that opens a terminal gets it as its controlling terminal: Ctrl-C and /dev/tty work.
         at_it = ("sh", "-c", 'exec "$@" <"$0" >"$0" 2>&1', os.ttyname(theirs))
         self._process = await asyncio.create_subprocess_exec(
             *at_it,
@@ -63,7 +63,7 @@ class Terminal:
         os.close(self._theirs)
 
     async def wait_for_text(self, text: str) -> None:
-        """Waits until the screen shows this, below what was waited for before."""
+        """Wait until the screen shows this text, below the previous one."""
         try:
             async with asyncio.timeout(TIME_LIMIT):
                 while (found := self.shown.find(text, self._read_to)) < 0:
@@ -74,20 +74,20 @@ class Terminal:
         self._read_to = found + len(text)
 
     def type_line(self, line: str) -> None:
-        """A line with its end; control characters do what they do at a terminal."""
+        """Type a line and Enter; control characters act as at a terminal."""
         os.write(self._ours, f"{line}\n".encode())
 
     def press_key(self, key: str) -> None:
-        """One key, as `\\x03` for Ctrl-C."""
+        """Press one key, such as `\\x03` for Ctrl-C."""
         os.write(self._ours, key.encode())
 
     async def answer_prompt(self, prompt: str, line: str) -> None:
-        """Waits for the question, and answers it."""
+        """Wait for the prompt, and answer it."""
         await self.wait_for_text(prompt)
         self.type_line(line)
 
     async def wait_exit(self) -> int:
-        """Waits for the end; gives the exit status, and `shown` is whole."""
+        """Wait for the end; return the exit status. `shown` is then complete."""
         async with asyncio.timeout(TIME_LIMIT):
             status = await self._process.wait()
         self._take()

@@ -1,4 +1,4 @@
-"""A scripted upstream on a real socket: it records every byte of each request and says exactly what a test wrote."""
+"""A scripted upstream on a real socket: it records every byte of each request and sends exactly what a test wrote."""
 
 import asyncio
 import socket
@@ -14,7 +14,7 @@ from tests.fakes.waiting import BACKLOG
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as it arrived: the connection it came on (counted from 0), its raw head, its body unframed."""
+    """A received request: the number of its connection (from 0), its raw head, its decoded body."""
 
     connection: int
     head: bytes
@@ -34,13 +34,13 @@ class Request:
         return [(name, value) for name, _, value in rows]
 
     def field(self, name: str) -> str | None:
-        """The value of a field, repeated ones joined by `|`; None without one."""
+        """Return the value of a field, repeated ones joined by `|`, or None."""
         values = [value for key, value in self.fields if key.lower() == name.lower()]
         return "|".join(values) if values else None
 
 
 class ScriptedConnection:
-    """One connection, for scripts that want more than bytes."""
+    """One connection, for scripts that do more than send bytes."""
 
     def __init__(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.number = number
@@ -51,7 +51,7 @@ class ScriptedConnection:
         return await self.reader.readuntil(b"\r\n\r\n")
 
     async def request(self) -> Request:
-        """Reads one whole request."""
+        """Read one complete request."""
         head = await self.head()
         lower = head.lower()
         body = b""
@@ -69,12 +69,12 @@ class ScriptedConnection:
         await self.writer.drain()
 
     def reset(self) -> None:
-        """Ends the connection with RST."""
+        """End the connection with RST."""
         reset(self.writer)
 
 
 def reset(writer: asyncio.StreamWriter) -> None:
-    """Ends a connection with RST: a plain abort would be a clean end to whoever listens."""
+    """End a connection with RST: for the peer an abort would be an orderly end."""
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
 
@@ -83,7 +83,7 @@ Script = bytes | Callable[[ScriptedConnection], Awaitable[None]]
 
 
 def reply(status: int = 200, body: bytes = b"", *fields: str, length: bool = True) -> bytes:
-    """A whole reply; `fields` are `Name: value`."""
+    """Return a complete response; `fields` are `Name: value`."""
     lines = [f"HTTP/1.1 {status} Scripted", *fields]
     if length:
         lines.append(f"Content-Length: {len(body)}")
@@ -95,10 +95,10 @@ CLOSE = b""
 
 
 class Upstream:
-    """Plays `script` request by request, whatever the connection; then answers OK.
+    """Plays `script` request by request, on any connection; after its end answers OK.
 
-    Bytes are said after a whole request was read; CLOSE closes instead; a callable gets the connection before anything
-    is read and ends it when it returns.
+    Bytes are sent after a complete request was read; CLOSE closes instead. A callable gets the connection before
+    anything is read, and ends it when it returns.
     """
 
     def __init__(self, *script: Script, tls: ssl.SSLContext | None = None) -> None:
@@ -115,7 +115,7 @@ class Upstream:
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     async def until(self, state: Callable[[], bool]) -> None:
-        """Waits until something that this upstream sees is so."""
+        """Wait until a condition is true; it is checked after each event of this upstream."""
         async with self._change:
             await self._change.wait_for(state)
 
@@ -165,7 +165,7 @@ class Upstream:
             await peer.send(answer)
 
     async def record_request(self, request: Request) -> None:
-        """For scripts: remembers a request that they read themselves."""
+        """Record a request that a script has read itself."""
         self.requests.append(request)
         await self._changed()
 

@@ -1,6 +1,6 @@
-"""OCI Vault on a real socket: its Secret Retrieval API (version 20190301), as far as reading one secret goes.
+"""OCI Vault on a real socket: its Secret Retrieval API (version 20190301), limited to reading one secret.
 
-It checks the signature of each request as OCI does, and says what a test has put into it.
+It checks the signature of each request as OCI does, and returns what a test has stored.
 """
 
 import base64
@@ -29,7 +29,7 @@ _PATH = "/20190301/secretbundles/"
 
 
 def ocid(name: str, region: str = "phx") -> str:
-    """The OCID of a secret."""
+    """Return the OCID of a secret."""
     return f"ocid1.vaultsecret.oc1.{region}.{name.ljust(60, 'a')}"
 
 
@@ -43,9 +43,9 @@ class StoredSecret:
 
 @dataclass
 class FakeVault:
-    """Begins to answer at `with`. `error` (status, code) is said to everyone; `secrets` are by OCID. While `pause` is
-    cleared, whoever asks has to wait, which sets `paused`. Those who ask while `trickles` is set get answers without an
-    end, a byte at a time, which sets `paused` too.
+    """Answers within `with`. `error` (status, code) is the response to every request; `secrets` are by OCID. While
+    `pause` is cleared, requests wait, and set `paused`. While `trickles` is set, requests get a response without an
+    end, one byte at a time, and set `paused`, too.
     """
 
     secrets: dict[str, StoredSecret] = field(default_factory=dict)
@@ -76,14 +76,14 @@ class FakeVault:
         self._server.server_close()
 
     def store_secret(self, name: str, secret: str | bytes) -> str:
-        """A new version of the secret of that name; gives its OCID."""
+        """Store a new version of a secret; return its OCID."""
         raw = secret if isinstance(secret, bytes) else secret.encode()
         before = self.secrets.get(ocid(name), StoredSecret("", 0))
         self.secrets[ocid(name)] = StoredSecret(base64.b64encode(raw).decode(), before.version + 1)
         return ocid(name)
 
     def answer(self, path: str, fields: dict[str, str]) -> tuple[int, dict[str, Any]]:
-        """Status and document."""
+        """Return status and document."""
         name = path.removeprefix(_PATH)
         self.requested.append(name)
         if not self.pause.is_set():
@@ -110,7 +110,7 @@ class FakeVault:
         }
 
     def _is_signed(self, path: str, fields: dict[str, str]) -> bool:
-        """By the scheme of draft-cavage-http-signatures-08, with the one key that is known here."""
+        """Check the signature (draft-cavage-http-signatures-08) with the one known key."""
         parts = dict(re.findall(r'(\w+)="([^"]*)"', fields.get("authorization", "")))
         signed_fields = {**fields, "(request-target)": f"get {path}"}
         signed = "\n".join(f"{name}: {signed_fields.get(name, '')}" for name in parts.get("headers", "").split(" "))
@@ -126,7 +126,7 @@ class FakeVault:
 
 
 def profile(folder: Path, name: str = "DEFAULT") -> dict[str, str]:
-    """OCI's configuration file with that profile, as the environment names it."""
+    """Write a configuration file of OCI with this profile; return the environment that names it."""
     key = folder / "oci-key.pem"
     key.write_text(pair(name="oci").key, encoding="ascii")
     key.chmod(0o600)
@@ -175,6 +175,6 @@ def _handler(vault: FakeVault) -> type[BaseHTTPRequestHandler]:
                     self.wfile.write(b"x")
 
         def log_message(self, *_: object) -> None:
-            """Says nothing."""
+            """Write no log."""
 
     return Handler

@@ -102,11 +102,19 @@ def other_program(path: Path) -> None:
 
 
 def newer(path: Path) -> None:
+    write_with_version(path, sqlite_tables.SCHEMA_VERSION + 1)
+
+
+def older(path: Path) -> None:
+    write_with_version(path, sqlite_tables.SCHEMA_VERSION - 1)
+
+
+def write_with_version(path: Path, version: int) -> None:
     history_file = HistoryFile(path)
     history_file.append([call_line(1)])
     history_file.close()
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute(f"PRAGMA user_version = {sqlite_tables.SCHEMA_VERSION + 1}")
+        connection.execute(f"PRAGMA user_version = {version}")
 
 
 def folder(path: Path) -> None:
@@ -122,6 +130,7 @@ def folder(path: Path) -> None:
             "it is the database of another program (ForeignDatabase); remove it, and the gateway creates another",
         ),
         (newer, "a newer gateway made it (ForeignDatabase); remove it, and the gateway creates another"),
+        (older, "an older gateway made it (ForeignDatabase); remove it, and the gateway creates another"),
         (folder, "(OperationalError)"),
     ],
 )

@@ -149,6 +149,14 @@ def test_a_route_never_used_has_no_series() -> None:
     assert value(text_of(metrics), "requests_in_flight", route="idle") == 1
 
 
+def test_a_credential_without_token_requests_has_no_series() -> None:
+    metrics = Metrics("1")
+    metrics.token("refused")  # of a configuration that another worker refused
+    assert b'credential="refused"' not in text_of(metrics)
+    metrics.token("refused").record_fetch("ok", 0.1)
+    assert value(text_of(metrics), "token_coalesced_total", credential="refused") == 0
+
+
 def test_the_parts_of_a_snapshot_are_joined_unchanged() -> None:
     metrics = used()
     for number in range(2500):

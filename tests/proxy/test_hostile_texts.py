@@ -15,7 +15,7 @@ PRELUDE = """
 from contextlib import suppress
 from gateway.config.corrections.pasted_text import InvalidInput, strip_pasted
 from gateway.errors import GatewayError
-from gateway.content.foreign_text import read_authority, read_date, read_url
+from gateway.content.untrusted_text import read_authority, read_date, read_url
 from gateway.history.query import BadQuery, parse_query
 from gateway.network.tunnel import TunnelRefused, find_tunnel_start
 from gateway.oic.instance_id import DEFAULT_LOCATIONS, InstanceIdFinder, InstanceIdLocation, find_ids_in_broken_head

@@ -27,6 +27,7 @@ def rewrite_location(location: str) -> tuple[UpstreamUrl, str] | None:
         (f"{DES}{API}integrations?integrationInstance=acme", DESIGN, f"{API}integrations?integrationInstance=acme"),
         (f"{DES}:443{API}integrations", DESIGN, f"{API}integrations"),
         (f"HTTPS://{DESIGN.host.upper()}{API}x%7C1", DESIGN, f"{API}x%7C1"),
+        (f"{DES}.{API}integrations", DESIGN, f"{API}integrations"),
         (f"{RUN}{API}integrations", RUNTIME, f"{API}integrations"),
         (f"{API}integrations?q={{code:'X'}}", RUNTIME, f"{API}integrations?q={{code:'X'}}"),
         (f"{DES}{API.rstrip('/')}", DESIGN, API.rstrip("/")),

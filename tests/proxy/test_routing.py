@@ -200,6 +200,8 @@ def test_prefixes_agree_with_the_definition(prefixes: list[str], path: str) -> N
         (f"https://{ACME[8:]}:443", "orders"),
         (f"http://{ACME[8:]}:80", "orders"),
         (f"http://{ACME[8:]}:", "orders"),
+        (f"http://{ACME[8:]}.", "orders"),
+        (f"https://{ACME[8:]}.:443", "orders"),
     ],
 )
 def test_an_absolute_target_under_an_upstream_has_its_route(named: str, route: str) -> None:
@@ -217,6 +219,7 @@ def test_an_absolute_target_under_an_upstream_has_its_route(named: str, route: s
         ("https://sandbox:8000//x", "//x"),
         ("http://[fd00::1]:8080/six/a", "/six/a"),
         ("http://[FD00::1]:8080/six", "/six"),
+        ("http://[fd00:0:0::1]:8080/six", "/six"),
     ],
 )
 def test_an_absolute_target_is_sent_in_origin_form(target: str, sent: str) -> None:
@@ -232,7 +235,7 @@ def test_an_absolute_target_is_sent_in_origin_form(target: str, sent: str) -> No
         "http://user@sandbox:8000/x", "http://user:secret@sandbox:8000/x", "http://sandbox:8000@evil/x",
         "http://sandbox:8000:1/x", "http://sandbox:800000/x", "http://sandbox:-1/x", "http://sandbox:٨٠٠٠/x",
         "http://fd00::1:8080/six", "http://[fd00::1:8080/six", "http://[fd00::1]8080/six",
-        "http://sandbox%2f:8000/x", "http://sandbox.:8000/x", "http://sandbox\\:8000/x", "http:/sandbox:8000/x",
+        "http://sandbox%2f:8000/x", "http://sandbox\\:8000/x", "http:/sandbox:8000/x",
         "ftp://sandbox:8000/x", "http\u017f://sandbox:8000/x", "sandbox:8000", "//sandbox:8000/x", "/x", "*", "",
     ],
 )  # fmt: skip

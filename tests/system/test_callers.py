@@ -17,9 +17,9 @@ from zeep.transports import Transport
 from zeep.wsse.username import UsernameToken
 
 from gateway.sandbox import Sandbox
-from tests.fakes.process import Process, run, run_command
+from tests.fakes.process import Process, fresh_gateway, gateway, run, run_command
 from tests.fakes.proofs import basic
-from tests.system.scene import before, route
+from tests.system.scene import SECRETS, route, settings, written
 
 ERP, KEY, CRM = "s3cr3t-of-erp-0123456789", "s3cr3t-key-0123456789abcdef", "s3cr3t-of-crm-0123456789"
 BASIC = "Authorization: " + basic(f"erp:{ERP}").decode()
@@ -36,7 +36,9 @@ def secret(folder: Path, name: str, value: str) -> dict[str, str]:
 
 @asynccontextmanager
 async def guarded(folder: Path, sandbox: Sandbox, *names: str, **more: Any) -> AsyncIterator[Process]:
-    """A gateway with three callers; the routes `orders` and `hello` are for those named."""
+    """A gateway with three callers; the routes `orders` and `hello` are for those named. `start` is `gateway` or
+    `fresh_gateway`.
+    """
     callers = {
         "erp": {"basic": {"username": "erp", "password": secret(folder, "erp", ERP)}},
         "scanner": {"api_key": [secret(folder, "key", KEY), {"file": str(folder / "missing")}]},
@@ -47,7 +49,9 @@ async def guarded(folder: Path, sandbox: Sandbox, *names: str, **more: Any) -> A
         route("hello", sandbox.soap_upstream(), callers=[*names]),
         route("open", sandbox.soap_upstream(), methods=["GET"]),
     ]
-    async with before(folder, sandbox, callers=callers | more.pop("callers", {}), routes=routes, **more) as gate:
+    start = more.pop("start", gateway)
+    document = settings(sandbox, callers=callers | more.pop("callers", {}), routes=routes, **more)
+    async with start(written(folder, document), **SECRETS) as gate:
         yield gate
 
 
@@ -158,7 +162,9 @@ def contents(*patterns: str) -> list[bytes]:
 
 async def test_no_secret_of_a_caller_appears_anywhere(tmp_path: Path, sandbox: Sandbox) -> None:
     state = {"path": str(tmp_path / "state"), "keys": [secret(tmp_path, "seal", "ab" * 32)]}
-    async with guarded(tmp_path, sandbox, "erp", "crm", state=state, log={"level": "debug"}) as gate:
+    async with guarded(
+        tmp_path, sandbox, "erp", "crm", state=state, log={"level": "debug"}, start=fresh_gateway
+    ) as gate:
         envelope = (
             "<s:Envelope xmlns:s='http://schemas.xmlsoap.org/soap/envelope/'><s:Header><Security><UsernameToken>"
             f"<Username>crm</Username><Password>{CRM}</Password></UsernameToken></Security></s:Header>"

@@ -148,7 +148,7 @@ def test_contracts_name_only_modules_that_exist() -> None:
 def test_http_may_import_only_the_packages_below_policy() -> None:
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     [forbidden] = [contract["forbidden_modules"] for contract in contracts if contract["id"] == "wire"]
-    allowed = {"http", "errors", "network", "system", "content", "content.foreign_text", "content.pieces"}
+    allowed = {"http", "errors", "network", "system", "content", "content.untrusted_text", "content.pieces"}
     folders = (ROOT / "gateway", ROOT / "gateway" / "content")
     children = {name.removeprefix("gateway.") for folder in folders for name in modules() if is_child(name, folder)}
     assert children - allowed == {name.removeprefix("gateway.") for name in forbidden}

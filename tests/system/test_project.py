@@ -81,6 +81,21 @@ def test_packages_hold_licence_documents_and_tests(tmp_path: Path) -> None:
     assert {name for name in names if name != "bench/result.json"} <= held
 
 
+def test_release_notes_are_the_section_of_the_version() -> None:
+    def notes(version: str) -> subprocess.CompletedProcess[str]:
+        make = ["make", "--silent", "notes", f"VERSION={version}"]
+        return subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    section = re.split(r"(?m)^## .*\n", changes)[1]
+    assert notes(gateway.__version__).stdout == section
+    unknown = notes("9.9.9")
+    assert (unknown.returncode, unknown.stdout) == (2, "")
+    assert "CHANGELOG.md has no section 9.9.9" in unknown.stderr
+    workflow = (ROOT / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8")
+    assert "--notes-file notes.md" in workflow
+
+
 def test_every_file_that_contributing_names_exists() -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     names = re.findall(r"`((?:gateway|tests|docs|config)/[\w./-]+)`", text)

@@ -121,7 +121,7 @@ def command_line(pid: int) -> bytes:
 
 
 async def test_the_secret_is_not_in_the_command_line(secret_file: Path, sandbox: Sandbox) -> None:
-    async with Process("serve", *flags(sandbox, secret_file)) as gate:
+    async with Process("serve", *flags(sandbox, secret_file)).fresh() as gate:
         await gate.wait_started()
         assert (await gate.get("/"))[0] == 200
         command = command_line(gate.pid)

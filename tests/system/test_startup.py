@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from gateway.sandbox import DEFAULT_ID, Sandbox
-from tests.fakes.process import ROOT, gateway, run
-from tests.system.scene import SECRETS, before, settings, written
+from tests.fakes.process import ROOT, fresh_gateway, gateway, run
+from tests.system.scene import SECRETS, settings, written
 
 TRACED = {"PYTHONPROFILEIMPORTTIME": "1"}
 """Has Python say each import on stderr."""
@@ -71,7 +71,7 @@ async def test_a_verb_imports_nothing_of_another(arguments: list[str | Path], sp
 
 
 async def test_a_gateway_at_rest_is_small(tmp_path: Path, sandbox: Sandbox) -> None:
-    async with before(tmp_path, sandbox) as process:
+    async with fresh_gateway(written(tmp_path, settings(sandbox)), **SECRETS) as process:
         assert (await process.get("/orders/"))[0] == 200
         assert process.memory("VmRSS") < AT_REST, process.memory("VmRSS")
 
@@ -82,7 +82,7 @@ async def test_ten_thousand_routes_are_read_and_served_in_little_room(tmp_path: 
     checked = await run("check", "-c", file, **SECRETS)
     assert (checked.status, checked.err) == (0, "")
     assert f"{MANY} routes, 100 credentials" in checked.out
-    async with gateway(file, **SECRETS) as process:
+    async with fresh_gateway(file, **SECRETS) as process:
         status, _, body = await process.get(f"/area-99/flow-{MANY - 1}/")
         assert (status, body[:1]) == (200, b"{")
         assert process.memory("VmRSS") < AT_REST + MANY * EACH_ROUTE

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.sandbox import DEFAULT_SECRET, Sandbox, Switches
 from tests.fakes.gate import Caller
 from tests.fakes.identity import Identity, refusal, token
-from tests.fakes.process import Document, Process, gateway, request, run
+from tests.fakes.process import Document, Process, fresh_gateway, gateway, request, run
 from tests.fakes.upstream import Upstream
 from tests.system.scene import SECRETS, before, between, route, settings, written
 
@@ -386,7 +386,7 @@ async def test_no_process_exposes_the_secret(tmp_path: Path, sandbox: Sandbox) -
     secret.write_text(DEFAULT_SECRET, encoding="utf-8")
     document = settings(sandbox, workers=2)
     document["credentials"]["app"]["client_secret"] = {"file": str(secret)}
-    async with gateway(written(tmp_path, document)) as gate:
+    async with fresh_gateway(written(tmp_path, document)) as gate:
         await use_both(gate)
         family = [gate.pid, *children(gate.pid), *await pids(gate)]
         assert len(set(family)) == 4

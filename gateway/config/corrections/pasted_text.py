@@ -10,10 +10,10 @@ from urllib.parse import SplitResult, urlsplit
 
 from gateway.config.typography import INVISIBLE
 from gateway.config.values import HOST_PATTERN, is_local
+from gateway.content.untrusted_text import DEFAULT_PORTS, bracket_ipv6
 from gateway.oic.urls import is_oracle_host
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_PORTS = {"https": 443, "http": 80}
 # Pages and mails put quotes around a text and invisible characters into it.
 _INVISIBLE = dict.fromkeys(map(ord, INVISIBLE))
 _QUOTES = "\"'`<>\u201c\u201d\u201e\u2018\u2019\u201a\u00ab\u00bb"
@@ -53,8 +53,7 @@ class PastedUrl:
     @property
     def origin(self) -> str:
         """Scheme, host and port."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.scheme}://{host}" + ("" if self.port is None else f":{self.port}")
+        return f"{self.scheme}://{bracket_ipv6(self.host)}" + ("" if self.port is None else f":{self.port}")
 
 
 def strip_pasted(text: str) -> Corrected:
@@ -91,7 +90,7 @@ def read_url(text: str) -> tuple[PastedUrl, tuple[str, ...]]:
     if url.is_oracle and url.scheme == "http":
         changes.append("replaced http with https: Oracle accepts only TLS")
         url = replace(url, scheme="https", port=None if url.port == 80 else url.port)
-    if url.port == _PORTS[url.scheme]:
+    if url.port == DEFAULT_PORTS[url.scheme]:
         changes.append(f"removed `:{url.port}`, the default port of {url.scheme}")
         url = replace(url, port=None)
     return url, tuple(changes)
@@ -111,7 +110,7 @@ def _with_scheme(text: str, changes: list[str]) -> str:
         scheme = "http" if is_local(re.sub(r":[0-9]*\Z", "", host).strip("[]")) else "https"
         changes.append(f"added {scheme}://")
         return f"{scheme}://{rest}"
-    if match[1].lower() not in _PORTS:
+    if match[1].lower() not in DEFAULT_PORTS:
         raise InvalidInput("is not an http or https URL; write it like https://host/path")
     return text
 

@@ -6,7 +6,7 @@ target that names the listener it reached is matched by its path.
 
 from collections.abc import Iterable
 
-from gateway.content.foreign_text import DEFAULT_PORTS, is_loopback_host, plain_host, read_authority, read_url
+from gateway.content.untrusted_text import DEFAULT_PORTS, is_loopback_host, normalize_host, read_url, resolve_authority
 from gateway.http.local_address import LocalAddress
 
 
@@ -14,12 +14,11 @@ class GatewayAuthorities:
     """The authorities of one gateway beside those of its listeners, compiled from `hosts` and `public_url`."""
 
     def __init__(self, *, hosts: Iterable[str], public_url: str | None) -> None:
-        self._hosts = frozenset(map(plain_host, hosts))
+        self._hosts = frozenset(map(normalize_host, hosts))
         public = read_url(public_url) if public_url else None
         self._public: tuple[str, int] | None = None
         if public is not None:
-            port = DEFAULT_PORTS[public.scheme] if public.port is None else public.port
-            self._public = plain_host(public.host), port
+            self._public = normalize_host(public.host), public.effective_port
 
     def contains(self, scheme: str, authority: str, local: LocalAddress | None) -> bool:
         """Return whether the authority of an `http` or `https` target means this gateway. `local` is what the caller's
@@ -28,11 +27,11 @@ class GatewayAuthorities:
         These do: the local address, the configured host of this listener, `localhost` and loopback addresses, with the
         listener's port; a name of `hosts` with the listener's port or the scheme's default; `public_url`.
         """
-        named = read_authority(authority)
+        default = DEFAULT_PORTS[scheme]
+        named = resolve_authority(authority, default_port=default)
         if named is None:
             return False
-        host, default = named.host, DEFAULT_PORTS[scheme]
-        port = default if named.port is None else named.port
+        host, port = named
         is_listener_port = local is not None and port == local.port
         if host in self._hosts and (is_listener_port or port == default):
             return True
@@ -44,7 +43,7 @@ class GatewayAuthorities:
             return True
         if local is None or not is_listener_port:
             return False
-        return host in {plain_host(local.host), local.listener_host} or is_loopback_host(host)
+        return host in {normalize_host(local.host), local.listener_host} or is_loopback_host(host)
 
 
 def _is_same_port(port: int, public: int, *, default: int) -> bool:

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.content.foreign_text import (
-    host_of,
-    plain_host,
+from gateway.content.untrusted_text import (
+    normalize_host,
     printable_line,
     read_authority,
     read_date,
+    read_host,
     read_retry_after,
     read_url,
     split_host_port,
@@ -31,7 +31,7 @@ UNUSUAL_URLS = [
 def test_an_unusual_url_is_none_or_complete(text: str) -> None:
     url = read_url(text)
     assert url is None or isinstance(url.path, str)
-    assert isinstance(host_of(text), str)
+    assert isinstance(read_host(text), str)
 
 
 def test_a_url_is_split_into_its_parts() -> None:
@@ -41,7 +41,7 @@ def test_a_url_is_split_into_its_parts() -> None:
 
 @given(st.text(max_size=40), st.sampled_from(["", "http://", "http://[", "//", "https://a:", "Mon, 01 Jan ", "[::"]))
 def test_nothing_raises(text: str, start: str) -> None:
-    for read in (read_url, read_authority, read_date, plain_host, host_of):
+    for read in (read_url, read_authority, read_date, normalize_host, read_host):
         read(start + text)
 
 

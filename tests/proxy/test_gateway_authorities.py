@@ -4,7 +4,7 @@ import pytest
 
 from gateway.config.resolved import configured_host
 from gateway.http.local_address import LocalAddress
-from gateway.proxy.own_authorities import GatewayAuthorities
+from gateway.proxy.gateway_authorities import GatewayAuthorities
 
 LOCAL = ("10.0.0.5", 8080)
 V6 = ("fd00::5", 8080)
