@@ -11,9 +11,9 @@ ARG PYTHON=python:3.13.15-slim-trixie@sha256:9d2e5553305c7c7b0097999bb17187c69b9
 FROM ${PYTHON} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
-COPY requirements.lock requirements-build.lock ./
+COPY requirements.lock requirements-otel.lock requirements-build.lock ./
 RUN python -m venv --without-pip /opt/oic-gateway \
- && pip --python /opt/oic-gateway install --only-binary :all: --require-hashes -r requirements.lock \
+ && pip --python /opt/oic-gateway install --only-binary :all: --require-hashes -r requirements.lock -r requirements-otel.lock \
  && pip install --only-binary :all: --require-hashes -r requirements-build.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY gateway gateway

@@ -111,6 +111,7 @@ lock: $(STAMP)  ## generate the hashed lock files from pyproject.toml; ARGS=--up
 	@$(LOCK) $(ARGS) pyproject.toml --extra console --output-file requirements.lock
 	@$(LOCK) $(ARGS) pyproject.toml --extra console --extra dev --constraint requirements.lock --output-file requirements-dev.lock
 	@$(LOCK) $(ARGS) pyproject.toml --extra oci --constraint requirements-dev.lock --output-file requirements-oci.lock
+	@$(LOCK) $(ARGS) pyproject.toml --extra otel --constraint requirements-dev.lock --output-file requirements-otel.lock
 	@$(LOCK) $(ARGS) --group pyproject.toml:build --output-file requirements-build.lock
 	@$(LOCK) $(ARGS) --group pyproject.toml:docs --output-file requirements-docs.lock
 

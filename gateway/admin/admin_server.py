@@ -25,7 +25,7 @@ from gateway.content.untrusted_text import format_authority, is_loopback_host
 from gateway.history.interface import HistoryDisabled, Unsearchable, result_document
 from gateway.history.query import BadQuery, parse_query
 from gateway.history.usage_query import parse_usage, usage_document
-from gateway.observe.exposition import CONTENT_TYPE
+from gateway.observe.exposition import CONTENT_TYPE, OPENMETRICS_TYPE, accepts_openmetrics
 from gateway.observe.log import log_event
 from gateway.observe.time_slices import encode_chunks, run_in_slices
 from gateway.system.bind import UnixSocket, bind_tcp
@@ -66,7 +66,8 @@ _Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 class AdminServer:
     """Serves `backend` to callers that `may_call` allows. `start`, then `close`, on one running loop. With
     `request_stop`, POST `/quit` calls it; with `request_reload`, POST `/reload` answers with its document, and whether
-    the configuration is in use.
+    the configuration is in use. `openmetrics` returns the metrics in OpenMetrics, or None where they have no exemplars,
+    so that the Prometheus text is as good.
     """
 
     def __init__(
@@ -76,11 +77,13 @@ class AdminServer:
         may_call: MayCall,
         request_stop: Callable[[], None] | None = None,
         request_reload: Callable[[], Awaitable[tuple[bool, dict[str, Any]]]] | None = None,
+        openmetrics: Callable[[], Awaitable[list[bytes] | None]] | None = None,
     ) -> None:
         self._backend = backend
         self._may_call = may_call
         self._request_stop = request_stop
         self._request_reload = request_reload
+        self._openmetrics = openmetrics
         self._poll: asyncio.Task[tuple[bool, dict[str, Any]]] | None = None
         self._server: _AdminWebServer | None = None
         self._unix: UnixSocket | None = None
@@ -215,6 +218,11 @@ class AdminServer:
         return _document(200 if ready else 503, document)
 
     async def _metrics(self, request: web.BaseRequest) -> web.StreamResponse:
+        accept = ",".join(request.headers.getall("Accept", []))
+        if self._openmetrics is not None and accepts_openmetrics(accept):
+            chunks = await self._openmetrics()
+            if chunks is not None:
+                return await _send(request, chunks, OPENMETRICS_TYPE)
         return await _send(request, await self._backend.metrics(), CONTENT_TYPE)
 
     async def _status(self, request: web.BaseRequest) -> web.StreamResponse:

@@ -34,6 +34,7 @@ _FLAGS = {
     "route": ("--route", "NAME", "name of the route"),
     "client": ("--client", "ADDRESS", "address of the caller"),
     "caller": ("--caller", "NAME", "name of the caller, one of `callers`"),
+    "trace_id": ("--trace-id", "ID", "trace id, with `telemetry`"),
     "status": ("--status", "STATUS", "status of the response: 502, or a class such as 5xx"),
     "since": ("--since", "TIME", "earliest time: 2026-01-31T12:00:00Z, or an age: 1h"),
     "until": ("--until", "TIME", "latest time, in the same forms"),

@@ -17,6 +17,7 @@ from gateway.config.messages import did_you_mean
 from gateway.config.model import Config
 from gateway.config.review import review
 from gateway.config.service_rules import check_services
+from gateway.config.telemetry_rules import check_telemetry
 from gateway.config.values import has_dot_segment, is_local, is_loopback, split_address
 from gateway.content.untrusted_text import DEFAULT_PORTS, is_loopback_host, normalize_host, read_url
 
@@ -46,6 +47,7 @@ def cross_check(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
         yield from _path_issues(steps, path)
     yield from _unencrypted_urls(tree)
     yield from check_callers(tree)
+    yield from check_telemetry(tree)
     yield from review(tree)
     yield from _unstored_refresh_tokens(tree)
     yield from check_services(tree, [upstream for _, upstream in _route_texts(tree, "upstream")])

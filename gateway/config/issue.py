@@ -75,7 +75,7 @@ def is_plain(key: str) -> bool:
 def is_secret(steps: Steps) -> bool:
     """Return True if the value at the steps is a secret or a list of secrets."""
     names = [step for step in steps if isinstance(step, str)]
-    return bool(names) and names[-1] in SECRET_KEYS
+    return bool(names) and (names[-1] in SECRET_KEYS or names[:-1] == ["telemetry", "headers"])
 
 
 def dotted_path(steps: Steps) -> str:

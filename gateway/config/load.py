@@ -17,6 +17,7 @@ from gateway.config import messages
 from gateway.config.cross_checks import cross_check
 from gateway.config.issue import ConfigIssue, ConfigProblems, LocatedIssue, Steps, dotted_path
 from gateway.config.model import Config
+from gateway.config.otel_environment import resolve_telemetry
 from gateway.config.references import check_references, referenced_variables
 from gateway.config.yaml_document import UnreadableYaml, YamlDocument
 from gateway.network.egress_proxy import ProxyEnvironment, UnusableProxy
@@ -82,7 +83,8 @@ def load(
     if unused:
         variables = set(referenced_variables(document.value))
         problems += [problem for problem in unused if problem.path not in variables]
-    problems += _proxy_problems(config, environ if check_secrets else None)
+    if config is not None and check_secrets:
+        problems += _environment_problems(config, environ)
     document.free()
     digest = hashlib.sha256(content).hexdigest()
     config, warnings = _usable(config, sorted(problems, key=lambda problem: problem.line))
@@ -129,7 +131,8 @@ def one_route(
             issues, ConfigIssue(secret_steps, "is set together with --client-secret-env", "remove one of them")
         )
     problems = [_locate_setting(issue, names or {}) for issue in issues]
-    return _usable(config, [*problems, *_proxy_problems(config, environ)])[0]
+    problems += [] if config is None or environ is None else _environment_problems(config, environ)
+    return _usable(config, problems)[0]
 
 
 def _replace_issue(issues: list[ConfigIssue], replacement: ConfigIssue) -> list[ConfigIssue]:
@@ -180,20 +183,21 @@ def _validate(
     return config, issues
 
 
-def _proxy_problems(config: Config | None, environ: Mapping[str, str] | None) -> list[LocatedIssue]:
-    """Report an unusable egress proxy of the environment that the configuration needs, by its variable's name."""
-    if config is None or environ is None:
-        return []
+def _environment_problems(config: Config, environ: Mapping[str, str]) -> list[LocatedIssue]:
+    """Report unusable variables that the configuration needs, by their names: egress proxies, and `telemetry`."""
+    telemetry, issues = resolve_telemetry(config.telemetry, environ)
     environment, fallback = ProxyEnvironment.from_environ(environ), config.defaults.proxy
     urls = [credential.token_url for credential in config.credentials.values() if credential.proxy is None]
     urls += [route.upstream for route in config.routes if (route.proxy or fallback) is None]
+    if telemetry is not None and telemetry.settings.proxy is None:
+        urls += [target.url for target in (telemetry.traces, telemetry.metrics) if target is not None]
     try:
         for url in urls:
             environment.proxy_for(url)
     except UnusableProxy as error:
         remedy = f"{error.remedy}, or exempt the hosts of OIC by NO_PROXY"
-        return [LocatedIssue("", 0, error.variable, error.problem, remedy)]
-    return []
+        issues.append(LocatedIssue("", 0, error.variable, error.problem, remedy))
+    return issues
 
 
 def _locate(issue: ConfigIssue, file: str, line: int) -> LocatedIssue:

@@ -21,7 +21,8 @@ from gateway.config.listen_model import Listen
 from gateway.config.route_model import RouteEntry, RouteSettings
 from gateway.config.service_model import ServiceEntry
 from gateway.config.state_model import StateSettings
-from gateway.config.strict_model import OneOrMoreSecrets, ProxySettings, SecretRef, StrictModel, TlsSettings
+from gateway.config.strict_model import ClientTlsSettings, OneOrMoreSecrets, ProxySettings, SecretRef, StrictModel
+from gateway.config.telemetry_model import TelemetrySettings
 from gateway.config.values import (
     Address,
     BaseUrl,
@@ -43,17 +44,6 @@ RESERVED_PARAMS = frozenset(
     "redirect_uri refresh_token assertion code_verifier code_challenge code_challenge_method response_type state "
     "nonce".split()
 )
-
-
-class ClientTlsSettings(TlsSettings):
-    """Verification of the identity domain's certificate, and the client certificate."""
-
-    cert: FilePath | None = None
-    """PEM file of the client certificate, followed by its chain; relative to the configuration file."""
-    key: FilePath | None = None
-    """PEM file of the certificate's private key; omitted: it is in the file of `cert`."""
-    key_password: SecretRef | None = None
-    """Password of the private key, by reference."""
 
 
 class SigningSettings(StrictModel):
@@ -313,6 +303,8 @@ class Config(StrictModel):
     """Store for tokens; omitted: in the memory of each process."""
     history: HistorySettings = Field(default_factory=HistorySettings)
     """History of the last calls."""
+    telemetry: TelemetrySettings | None = None
+    """Export of traces and metrics to an OpenTelemetry collector; omitted: none."""
     oci: OciSettings = Field(default_factory=OciSettings)
     """Access to OCI Vault, for secrets with `oci_vault`."""
     credentials: Annotated[dict[Name, CredentialSettings], Field(min_length=1)]

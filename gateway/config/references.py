@@ -5,6 +5,7 @@ read here, but when they are used.
 """
 
 import contextlib
+import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -13,13 +14,14 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from gateway.config import vault
+from gateway.config import otel_package, vault
 from gateway.config.issue import SECRET_KEYS, ConfigIssue, SecretProblem, Steps
 from gateway.config.model import HistorySettings
 from gateway.config.secret_strength import ENOUGH_BITS, estimate_bits
 from gateway.config.secrets import SecretReader, exposure, suspicious
 from gateway.config.state_model import StateSettings
 from gateway.config.strict_model import SecretRef
+from gateway.config.values import VALUE_PATTERN
 from gateway.history.free_space import bytes_used, volume_of
 from gateway.system.files import MAX_BYTES, check_regular, read_file
 from gateway.system.peer_credentials import user_id
@@ -35,6 +37,8 @@ def check_references(tree: Mapping[str, Any], *, base: Path, environ: Mapping[st
     vault_steps = next(_vault_steps(tree, ()), None)
     if vault_steps is not None and not vault.is_installed():
         yield ConfigIssue(vault_steps, f"a secret of OCI Vault {vault.MISSING}", vault.INSTALL)
+    if isinstance(tree.get("telemetry"), dict) and not otel_package.is_installed():
+        yield ConfigIssue(("telemetry",), otel_package.MISSING, otel_package.INSTALL)
 
 
 class HistoryAndState(BaseModel):
@@ -71,7 +75,7 @@ class _ReferenceReader:
         for issue in (issue for issues in found for issue in issues):
             yield replace(issue, severity="warning") if is_list and is_one_usable else issue
 
-    def _check_secret(self, value: Any, steps: Steps) -> list[ConfigIssue]:
+    def _check_secret(self, value: Any, steps: Steps, *, allows_spaces: bool = False) -> list[ConfigIssue]:
         ref = _reference(value)
         if ref is None:
             return []
@@ -81,7 +85,7 @@ class _ReferenceReader:
         except SecretProblem as problem:
             return [ConfigIssue(ref_steps, problem.what, problem.remedy)]
         found = list(self._check_file_mode(ref, ref_steps))
-        if defect and "private_key" not in steps:
+        if defect and "private_key" not in steps and not allows_spaces:
             what = f"the secret of `{ref.target}` {defect}"
             found.append(ConfigIssue(ref_steps, what, "remove it", severity="warning"))
         return found
@@ -90,6 +94,18 @@ class _ReferenceReader:
         if ref.file is not None and (exposed := exposure(self.base / ref.file)):
             what = f"the secret file `{self.base / ref.file}` {exposed}"
             yield ConfigIssue(steps, what, "`chmod 600` it, for the user that the gateway runs as", severity="warning")
+
+    def header_secrets(self, telemetry: dict[str, Any], steps: Steps) -> Iterator[ConfigIssue]:
+        """Check the secrets of the header fields of exports."""
+        headers = telemetry.get("headers")
+        for name, value in headers.items() if isinstance(headers, dict) else ():
+            if isinstance(value, dict):
+                header_steps = (*steps, "headers", name)
+                yield from self._check_secret(value, header_steps, allows_spaces=True)
+                text = self._read_or_none(value)
+                if text is not None and re.fullmatch(VALUE_PATTERN, text) is None:
+                    what = "is not the value of a header field"
+                    yield ConfigIssue(header_steps, what, "write visible ASCII, without a blank at either end")
 
     def _check_authorities(self, file: str, steps: Steps) -> Iterator[ConfigIssue]:
         path = self.base / file
@@ -175,6 +191,7 @@ _SECTION_CHECKS: dict[Steps, Callable[[_ReferenceReader, dict[str, Any], Steps],
     ("tls",): _ReferenceReader.certificate,
     ("signing",): _ReferenceReader.signing_key,
     ("state",): _ReferenceReader.sealing_keys,
+    ("telemetry",): _ReferenceReader.header_secrets,
 }
 
 

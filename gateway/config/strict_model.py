@@ -87,6 +87,17 @@ class TlsSettings(StrictModel):
     """PEM file of the trusted authorities, in place of the system's; relative to the configuration file."""
 
 
+class ClientTlsSettings(TlsSettings):
+    """Verification of the server's certificate, and the client certificate."""
+
+    cert: FilePath | None = None
+    """PEM file of the client certificate, followed by its chain; relative to the configuration file."""
+    key: FilePath | None = None
+    """PEM file of the certificate's private key; omitted: it is in the file of `cert`."""
+    key_password: SecretRef | None = None
+    """Password of the private key, by reference."""
+
+
 class ProxySettings(StrictModel):
     """Egress proxy; the gateway opens a CONNECT tunnel through it."""
 

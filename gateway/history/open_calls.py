@@ -24,6 +24,7 @@ class OpenCall(NamedTuple):
     method: str | None
     path: str | None
     caller: str | None
+    trace_id: str | None
 
     def lost_line(self) -> bytes:
         """Return the record that is shown if the process ends without writing one."""

@@ -51,18 +51,19 @@ class HistoryQuery:
     since: int = MIN_TIME
     until: int = MAX_TIME
     limit: int = DEFAULT_LIMIT
+    trace_id: str | None = None
 
     def exact_fields(self) -> list[tuple[str, str]]:
         """Return the fields of the record that must be equal to a text, with this text."""
-        fields = ("instance_id", "request_id", "route", "client", "caller")
+        fields = ("instance_id", "request_id", "trace_id", "route", "client", "caller")
         return [(field, text) for field in fields if (text := getattr(self, field)) is not None]
 
 
 def parse_query(pairs: Iterable[tuple[str, str]], *, now: float) -> HistoryQuery:
     """Read the parameters of a URL, as names and values, at the time `now` (epoch seconds).
 
-    `id`, `request_id`, `route`, `client`, `caller`, `status`, `since`, `until`, `limit`, each at most once. Raise
-    BadQuery.
+    `id`, `request_id`, `route`, `client`, `caller`, `trace_id`, `status`, `since`, `until`, `limit`, each at most once.
+    Raise BadQuery.
     """
     values = read_parameters(pairs, _PARAMETERS, now=now)
     return HistoryQuery(**values)  # type: ignore[arg-type] # each reader returns the type of its field
@@ -130,6 +131,10 @@ def _read_text(_: str, text: str, __: float) -> str:
     return text
 
 
+def _read_trace_id(_: str, text: str, __: float) -> str:
+    return text.lower()  # as W3C Trace Context writes it
+
+
 def _read_id(_: str, text: str, __: float) -> str:
     return text[:MAX_ID]  # as it is cut in the record
 
@@ -176,6 +181,7 @@ _PARAMETERS: dict[str, ParameterReader] = {
     "route": ("route", _read_text),
     "client": ("client", _read_text),
     "caller": ("caller", _read_text),
+    "trace_id": ("trace_id", _read_trace_id),
     "status": ("status", _read_status),
     "since": ("since", read_time),
     "until": ("until", read_time),

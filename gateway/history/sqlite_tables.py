@@ -76,7 +76,8 @@ _DELETE_EMPTY_SEGMENTS = "DELETE FROM segment WHERE last < coalesce((SELECT min(
 _MAX_ID = (1 << 63) - 1
 _COMBINATION = ("route", "client", "caller", "status")
 """Fields of a combination. An older gateway stored those without `caller`."""
-_COLUMNS = {"instance_id": "instances", "request_id": "requests"}
+_COLUMNS = {"instances": ("instance_id",), "requests": ("request_id", "trace_id")}
+"""By column with hashes of ids: the fields whose ids are in it. An older gateway recorded no trace ids."""
 
 
 class CallFacts(msgspec.Struct):
@@ -85,6 +86,7 @@ class CallFacts(msgspec.Struct):
     time: str
     instance_id: str | None = None
     request_id: str | None = None
+    trace_id: str | None = None
     route: str | None = None
     client: str | None = None
     caller: str | None = None
@@ -214,7 +216,8 @@ def _summarize(connection: sqlite3.Connection, first: int, last: int) -> None:
     times = list(map(attrgetter("time"), facts))
     combinations = set(map(attrgetter(*_COMBINATION), facts))
     row = (last, first, min(times), max(times), b"".join(b"\n" + _encode(each) for each in combinations))
-    connection.execute(_INSERT_SEGMENT, (*row, *(_hash_ids(map(attrgetter(field), facts)) for field in _COLUMNS)))
+    hashes = (b"".join(_hash_ids(map(attrgetter(field), facts)) for field in fields) for fields in _COLUMNS.values())
+    connection.execute(_INSERT_SEGMENT, (*row, *hashes))
 
 
 def _hash_ids(ids: Iterable[str | None]) -> bytes:
@@ -230,7 +233,7 @@ def _find_segments(connection: sqlite3.Connection, query: HistoryQuery) -> Itera
     condition = "newest >= ? AND oldest <= ?"
     values: list[object] = [format_time(query.since).decode(), format_time(query.until).decode()]
     for field, text in query.exact_fields():
-        if column := _COLUMNS.get(field):
+        if column := next((name for name, fields in _COLUMNS.items() if field in fields), None):
             condition += f" AND instr({column}, ?)"
             values.append(_hash_ids([escape_surrogates(text)]))
     can_match = _combination_filter(query)

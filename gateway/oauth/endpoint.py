@@ -1,18 +1,15 @@
 """The HTTP call to a token endpoint: no connection reuse, no redirects, no cookies. Translates errors of aiohttp."""
 
-import asyncio
-import socket
 import ssl
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
 import aiohttp
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.tracing import Trace
 
 from gateway.errors import TokenUnavailable
-from gateway.network.dial import CannotConnect, EgressProxy, Origin, Step, connect
+from gateway.network.dial import CannotConnect, EgressProxy, Step
+from gateway.network.dialing_connector import DialingConnector
 from gateway.oauth.grants import TokenRequest, TokenResponse, read_revocation, read_token_response
 from gateway.oauth.redaction import safe_text
 from gateway.system.files import in_thread
@@ -41,37 +38,6 @@ _STEPS: dict[Step, tuple[str, str]] = {
     "tunnel": ("proxy", "the egress proxy refuses the tunnel"),
     "TLS": ("tls", "the TLS handshake failed"),
 }
-
-
-class _Connector(aiohttp.BaseConnector):
-    """Connects with `network.dial`, as routes do: aiohttp would resolve names itself, and cannot use TLS to a proxy on
-    every event loop.
-
-    No connection is reused: a POST on a connection that the identity domain is closing fails, and must not be repeated.
-    """
-
-    def __init__(self, tls: ssl.SSLContext | None, proxy: EgressProxy | None) -> None:
-        super().__init__(force_close=True, limit=0)
-        self._tls = tls
-        self._proxy = proxy
-
-    async def _create_connection(
-        self,
-        req: aiohttp.ClientRequest,
-        traces: list[Trace],
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 - aiohttp's own signature
-    ) -> ResponseHandler:
-        del traces, timeout  # the caller bounds the time
-        host, port, proxy = req.url.raw_host or "", req.url.port or 0, self._proxy
-        if proxy is None or self._tls is not None:
-            return await connect(Origin(host, port, self._tls, proxy), self._handler)
-        try:  # plain http needs no tunnel: the proxy gets the request, with the absolute URL
-            return await connect(Origin(proxy.host, proxy.port, proxy.tls, None), self._handler)
-        except CannotConnect as error:
-            raise CannotConnect(error.step, error.cause, is_proxy=True) from error.__cause__
-
-    def _handler(self, _: socket.socket) -> ResponseHandler:
-        return ResponseHandler(asyncio.get_running_loop())
 
 
 class TokenEndpoint:
@@ -139,7 +105,7 @@ class TokenEndpoint:
         if proxy is not None and tls is None:
             proxy_url = f"http://{proxy.authority}"  # makes aiohttp send the absolute URL
             headers |= {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
-        connector, cookies = _Connector(tls, proxy), aiohttp.DummyCookieJar()
+        connector, cookies = DialingConnector(tls, proxy), aiohttp.DummyCookieJar()
         async with (
             aiohttp.ClientSession(connector=connector, cookie_jar=cookies, trust_env=False) as session,
             session.post(

@@ -10,6 +10,16 @@ FetchTrigger = Literal["caller", "renewal", "rejected", "prefetch", "forced", "i
 class TokenEvents(Protocol):
     """Observes a token source. No argument holds a secret or a token; no method may raise."""
 
+    def start_trace(self) -> str | None:
+        """Report the start of a fetch, in which the store is read, and a token requested if necessary. Return the name
+        of its trace, if it has one.
+        """
+        ...
+
+    def end_trace(self, error: str | None) -> None:
+        """Report the end of the fetch, with the code of its error if it failed."""
+        ...
+
     def on_fetch_started(self, trigger: FetchTrigger) -> None:
         """Report that a token is fetched now, and why."""
         ...
@@ -41,6 +51,12 @@ class TokenEvents(Protocol):
 
 class NullTokenEvents:
     """Ignores all events."""
+
+    def start_trace(self) -> str | None:
+        """Ignore it."""
+
+    def end_trace(self, error: str | None) -> None:
+        """Ignore it."""
 
     def on_fetch_started(self, trigger: FetchTrigger) -> None:
         """Ignore it."""

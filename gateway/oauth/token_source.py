@@ -14,7 +14,7 @@ from typing import Any
 
 from gateway.errors import TokenRefused, TokenUnavailable
 from gateway.oauth.clock import Clock
-from gateway.oauth.failures import failure_code, failure_remedy
+from gateway.oauth.failures import Failure, failure_code, failure_remedy
 from gateway.oauth.fetch_events import FetchTrigger, NullTokenEvents, TokenEvents
 from gateway.oauth.fetch_lease import FetchLease
 from gateway.oauth.lifetime import Token, decide_token_use, token_state
@@ -74,6 +74,8 @@ class TokenSource:
         self._next_poll_at = self._next_shared_poll_at = 0.0
         self._counters = SourceCounters()
         self._closed = False
+        self.fetch_trace: str | None = None
+        """The trace of the last fetch, if fetches are traced."""
 
     def get_fresh_token(self) -> str | None:
         """Return the bearer value while it is fresh, else None; cheap and synchronous, for the hot path."""
@@ -286,6 +288,7 @@ class TokenSource:
     def _start_fetch(self, reason: FetchReason) -> None:
         if not self._closed and not self._is_fetching():
             self._next_poll_at = self._monotonic() + POLL_INTERVAL
+            self.fetch_trace = self._events.start_trace()
             self._fetch_task = asyncio.create_task(self._run_fetch(reason), name=f"token of {self.name}")
 
     def _run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
@@ -338,7 +341,12 @@ class TokenSource:
 
     async def _run_fetch(self, reason: FetchReason) -> None:
         """Run one fetch; it ends with a new token or a new failure, except when it is cancelled."""
-        result = await self._shared_fetch.obtain_token(reason, adopt_stale=self._adopt_stale)
+        error: str | None = "cancelled"
+        try:
+            result = await self._shared_fetch.obtain_token(reason, adopt_stale=self._adopt_stale)
+            error = result.code if isinstance(result, Failure) else None
+        finally:
+            self._events.end_trace(error)
         if isinstance(result, Token):
             self._adopt(result)
             self._events.on_renewed(result.usable_until - self._monotonic())

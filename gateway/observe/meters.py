@@ -4,6 +4,7 @@ A histogram is a list: one count for each bucket (not cumulative), one for longe
 """
 
 from bisect import bisect_left, bisect_right
+from typing import NamedTuple
 
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 OTHER_METHOD = "other"  # the label of other methods: callers must not be able to add labels
@@ -61,15 +62,25 @@ def _observe_all(counts: list[float], times: list[float]) -> None:
     times.clear()
 
 
+class Exemplar(NamedTuple):
+    """A trace whose request took `seconds`, and when it ended, in epoch seconds."""
+
+    trace_id: str
+    seconds: float
+    at: float
+
+
 class RouteMeter:
     """The counters of one route. Call `begin` and `record` once for each request, `record_retry` for each further
     attempt, `record_run` for each response of OIC. `messages` is the minimum number of messages that OIC bills.
+    `exemplars` has the last exported trace of each bucket of `duration`.
     """
 
     __slots__ = (
         *(
             "bytes_in",
             "bytes_out",
+            "exemplars",
             "in_flight",
             "messages",
             "replays",
@@ -86,6 +97,7 @@ class RouteMeter:
         self._durations: list[float] = []  # not added to the histogram yet
         self._upstream_times: list[float] = []
         self.replays: dict[str, int] = {}
+        self.exemplars: dict[int, Exemplar] = {}
         self.in_flight = self.bytes_in = self.bytes_out = self.with_id = self.without_id = self.messages = 0
 
     @property
@@ -148,6 +160,10 @@ class RouteMeter:
             self.with_id += 1
         else:
             self.without_id += 1
+
+    def record_exemplar(self, trace_id: str, duration_s: float, now: float) -> None:
+        """Keep the trace of a request as the example of its bucket of durations; `now` is in epoch seconds."""
+        self.exemplars[bisect_left(BUCKETS, duration_s)] = Exemplar(trace_id, duration_s, now)
 
     def record_retry(self, reason: str) -> None:
         """Count a further attempt of a request; `reason` is one of a fixed set of words."""

@@ -139,6 +139,12 @@ METRICS: dict[str, MetricDefinition] = {
             "counter", (), "Log lines dropped because standard output was not read in time."
         ),
         "history_lost_total": MetricDefinition("counter", (), "Calls that could not be recorded in the history."),
+        "telemetry_exports_total": MetricDefinition(
+            "counter", ("signal", "result"), "Exports to the OpenTelemetry collector: ok, partial, refused or failed."
+        ),
+        "telemetry_spans_lost_total": MetricDefinition(
+            "counter", ("reason",), "Spans that were not exported: queue-full, rejected, refused, failed or stopped."
+        ),
         "workers": MetricDefinition("gauge", (), "Processes that serve callers and respond."),
         "worker_losses_total": MetricDefinition("counter", (), "Worker processes that ended unexpectedly."),
         "build_info": MetricDefinition("gauge", ("version",), "Always 1; the label contains the version.", "max"),

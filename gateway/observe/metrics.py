@@ -12,8 +12,8 @@ from gateway.observe.meters import NO_BLAME, CallerMeter, RouteMeter, TokenMeter
 from gateway.observe.metric_table import NO_STATUS, PREFIX
 
 # At the start, not at the first scrape: a process without a free file descriptor cannot import.
-from gateway.observe.scrape import new_registry, render_scrape
-from gateway.observe.snapshots import Snapshot, new_snapshot
+from gateway.observe.scrape import new_registry, render_openmetrics_scrape, render_scrape
+from gateway.observe.snapshots import RouteExemplars, Snapshot, new_snapshot
 from gateway.observe.time_slices import run_in_slices
 
 
@@ -29,6 +29,7 @@ class Metrics:
         "_read_lost_lines",
         "_read_services",
         "_read_store",
+        "_read_telemetry",
         "_read_tokens",
         "_registry",
         "_routes",
@@ -46,6 +47,7 @@ class Metrics:
         self._read_tokens: Callable[[], Iterable[tuple[str, Labels, float]]] = tuple
         self._read_services: Callable[[], Iterable[tuple[str, Labels, Value]]] = tuple
         self._read_limits: Callable[[], Iterable[tuple[str, Labels, Value]]] = tuple
+        self._read_telemetry: Callable[[], Iterable[tuple[str, Labels, Value]]] = tuple
         self._read_lost_lines: Callable[[], int] = int
         self._read_lost_calls: Callable[[], int] = int
         self._read_store: Callable[[], bool] | None = None
@@ -82,6 +84,10 @@ class Metrics:
     def watch_limits(self, read: Callable[[], Iterable[tuple[str, Labels, Value]]]) -> None:
         """Register a function for values of callers' limits: name in `METRICS` without its prefix, labels, value."""
         self._read_limits = read
+
+    def watch_telemetry(self, read: Callable[[], Iterable[tuple[str, Labels, Value]]]) -> None:
+        """Register a function for exports: name of the metric without `PREFIX`, label values, value."""
+        self._read_telemetry = read
 
     def watch_lost_lines(self, read: Callable[[], int]) -> None:
         """Register a function for the number of lost log lines."""
@@ -123,7 +129,7 @@ class Metrics:
             yield
         for name, labels, count in self._read_callers():
             snapshot[PREFIX + name][labels] = count
-        for name, labels, reading in (*self._read_services(), *self._read_limits()):
+        for name, labels, reading in (*self._read_services(), *self._read_limits(), *self._read_telemetry()):
             snapshot[PREFIX + name][labels] = reading
         for origin, state, count in self._read_connections():
             snapshot[PREFIX + "upstream_connections"][origin, state] = count
@@ -138,6 +144,14 @@ class Metrics:
     async def text(self) -> list[bytes]:
         """Return the Prometheus text of this process, made in slices of time."""
         return await render_scrape(await self.snapshot_in_slices(), self._registry)
+
+    async def openmetrics(self) -> list[bytes]:
+        """Return the same in OpenMetrics, with exemplars."""
+        return await render_openmetrics_scrape(await self.snapshot_in_slices(), self.exemplars(), self._registry)
+
+    def exemplars(self) -> RouteExemplars:
+        """Return the exemplars of the durations of requests; none without `telemetry`."""
+        return {route: dict(meter.exemplars) for route, meter in self._routes.items() if meter.exemplars}
 
 
 def _add_route(snapshot: Snapshot, route: str, meter: RouteMeter) -> None:

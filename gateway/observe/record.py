@@ -12,7 +12,7 @@ from gateway.observe.secret_mask import mask, mask_start
 FIELDS = (
     *("time", "level", "event", "request_id", "route", "credential", "client", "method", "path", "status"),
     *("duration_ms", "upstream_ms", "token_wait_ms", "attempts", "upstream_status", "instance_id", "opc_request_id"),
-    *("bytes_in", "bytes_out", "error", "caller", "queue_ms", "messages"),
+    *("bytes_in", "bytes_out", "error", "caller", "queue_ms", "trace_id", "messages"),
 )
 
 MAX_PATH, MAX_METHOD, MAX_ID, MAX_REASON = 1024, 32, 128, 512
@@ -50,6 +50,7 @@ class Record(msgspec.Struct):
     error: str | None = None
     caller: str | None = None
     queue_ms: float | None = None
+    trace_id: str | None = None
     messages: int = 0
     reason: str | msgspec.UnsetType | None = None
 

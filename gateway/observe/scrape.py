@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.registry import Collector
 
-from gateway.observe.snapshots import Snapshot, render_snapshot
+from gateway.observe.snapshots import RouteExemplars, Snapshot, render_openmetrics, render_snapshot
 from gateway.observe.time_slices import encode_chunks, run_in_slices
 
 _CPU = "process_cpu_seconds"
@@ -27,12 +28,25 @@ async def render_scrape(snapshot: Snapshot, processes: CollectorRegistry) -> lis
     return [*await run_in_slices(encode_chunks(render_snapshot(snapshot))), generate_latest(processes)]
 
 
-async def render_processes(snapshot: Snapshot, processes: "ProcessStats") -> list[bytes]:
-    """Return the Prometheus text of several processes: their merged snapshot and their `process_` metrics."""
+async def render_openmetrics_scrape(
+    snapshot: Snapshot, exemplars: RouteExemplars, processes: CollectorRegistry
+) -> list[bytes]:
+    """Return the same in OpenMetrics, with exemplars."""
+    chunks = await run_in_slices(encode_chunks(render_openmetrics(snapshot, exemplars)))
+    return [*chunks, generate_openmetrics(processes)]  # type: ignore[no-untyped-call] # of prometheus-client
+
+
+def processes_registry(processes: "ProcessStats") -> CollectorRegistry:
+    """Return a registry of the metrics of several processes."""
     registry = CollectorRegistry()
     registry.register(processes)
     PlatformCollector(registry=registry)
-    return await render_scrape(snapshot, registry)
+    return registry
+
+
+async def render_processes(snapshot: Snapshot, processes: "ProcessStats") -> list[bytes]:
+    """Return the Prometheus text of several processes: their merged snapshot and their `process_` metrics."""
+    return await render_scrape(snapshot, processes_registry(processes))
 
 
 class ProcessStats(Collector):

@@ -2,13 +2,26 @@
 
 import operator
 from collections.abc import Callable, Iterable, Iterator
+from operator import attrgetter
 from typing import Literal
 
-from gateway.observe.exposition import Labels, Value, render_head, render_samples
+from gateway.observe.exposition import (
+    Labels,
+    Value,
+    render_exemplars,
+    render_head,
+    render_openmetrics_head,
+    render_samples,
+)
+from gateway.observe.meters import Exemplar
 from gateway.observe.metric_table import METRICS, PREFIX
 
 Snapshot = dict[str, dict[Labels, Value]]
 """By name of the metric and label values: a number, or a histogram as in `meters`."""
+RouteExemplars = dict[str, dict[int, Exemplar]]
+"""By route and index of the bucket: a trace whose request took so long."""
+DURATION = PREFIX + "request_duration_seconds"
+"""The metric that has exemplars."""
 PART_SIZE = 1000
 """Maximum series in a part of a snapshot; a tenth as many for histograms."""
 
@@ -75,6 +88,30 @@ def render_snapshot(snapshot: Snapshot) -> Iterator[str]:
     for name, metric in METRICS.items():
         yield render_head(name, metric.kind, metric.help)
         yield from render_samples(name, metric.kind, metric.labels, snapshot[name])
+
+
+def render_openmetrics(snapshot: Snapshot, exemplars: RouteExemplars) -> Iterator[str]:
+    """Yield the snapshot in OpenMetrics, without its end, with exemplars of the durations of requests."""
+    for name, metric in METRICS.items():
+        yield render_openmetrics_head(name, metric.kind, metric.help)
+        if metric.kind == "histogram":
+            of_rows: dict[Labels, dict[int, Exemplar]] = {}
+            if name == DURATION:
+                of_rows = {(route,): each for route, each in exemplars.items()}
+            yield from render_exemplars(name, metric.labels, snapshot[name], of_rows)
+        else:
+            yield from render_samples(name, metric.kind, metric.labels, snapshot[name])
+
+
+def merge_exemplars(several: Iterable[RouteExemplars]) -> RouteExemplars:
+    """Merge the exemplars of several processes: the latest of each bucket."""
+    merged: RouteExemplars = {}
+    for exemplars in several:
+        for route, buckets in exemplars.items():
+            known = merged.setdefault(route, {})
+            for bucket, exemplar in buckets.items():
+                known[bucket] = max(known.get(bucket, exemplar), exemplar, key=attrgetter("at"))
+    return merged
 
 
 def _merge_values(left: Value, right: Value, how: Literal["sum", "max", "min"]) -> Value:

@@ -11,6 +11,7 @@ from gateway.http.upstream_connection import StaleConnection, UpstreamConnection
 from gateway.proxy import retry
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.headers import request_head, retry_after
+from gateway.proxy.request_tracing import trace_line
 from gateway.proxy.response import record_unreadable_response
 from gateway.proxy.retry import RetryDecision, RetryStep
 
@@ -36,7 +37,7 @@ async def acquire_connection(exchange: Exchange) -> UpstreamConnection | None:
         failed_fast = time.monotonic() - began < route.connect_timeout / 2
         if not (retry.can_reconnect(exchange.retry_state, failed_fast=failed_fast) and _may_retry(exchange)):
             raise
-        route.meter.record_retry("unreachable")
+        exchange.record_retry("unreachable", error.code)
         return None
 
 
@@ -54,6 +55,7 @@ def send_request(exchange: Exchange, connection: UpstreamConnection, pseudonym: 
         bearer=exchange.token,
         removed=body.bytes_removed,
         pseudonym=pseudonym,
+        trace_line="" if exchange.trace is None else trace_line(exchange, exchange.trace),
     )
     parts = body.buffered()
     is_buffered = parts is not None
@@ -117,11 +119,13 @@ async def renew_token(exchange: Exchange) -> RetryDecision:
     """Force a renewal after a 401. Without a new token the 401 is delivered."""
     route, began = exchange.route_match.route, time.monotonic()
     exchange.retry_state.was_token_renewed = True
+    if exchange.trace is not None:
+        exchange.trace.end_attempt(began)
     await exchange.caller.become_task()
     try:
         token = await route.token_source.renew_rejected_token(exchange.token, route.name)
     finally:
-        exchange.record.token_wait_ms += (time.monotonic() - began) * 1000
+        exchange.record_token_wait(began)
     if token is None or not exchange.body.is_replayable:  # meanwhile the upload may have exceeded the replay limit
         return retry.DELIVER
     exchange.token = token
@@ -135,7 +139,7 @@ def retry_stale_connection(exchange: Exchange, upload: BodyTask | None, error: S
     can_retry = retry.can_retry_stale_connection(exchange.retry_state, body_is_replayable=exchange.body.is_replayable)
     if not (can_retry and _may_retry(exchange)):
         raise primary_error(upload, error) from None
-    exchange.route_match.route.meter.record_retry("stale")
+    exchange.record_retry("stale", "stale-connection")
     return retry.RESEND_NOW
 
 

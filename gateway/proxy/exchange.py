@@ -4,6 +4,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Protocol
 
 from gateway.errors import ERRORS, BodyTooLarge, CallerGone, GatewayError
@@ -33,6 +34,7 @@ from gateway.proxy.retry import RetryState
 from gateway.proxy.route_table import Route, RouteTable, UpstreamServer
 from gateway.proxy.routing import RouteMatch
 from gateway.services.service_gate import Place, ServiceGate
+from gateway.telemetry.request_trace import RequestTrace
 
 log = logging.getLogger("gateway.forward")
 
@@ -81,6 +83,8 @@ class Exchange:
     """While the response body is searched for the instance id."""
     redirects = 0
     """Followed so far."""
+    trace: RequestTrace | None = None
+    """With `telemetry`."""
     needs_fresh_connection = False
     """True: dial, since other idle connections may be dead as well."""
     route_table: RouteTable
@@ -142,6 +146,35 @@ class Exchange:
             self.request_lines = route.edits.edit_lines(self.request_lines, values)
             self.request_target = route.edits.edit_target(self.request_target, values)
 
+    def start_attempt(self) -> None:
+        """Count an attempt, and begin its time."""
+        self.retry_state.attempts = self.record.attempts = self.retry_state.attempts + 1
+        self.upstream_started_at = now = time.monotonic()
+        self.id_scanner = None
+        if self.trace is not None:
+            self.trace.start_attempt(self.upstream.base, self.request_target, now)
+
+    def record_retry(self, reason: str, error: str | None = None) -> None:
+        """Count a further attempt, and end the one before it; `error` is why that one had no response."""
+        self.route_match.route.meter.record_retry(reason)
+        if self.trace is not None:
+            self.trace.end_attempt(time.monotonic(), error)
+
+    def record_failed_attempt(self, error: GatewayError) -> None:
+        """Record the error that ends the request while or after it was sent."""
+        if error.blame == "upstream":
+            health = self.route_match.route.health
+            self.health_update = partial(health.record_failure, error.code, error.reason, at=time.time())
+        if self.trace is not None:
+            self.trace.fail_attempt(error.code)
+
+    def record_token_wait(self, began: float) -> None:
+        """Record that the request has waited for a token since then."""
+        now = time.monotonic()
+        self.record.token_wait_ms += (now - began) * 1000
+        if self.trace is not None:
+            self.trace.add_wait("token", began, now, self.route_match.route.token_source.fetch_trace)
+
     def follow_redirect(self, response: ResponseHead) -> bool:
         """Change the target to the Location of a 307 of the developer API. Return False, and change nothing, if the
         redirect must not be followed.
@@ -199,6 +232,8 @@ class Exchange:
         record = self.record
         record.upstream_status = upstream_status
         record.instance_id, record.opc_request_id = ids
+        if self.trace is not None:
+            self.trace.record_response(upstream_status)
 
     def public_base_url(self) -> str:
         """Return the gateway's own URL for responses, without a slash at its end: `public_url`, else the host that the

@@ -10,7 +10,6 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Protocol
 
 from gateway.errors import (
@@ -46,10 +45,12 @@ from gateway.proxy.error_response import soap_namespace_of_broken_head
 from gateway.proxy.exchange import UNREADABLE_HEAD, Exchange, new_request_id
 from gateway.proxy.headers import EDITED_FIELDS, PSEUDONYM, request_id
 from gateway.proxy.request_checks import check_caller_and_body, match_route
+from gateway.proxy.request_tracing import finish_trace, start_trace, traced_lines
 from gateway.proxy.response import ResponseRelay
 from gateway.proxy.retry import RetryDecision, RetryState, RetryStep
 from gateway.proxy.route_table import Route, RouteTable
 from gateway.services.service_gate import ServiceGate
+from gateway.telemetry.tracer import Tracer
 
 log = logging.getLogger("gateway.forward")
 
@@ -96,6 +97,8 @@ class RequestPipeline:
         self._random_fraction = random_fraction
         self._pseudonym = pseudonym
         self._unrouted = metrics.route(UNROUTED)
+        self.tracer: Tracer | None = None
+        """With `telemetry`."""
 
     async def serve(self, caller: CallerConnection, head: RequestHead, body: RequestBody) -> bool:
         """Answer one request: every error becomes a response and a record. Return whether another request may follow on
@@ -132,6 +135,8 @@ class RequestPipeline:
         """Answer a request that cannot be read; `data` is its beginning."""
         exchange = Exchange(caller, UNREADABLE_HEAD)
         exchange.soap_namespace = soap_namespace_of_broken_head(data)
+        if self.tracer is not None:
+            start_trace(exchange, self.tracer)
         self._add_in_flight()
         exchange.send_error(error)
         self._remove_in_flight(exchange)
@@ -155,6 +160,8 @@ class RequestPipeline:
             if record.upstream_status is not None:
                 _count_messages(exchange)
             self._sink(record)
+            if exchange.trace is not None and self.tracer is not None:
+                finish_trace(exchange, exchange.trace, self.tracer)
         finally:
             self.in_flight -= 1
             if not self.in_flight:
@@ -178,7 +185,8 @@ class RequestPipeline:
         if route.service is not None and not exchange.try_acquire_place(route.service):
             token = await self._wait_for_place(exchange, route.service)
         exchange.token, exchange.upstream = token, route.upstream
-        exchange.request_target, exchange.request_lines = match.target, head.lines
+        lines = head.lines if exchange.trace is None else traced_lines(exchange, exchange.trace)
+        exchange.request_target, exchange.request_lines = match.target, lines
         exchange.retry_state = RetryState(match.method or head.method, route.replay, route.idempotent)
         if route.edits is not None or exchange.body.bytes_removed or not EDITED_FIELDS.isdisjoint(head.known_fields):
             exchange.edit_request()
@@ -192,10 +200,7 @@ class RequestPipeline:
             try:
                 decision = await self._attempt(exchange)
             except GatewayError as error:
-                if error.blame == "upstream":
-                    exchange.health_update = partial(
-                        route.health.record_failure, error.code, error.reason, at=time.time()
-                    )
+                exchange.record_failed_attempt(error)
                 raise
         if exchange.caller.write_paused:
             exchange.release_place()
@@ -204,10 +209,8 @@ class RequestPipeline:
     async def _attempt(self, exchange: Exchange) -> RetryDecision:
         """Send the request once and relay the response, or return what the next attempt needs."""
         upload = relay = None
-        pool, state = exchange.upstream.pool, exchange.retry_state
-        state.attempts = exchange.record.attempts = state.attempts + 1
-        exchange.upstream_started_at = time.monotonic()
-        exchange.id_scanner = None
+        pool = exchange.upstream.pool
+        exchange.start_attempt()
         connection = None if exchange.needs_fresh_connection else pool.try_acquire(exchange.upstream.share)
         if connection is None and (connection := await acquire_connection(exchange)) is None:
             return RetryDecision(RetryStep.RESEND, retry.SHORT_PAUSE * self._random_fraction())
@@ -229,7 +232,7 @@ class RequestPipeline:
                     await relay.deliver()
                 exchange.record.upstream_ms = (time.monotonic() - exchange.upstream_started_at) * 1000
             else:
-                exchange.route_match.route.meter.record_retry(str(response.status))
+                exchange.record_retry(str(response.status))
         except StaleConnection as error:
             return retry_stale_connection(exchange, upload, error)
         except GatewayError as error:
@@ -249,6 +252,8 @@ class RequestPipeline:
         exchange.route_table = self.table
         record.path = head.target.partition("?")[0]
         record.request_id = request_id(head, new_request_id)
+        if self.tracer is not None:
+            start_trace(exchange, self.tracer)
         if self.is_refusing_requests:
             raise Draining(retry_after=1)
         if caller.refusal is not None and caller.refusal in LIMIT_KEYS:
@@ -263,7 +268,7 @@ class RequestPipeline:
         try:
             return await route.token_source.wait_for_token(route.name)
         finally:
-            exchange.record.token_wait_ms += (time.monotonic() - began) * 1000
+            exchange.record_token_wait(began)
 
     async def _wait_for_place(self, exchange: Exchange, service: ServiceGate) -> str:
         """Wait for one of the places of the service: without it the request is not sent. Return the token, which may
@@ -275,7 +280,10 @@ class RequestPipeline:
         try:
             exchange.place = await service.acquire(record.caller or record.client or "", share)
         finally:
-            record.queue_ms = (time.monotonic() - began) * 1000
+            now = time.monotonic()
+            record.queue_ms = (now - began) * 1000
+            if exchange.trace is not None:
+                exchange.trace.add_wait("queue", began, now)
         return exchange.route_match.route.token_source.get_fresh_token() or await self._acquire_token(exchange)
 
 

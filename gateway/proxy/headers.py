@@ -14,6 +14,7 @@ from gateway.http.request_head import METHODS_WITH_BODY, RequestHead
 from gateway.http.response_parser import ResponseHead
 from gateway.proxy.cors import REQUEST_HEADERS, REQUEST_METHOD
 from gateway.proxy.method_override import OVERRIDE_FIELDS
+from gateway.telemetry.trace_context import TRACEPARENT, TRACESTATE
 
 HOP_BY_HOP = b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade http2-settings".split()
 # The caller's own identity, and fields of proxies that servers trust (WL-Proxy: WebLogic).
@@ -29,7 +30,7 @@ INSPECTED = [
     *RANGE_AND_CODING,
     *b"if-none-match content-encoding content-type origin sec-fetch-site soapaction".split(),
 ]
-INSPECTED += [*OVERRIDE_FIELDS, b"max-forwards", API_KEY, REQUEST_METHOD, REQUEST_HEADERS]
+INSPECTED += [*OVERRIDE_FIELDS, b"max-forwards", API_KEY, REQUEST_METHOD, REQUEST_HEADERS, TRACEPARENT, TRACESTATE]
 DROPPED = [*HOP_BY_HOP, *NEVER_FORWARDED, *SET_BY_GATEWAY]
 
 SET_COOKIE = b"set-cookie"
@@ -100,10 +101,11 @@ def request_head(
     lines: list[bytes] | None = None,
     removed: int = 0,
     pseudonym: str = PSEUDONYM,
+    trace_line: str = "",
 ) -> bytes:
     """Return the head to send upstream. `host` is the Host line without CRLF. `lines` replace the forwarded lines of
     `head`; `removed` bytes of the body are not sent; `pseudonym` names the gateway in `Via`, after the version that the
-    caller uses.
+    caller uses; `trace_line` is a further line, with its CRLF.
 
     A body keeps its framing. POST, PUT and PATCH without a body get `Content-Length: 0` (RFC 9110 §8.6): some servers
     answer 411 otherwise.
@@ -118,7 +120,7 @@ def request_head(
     hops = "" if via is None else f"{via.decode('latin-1')}, "
     version = "1.1" if head.is_http11 else "1.0"
     via_line = f"Via: {hops}{version} {pseudonym}"
-    tail = f"{framing}{via_line}\r\nX-Request-Id: {request_id}\r\nAuthorization: Bearer {bearer}\r\n\r\n"
+    tail = f"{framing}{via_line}\r\nX-Request-Id: {request_id}\r\n{trace_line}Authorization: Bearer {bearer}\r\n\r\n"
     line = f"{head.method} {target} HTTP/1.1"
     return b"\r\n".join([line.encode("ascii"), host, *(head.lines if lines is None else lines), tail.encode("latin-1")])
 

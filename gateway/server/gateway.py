@@ -31,7 +31,7 @@ from gateway.oauth.token_source import TokenSource
 from gateway.observe.log import Log
 from gateway.observe.metrics import Metrics
 from gateway.observe.record import Record
-from gateway.observe.snapshots import Snapshot
+from gateway.observe.snapshots import RouteExemplars, Snapshot
 from gateway.observe.time_slices import free_in_slices, run_in_slices
 from gateway.proxy.forward import RequestPipeline
 from gateway.proxy.headers import REQUEST_RULES
@@ -47,6 +47,7 @@ from gateway.system.files import in_thread
 from gateway.wiring.callers import CallerProofWatch
 from gateway.wiring.components import Components, LoadedFiles, ProcessGates, Runtime
 from gateway.wiring.history import CallHistory, import_history
+from gateway.wiring.telemetry import FLUSH_TIMEOUT, FORCED_FLUSH, import_telemetry
 from gateway.wiring.token_events import credential_gauges, log_stale_serving
 from gateway.wiring.usage_reader import UsageReader
 
@@ -75,7 +76,11 @@ class Gateway(AdminBackend):
         self._metrics = Metrics(__version__)
         capacity = capacity_of(config)
         self._components = Components(
-            self._metrics, environ=environ, upstreams=ConnectionBudget(capacity.upstreams), gates=gates
+            self._metrics,
+            environ=environ,
+            upstreams=ConnectionBudget(capacity.upstreams),
+            gates=gates,
+            instance_id=pseudonym,
         )
         self._runtime = self._next_runtime = self._components.build_runtime(config, self._components.load_files(config))
         self._components.adopt(self._runtime)
@@ -108,6 +113,13 @@ class Gateway(AdminBackend):
         self._tasks: set[asyncio.Task[None]] = set()
         self._retiring: set[TokenSource] = set()
         self._register_metrics()
+        if gates is None:
+            self._components.telemetry.read_metrics = self.snapshot
+        self._configure_telemetry(config)
+
+    def _configure_telemetry(self, config: Config) -> None:
+        self._components.telemetry.configure(config)
+        self._pipeline.tracer = self._components.telemetry.tracer
 
     def _caller_server(self, limits: LimitSettings, connections: ConnectionLimits) -> CallerServer:
         return CallerServer(
@@ -129,6 +141,7 @@ class Gateway(AdminBackend):
         metrics.watch_tokens(self._token_gauges)
         metrics.watch_services(self._components.services.metrics)
         metrics.watch_limits(self._components.limits.metrics)
+        metrics.watch_telemetry(self._components.telemetry.metrics)
         metrics.watch_store(lambda: self._runtime.store.health().ok)
 
     async def open(self, addresses: Sequence[str], sockets: Sequence[Sequence[socket.socket]]) -> None:
@@ -165,6 +178,7 @@ class Gateway(AdminBackend):
     def _load(self, config: Config) -> LoadedFiles:
         """Read every file that `prepare` and `adopt` need; blocks, therefore in a thread."""
         import_history(config)
+        import_telemetry(config)
         return self._components.load_files(config)
 
     def adopt(self) -> None:
@@ -180,6 +194,7 @@ class Gateway(AdminBackend):
         self._components.configure_gates(self._config)
         self._components.keep_fetches(is_on=self._config.console is not None)
         self._history.apply_config(self._config)
+        self._configure_telemetry(self._config)
         self._usage_reader = UsageReader(self._config)
         self._runtime.prefetch()
         for pool in before.pools:
@@ -219,6 +234,7 @@ class Gateway(AdminBackend):
         for source in (*self._runtime.sources.values(), *self._retiring):
             await source.close()
         await asyncio.gather(*self._tasks)
+        await self._components.telemetry.close(FORCED_FLUSH if force_stop.is_set() else FLUSH_TIMEOUT)
         await self._components.close()
         await self._history.close()
         return drained
@@ -278,6 +294,14 @@ class Gateway(AdminBackend):
     async def metrics(self) -> list[bytes]:
         """Return Prometheus text."""
         return await self._metrics.text()
+
+    async def openmetrics(self) -> list[bytes] | None:
+        """Return OpenMetrics with exemplars; None without `telemetry`."""
+        return None if self._pipeline.tracer is None else await self._metrics.openmetrics()
+
+    def exemplars(self) -> RouteExemplars:
+        """Return the exemplars of the durations of requests."""
+        return self._metrics.exemplars()
 
     async def snapshot(self) -> Snapshot:
         """Return all current metric values, to be summed with those of other processes."""

@@ -38,6 +38,7 @@ class SingleProcess:
             may_call=self._gateway.may_call,
             request_stop=request_stop,
             request_reload=reloader.reload_by_request,
+            openmetrics=self._gateway.openmetrics,
         )
         self._reloader = reloader
         self._console = ConsoleMount(self._admin, self._new_console_data)

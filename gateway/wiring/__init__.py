@@ -6,5 +6,6 @@ egress proxies of `outbound`. `callers` reads the proofs of callers. `services` 
 `service_coordination` their coordinators. `limit_coordination` builds gates and coordinators of callers with limits.
 `listener_certificates` loads the certificates of listeners. `token_stores`
 opens the store of tokens and `history` that of calls; `usage_reader` reports the usage in it. `token_events` reports
-the events of token sources to the log, the metrics and the `fetch_log` of the console.
+the events of token sources to the log, the metrics, the traces and the `fetch_log` of the console. `telemetry` opens
+the exporters of traces and metrics.
 """

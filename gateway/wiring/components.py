@@ -37,6 +37,7 @@ from gateway.wiring.limit_coordination import Limits, caller_limits
 from gateway.wiring.outbound import EgressSelector, TlsContexts
 from gateway.wiring.routes import PreparedRoute, RouteCompiler, prepare_route
 from gateway.wiring.services import Services
+from gateway.wiring.telemetry import Telemetry
 from gateway.wiring.token_stores import StoreFiles, TokenStores, load_store_files
 
 
@@ -96,11 +97,13 @@ class Components:
         environ: Mapping[str, str],
         upstreams: ConnectionBudget | None = None,
         gates: ProcessGates | None = None,
+        instance_id: str = "",
     ) -> None:
         """`upstreams` bounds the connections to all upstreams together. With `gates` another process coordinates the
-        places of services and the limits of callers.
+        places of services and the limits of callers. `instance_id` is the gateway's in `telemetry`.
         """
         self.metrics = metrics
+        self.telemetry = Telemetry(environ, instance_id=instance_id)
         self.services = Services(environ, None if gates is None else gates.services)
         self.limits = Limits(environ, None if gates is None else gates.limits)
         self.usage = UsageBuckets()
@@ -117,6 +120,7 @@ class Components:
             store=self._token_stores.memory,
             clock=clock,
             metrics=metrics,
+            telemetry=self.telemetry,
             environment=ProxyEnvironment.from_environ(environ),
             rate_limiters=RateLimiters(clock),
             fetch_log=FetchLog(),

@@ -29,6 +29,7 @@ from gateway.proxy.routing import UpstreamUrl
 from gateway.system.files import MAX_BYTES, read_file
 from gateway.wiring.fetch_log import FetchLog
 from gateway.wiring.outbound import EgressSelector, TlsContexts, client_certificate_context
+from gateway.wiring.telemetry import Telemetry
 from gateway.wiring.token_events import TokenEventReporter
 
 _ROTATING_GRANTS = frozenset(("authorization_code", "refresh_token"))
@@ -66,6 +67,7 @@ class CredentialBuilder:
     store: Store
     clock: Clock
     metrics: Metrics
+    telemetry: Telemetry
     environment: ProxyEnvironment
     rate_limiters: RateLimiters
     fetch_log: FetchLog
@@ -80,7 +82,8 @@ class CredentialBuilder:
     ) -> TokenSource:
         """Return the token source of a credential."""
         requests = self.token_requests(credential, contexts)
-        key, events = credential_key(name, credential), TokenEventReporter(name, self.metrics, self.fetch_log)
+        reporter = TokenEventReporter(name, credential.token_url, self.metrics, self.telemetry, self.fetch_log)
+        key, events = credential_key(name, credential), reporter
         is_rotating = credential.grant in _ROTATING_GRANTS
         lease = FetchLease(
             self.store,

@@ -5,9 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from gateway.config.model import ClientTlsSettings
 from gateway.config.secrets import SecretReader
-from gateway.config.strict_model import ProxySettings, TlsSettings
+from gateway.config.strict_model import ClientTlsSettings, ProxySettings, TlsSettings
 from gateway.network.dial import EgressProxy, basic_authorization
 from gateway.network.egress_proxy import ProxyEnvironment, read_proxy_url
 from gateway.system.files import check_regular

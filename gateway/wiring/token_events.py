@@ -9,7 +9,9 @@ from gateway.network.resolver import StaleServing
 from gateway.oauth.fetch_events import FetchTrigger
 from gateway.observe.log import log_event
 from gateway.observe.metrics import Metrics
+from gateway.telemetry.request_trace import FetchTrace, TokenRequestTrace
 from gateway.wiring.fetch_log import FetchLog
+from gateway.wiring.telemetry import Telemetry
 
 log = logging.getLogger("gateway.token")
 names_log = logging.getLogger("gateway.names")
@@ -18,10 +20,31 @@ names_log = logging.getLogger("gateway.names")
 class TokenEventReporter:
     """Reports the events of one credential's source, also to `fetch_log`."""
 
-    def __init__(self, credential: str, metrics: Metrics, fetch_log: FetchLog) -> None:
+    def __init__(
+        self, credential: str, token_url: str, metrics: Metrics, telemetry: Telemetry, fetch_log: FetchLog
+    ) -> None:
         self._credential = credential
+        self._token_url = token_url
         self._meter = metrics.token(credential)
+        self._telemetry = telemetry
         self._fetch_log = fetch_log
+        self._trace: FetchTrace | None = None
+
+    def start_trace(self) -> str | None:
+        """Begin the trace of a fetch, with `telemetry`."""
+        tracer = self._telemetry.tracer
+        if tracer is None:
+            self._trace = None
+            return None
+        self._trace = tracer.start_fetch(self._credential, self._token_url, time.monotonic())
+        return self._trace.link
+
+    def end_trace(self, error: str | None) -> None:
+        """Export the trace of a fetch."""
+        trace, self._trace = self._trace, None
+        if trace is not None and (tracer := self._telemetry.tracer) is not None:
+            trace.error = error
+            tracer.finish_fetch(trace, time.monotonic())
 
     def on_fetch_started(self, trigger: FetchTrigger) -> None:
         """Begin an entry of the log of fetches."""
@@ -30,6 +53,9 @@ class TokenEventReporter:
     def on_fetched(self, result: str, seconds: float) -> None:
         """Count a token request."""
         self._meter.record_fetch(result, seconds)
+        if self._trace is not None:
+            now = time.monotonic()
+            self._trace.requests.append(TokenRequestTrace(now - seconds, now, result))
 
     def on_renewed(self, expires_in_s: float) -> None:
         """Log a new token."""

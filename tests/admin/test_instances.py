@@ -74,10 +74,11 @@ def test_a_cell_is_on_one_line_and_no_order_to_a_terminal() -> None:
 
 async def test_every_flag_becomes_a_parameter(port: Any, capsys: pytest.CaptureFixture[str]) -> None:
     port.backend.found = SearchResult((call_line(1),), 9, "memory", lost=2)
-    flags = "--request-id r --route o --client ::1 --caller c --status 5XX --since 2026-01-31 --until 2026-02-01"
+    flags = "--request-id r --trace-id 4B --route o --client ::1 --caller c --status 5XX"
+    flags += " --since 2026-01-31 --until 2026-02-01"
     assert await run_instances(port.address, "a b&c", *flags.split(), "--limit", "1") == 0
     [query] = port.backend.queries
-    assert query == HistoryQuery("a b&c", "r", "o", "::1", "c", "5xx", 1769817600000, 1769904000000, 1)
+    assert query == HistoryQuery("a b&c", "r", "o", "::1", "c", "5xx", 1769817600000, 1769904000000, 1, "4b")
     output = capsys.readouterr()
     assert "instance-1" in output.out
     cut = "there may be older calls: raise --limit, or narrow the search"

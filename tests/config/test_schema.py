@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from gateway.config import caller_model, listen_model, model, route_model, state_model
+from gateway.config import caller_model, listen_model, model, route_model, state_model, telemetry_model
 from gateway.config.load import load
 from gateway.config.schema import schema, schema_text
 from gateway.config.strict_model import StrictModel
@@ -26,7 +26,7 @@ EXAMPLE = (FOLDER / "gateway.example.yaml").read_text(encoding="utf-8")
 UNCOVERED = re.sub(r"(?m)^( *)#(?=[a-z])", r"\1", EXAMPLE)
 KINDS = {
     kind
-    for module in (listen_model, state_model, route_model, caller_model, model)
+    for module in (listen_model, state_model, telemetry_model, route_model, caller_model, model)
     for kind in vars(module).values()
     if isinstance(kind, type)
 }

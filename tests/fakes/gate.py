@@ -138,6 +138,8 @@ class Gate:
         self.forward = RequestPipeline(
             self.runtime.table, metrics=self.metrics, sink=self._sink, random_fraction=self._random_fraction
         )
+        self.components.telemetry.configure(self._settings)
+        self.forward.tracer = self.components.telemetry.tracer
         limits = self._settings.limits
         self.server = CallerServer(
             self.forward,
@@ -159,6 +161,7 @@ class Gate:
             upstream.close()
         for source in self.runtime.sources.values():
             await source.close()
+        await self.components.telemetry.close()
         await self.components.close()
         if kind is None:
             self.assert_idle()

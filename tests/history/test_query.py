@@ -32,8 +32,10 @@ def test_an_empty_query_finds_the_newest_twenty() -> None:
 
 
 def test_each_parameter_sets_a_field_of_the_query() -> None:
-    query = query_of(id="i", request_id="r", route="o", client="::1", caller="erp", status="502", limit="7")
-    assert query == HistoryQuery("i", "r", "o", "::1", "erp", status="502", limit=7)
+    query = query_of(
+        id="i", request_id="r", route="o", client="::1", caller="erp", trace_id="4BF9", status="502", limit="7"
+    )
+    assert query == HistoryQuery("i", "r", "o", "::1", "erp", status="502", limit=7, trace_id="4bf9")
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,16 @@ class RecordedTokenEvents:
     permanent: list[bool] = field(default_factory=list)
     not_stored_for: list[str] = field(default_factory=list)
     joined: int = 0
+    started: int = 0
+    ended: list[str | None] = field(default_factory=list)
     replays: int = 0
+
+    def start_trace(self) -> str | None:
+        self.started += 1
+        return f"fetch-{self.started}"
+
+    def end_trace(self, error: str | None) -> None:
+        self.ended.append(error)
 
     def on_fetch_started(self, trigger: FetchTrigger) -> None:
         self.triggers.append(trigger)

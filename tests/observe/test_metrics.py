@@ -66,6 +66,12 @@ def used() -> Metrics:
             ("caller_limits_shared", (), 1),
         ]
     )
+    metrics.watch_telemetry(
+        lambda: [
+            ("telemetry_exports_total", ("traces", "ok"), 4),
+            ("telemetry_spans_lost_total", ("queue-full",), 12),
+        ]
+    )
     metrics.watch_store(lambda: True)
     metrics.watch_lost_lines(lambda: 4)
     return metrics

@@ -39,6 +39,7 @@ FULL = Record(
     bytes_out=20,
     caller="erp",
     queue_ms=1.00049,
+    trace_id="4bf92f3577b34da6a3ce929d0e0e4736",
     messages=2,
 )
 
@@ -72,6 +73,7 @@ def test_a_full_record_has_all_fields_in_order() -> None:
         "error": None,
         "caller": "erp",
         "queue_ms": 1.0,
+        "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
         "messages": 2,
     }
 

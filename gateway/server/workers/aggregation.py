@@ -20,8 +20,8 @@ from gateway.history.query import HistoryQuery
 from gateway.history.usage_query import UsageQuery, UsageReport
 from gateway.observe.metric_table import PREFIX
 from gateway.observe.metrics import Metrics
-from gateway.observe.scrape import ProcessStats, render_processes
-from gateway.observe.snapshots import Snapshot, counters_only, join_snapshot, merge_snapshots
+from gateway.observe.scrape import ProcessStats, processes_registry, render_openmetrics_scrape, render_processes
+from gateway.observe.snapshots import Snapshot, counters_only, join_snapshot, merge_exemplars, merge_snapshots
 from gateway.proxy.admission import Admission
 from gateway.server.admin_documents import rejection_reason
 from gateway.server.reloader import Reloader
@@ -31,6 +31,7 @@ from gateway.server.workers.worker_handle import WorkerHandle
 from gateway.wiring.history import open_history_reader
 from gateway.wiring.limit_coordination import LimitCoordination
 from gateway.wiring.services import sum_services
+from gateway.wiring.telemetry import Telemetry
 from gateway.wiring.usage_reader import UsageReader
 
 PING_TIMEOUT = 1.0  # seconds for the answer of a running loop
@@ -67,6 +68,10 @@ class AggregatedAdmin(AdminBackend):
         self._limits = limits
         self._metrics.watch_limits(limits.metrics)
 
+    def watch_telemetry(self, telemetry: Telemetry) -> None:
+        """Report the exports of this process."""
+        self._metrics.watch_telemetry(telemetry.metrics)
+
     def apply_config(self, config: Config) -> None:
         """Use this configuration to decide who may call."""
         self._admission = Admission(config.allow, hosts_of(config))
@@ -74,6 +79,7 @@ class AggregatedAdmin(AdminBackend):
         self._reader = open_history_reader(config)
         self._usage_reader = UsageReader(config)
         self._has_history = config.history.calls != 0
+        self._has_telemetry = config.telemetry is not None
 
     def retire_counters(self, worker: WorkerHandle) -> None:
         """Keep the counters of a worker that ended unexpectedly."""
@@ -113,6 +119,19 @@ class AggregatedAdmin(AdminBackend):
 
     async def metrics(self) -> list[bytes]:
         """Return Prometheus text: sums over all current and past workers."""
+        return await render_processes(await self.snapshot(), self.processes)
+
+    async def openmetrics(self) -> list[bytes] | None:
+        """Return the same in OpenMetrics, with exemplars; None without `telemetry`."""
+        if not self._has_telemetry:
+            return None
+        answers = await self._query_workers("exemplars", within=REPORT_TIMEOUT)
+        replies = [answer for answer in answers.values() if not isinstance(answer, ChannelError)]
+        exemplars = merge_exemplars(part for parts in replies for part in parts)
+        return await render_openmetrics_scrape(await self.snapshot(), exemplars, processes_registry(self.processes))
+
+    async def snapshot(self) -> Snapshot:
+        """Return all values: sums over all current and past workers."""
         answers = await self._query_workers("snapshot", within=REPORT_TIMEOUT)
         replies = {
             pid: join_snapshot(answer) for pid, answer in answers.items() if not isinstance(answer, ChannelError)
@@ -121,7 +140,7 @@ class AggregatedAdmin(AdminBackend):
             self._workers[pid].counters = counters_only(snapshot)
         # There is no await from here on: an ended worker is either in `_workers` or in `_past`, never in both.
         current = [replies.get(pid, worker.counters) for pid, worker in self._workers.items()]
-        return await render_processes(merge_snapshots([*current, self._past, self._own_snapshot()]), self.processes)
+        return merge_snapshots([*current, self._past, self._own_snapshot()])
 
     async def status(self) -> dict[str, Any]:
         """Return the routes, the sums, the worst state of each credential, and the state of each worker."""

@@ -36,6 +36,7 @@ from gateway.system.passed_sockets import PassedSockets
 from gateway.wiring.history import import_history
 from gateway.wiring.limit_coordination import LimitCoordination
 from gateway.wiring.service_coordination import ServiceCoordination
+from gateway.wiring.telemetry import FLUSH_TIMEOUT, FORCED_FLUSH, Telemetry, import_telemetry
 
 if TYPE_CHECKING:
     from gateway.server.console_data import ConsoleData
@@ -109,6 +110,7 @@ class Supervisor:
             may_call=self._backend.may_call,
             request_stop=request_stop,
             request_reload=reloader.reload_by_request,
+            openmetrics=self._backend.openmetrics,
         )
         self._watchers: set[asyncio.Task[None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -125,6 +127,10 @@ class Supervisor:
         self._processes: WorkerProcesses | None = None
         self._console = ConsoleMount(self._admin, self._new_console_data)
         self._console.apply_config(config)
+        self._telemetry = Telemetry(
+            os.environ, instance_id=self._pseudonym, exports_traces=False, read_metrics=self._backend.snapshot
+        )
+        self._backend.watch_telemetry(self._telemetry)
         self.listen = ""
         self.admin = config.admin
 
@@ -143,6 +149,7 @@ class Supervisor:
         workers = [await self._fork_worker() for _ in range(self._count)]
         await asyncio.gather(*(self._activate(worker) for worker in workers))
         self._backend.is_open = True
+        self._telemetry.configure(self._config)
         self._watchers = {asyncio.create_task(self._watch(worker)) for worker in workers}
         self._watchers.add(asyncio.create_task(self._watch_fork_server()))
 
@@ -154,7 +161,7 @@ class Supervisor:
         """
         fixed = {key: getattr(self._config, key) for key in RESTART_KEYS}
         merged = config.model_copy(update=fixed | {"listen": keep_listeners(self._config, config)})
-        await in_thread(partial(import_history, merged), owner=self)  # the admin port searches it
+        await in_thread(partial(_import_libraries, merged), owner=self)
         async with self._changing:
             await send_config(merged, self._broadcast)
             self._config = merged
@@ -163,6 +170,7 @@ class Supervisor:
             self._processes = self._processes if merged.console is not None else None
             self._coordination.configure(merged)
             self._limits.configure(merged)
+            self._telemetry.configure(merged)
             await self._broadcast("adopt")
 
     async def drain(self) -> int:
@@ -183,6 +191,7 @@ class Supervisor:
         forcing.cancel()
         if self._listen_sockets is not None:
             self._listen_sockets.hand_back()
+        await self._telemetry.close(FORCED_FLUSH if force_stop.is_set() else FLUSH_TIMEOUT)
         await self._coordination.close()
         await self._limits.close()
         await self._fork_server.close()
@@ -344,6 +353,12 @@ class Supervisor:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _import_libraries(config: Config) -> None:
+    """Import what the admin port and the export of metrics need."""
+    import_history(config)
+    import_telemetry(config)
 
 
 async def _drain_worker(worker: WorkerHandle) -> int:

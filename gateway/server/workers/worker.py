@@ -66,6 +66,7 @@ class Worker:
             "adopt": self._adopt,
             "snapshot": self._snapshot,
             "counters": self._counters,
+            "exemplars": self._exemplars,
             "status": self._status,
             "instances": self._instances,
             "flush_history": self._flush_history,
@@ -152,6 +153,10 @@ class Worker:
         """Return the counters, and for the console the gauges that it samples."""
         snapshot = await self._running_gateway().snapshot()
         return Parts(split_snapshot(counters_only(snapshot) | (sampled_gauges(snapshot) if is_sampled else {})))
+
+    async def _exemplars(self, _: object) -> Parts:
+        rows = [*self._running_gateway().exemplars().items()]
+        return Parts(dict(rows[start : start + _BATCH]) for start in range(0, len(rows), _BATCH))
 
     async def _status(self, _: object) -> Parts:
         return split_status(await self._running_gateway().status())

@@ -1,0 +1,19 @@
+"""The counters of exports, for the metrics. Pure: only the event loop changes them."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+
+class ExportCounters:
+    """Counts exports by signal and result, and lost spans by reason."""
+
+    def __init__(self) -> None:
+        self.exports: Counter[tuple[str, str]] = Counter()
+        self.lost: Counter[str] = Counter()
+
+    def metrics(self) -> Iterator[tuple[str, tuple[str, ...], float]]:
+        """Yield name, labels and value of each metric."""
+        for labels, count in self.exports.items():
+            yield "telemetry_exports_total", labels, count
+        for reason, count in self.lost.items():
+            yield "telemetry_spans_lost_total", (reason,), count

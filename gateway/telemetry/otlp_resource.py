@@ -1,0 +1,38 @@
+"""The resource and the attributes of OTLP messages. Imported only with `telemetry`: it loads protobuf."""
+
+from collections.abc import Iterable, Mapping
+
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+
+from gateway import __version__
+from gateway.observe.json_line import escape_surrogates
+
+AttributeValue = str | int | None
+SCOPE = InstrumentationScope(name="oic-gateway", version=__version__)
+SCHEMA_URL = "https://opentelemetry.io/schemas/1.37.0"
+"""The version of the semantic conventions whose names are used."""
+
+
+def make_resource(attributes: Iterable[tuple[str, str]], *, instance_id: str, process_id: int) -> Resource:
+    """Return the resource of this process; `attributes` replace those that the gateway finds out itself."""
+    own: dict[str, AttributeValue] = {
+        "service.version": __version__,
+        "service.instance.id": instance_id,
+        "process.pid": process_id,
+    }
+    return Resource(attributes=make_attributes(own | dict(attributes)))
+
+
+def make_attributes(values: Mapping[str, AttributeValue]) -> list[KeyValue]:
+    """Return the attributes that have a value."""
+    return [KeyValue(key=key, value=_any_value(value)) for key, value in values.items() if value is not None]
+
+
+def valid_text(text: str) -> str:
+    """Return a text as valid UTF-8: protobuf accepts no lone surrogates."""
+    return text if text.isascii() else escape_surrogates(text)
+
+
+def _any_value(value: str | int) -> AnyValue:
+    return AnyValue(int_value=value) if isinstance(value, int) else AnyValue(string_value=valid_text(value))

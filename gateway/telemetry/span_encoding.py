@@ -1,0 +1,226 @@
+"""From finished traces to spans of OTLP, by the semantic conventions of HTTP. Runs in a thread.
+
+The spans have what the record has, which is masked and cut already, and no query strings.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
+
+from gateway.content.untrusted_text import DEFAULT_PORTS, bracket_ipv6, read_authority, read_url
+from gateway.observe.meters import METHODS
+from gateway.observe.record import MAX_PATH, Record
+from gateway.telemetry.otlp_resource import SCHEMA_URL, SCOPE, AttributeValue, make_attributes, valid_text
+from gateway.telemetry.request_trace import AttemptTrace, FetchTrace, RequestTrace, Server, WaitTrace
+from gateway.telemetry.tracer import Trace
+
+KNOWN_METHODS = METHODS | {"CONNECT", "TRACE"}
+OTHER_METHOD = "_OTHER"
+YIELD_EVERY = 4
+"""Traces after which the loop of the callers may run."""
+YIELD_TIME = 0.00005
+"""Seconds."""
+
+_HAS_REMOTE, _IS_REMOTE = 0x100, 0x200  # SpanFlags
+
+
+def encode_traces(traces: Sequence[Trace], resource: Resource) -> bytes:
+    """Return the request that exports these traces."""
+    offset = time.time() - time.monotonic()
+    scope = ScopeSpans(scope=SCOPE, schema_url=SCHEMA_URL)
+    for number, trace in enumerate(traces):
+        spans = fetch_spans(trace, offset) if isinstance(trace, FetchTrace) else request_spans(trace, offset)
+        scope.spans.extend(spans)
+        if number % YIELD_EVERY == YIELD_EVERY - 1:
+            time.sleep(YIELD_TIME)
+    spans_of_process = ResourceSpans(resource=resource, scope_spans=[scope], schema_url=SCHEMA_URL)
+    return ExportTraceServiceRequest(resource_spans=[spans_of_process]).SerializeToString()
+
+
+def read_trace_response(body: bytes) -> tuple[int, str]:
+    """Return the number of rejected spans and the text in a response. Raise ValueError if it is malformed."""
+    response = ExportTraceServiceResponse.FromString(body)  # DecodeError is a ValueError
+    return response.partial_success.rejected_spans, response.partial_success.error_message
+
+
+def request_spans(trace: RequestTrace, offset: float) -> Iterator[Span]:
+    """Yield the spans of one request; `offset` is the time of day minus the monotonic clock, in seconds."""
+    record = trace.record
+    assert record is not None
+    yield _server_span(trace, record, offset)
+    for number, wait in enumerate(trace.waits):
+        yield _wait_span(trace, wait, record, number, offset)
+    for number in range(len(trace.attempts)):
+        yield _attempt_span(trace, number, record, offset)
+
+
+def fetch_spans(trace: FetchTrace, offset: float) -> Iterator[Span]:
+    """Yield the spans of the fetch of a token."""
+    trace_id, span_id = bytes.fromhex(trace.trace_id), bytes.fromhex(trace.span_id)
+    times = trace.started_at, trace.ended_at
+    span = _span((trace_id, span_id, b""), "token fetch", Span.SPAN_KIND_INTERNAL, times, offset)
+    span.attributes.extend(make_attributes({"oic_gateway.credential": trace.credential, "error.type": trace.error}))
+    if trace.error is not None:
+        span.status.code = Status.STATUS_CODE_ERROR
+    yield span
+    url = read_url(trace.token_url)
+    for number, request in enumerate(trace.requests):
+        ids = trace_id, _derived_id(trace.span_id, number + 1), span_id
+        span = _span(ids, "POST", Span.SPAN_KIND_CLIENT, (request.started_at, request.ended_at), offset)
+        attributes: dict[str, AttributeValue] = {
+            "http.request.method": "POST",
+            "http.request.resend_count": number or None,
+            "oic_gateway.credential": trace.credential,
+            "error.type": None if request.result == "ok" else request.result,
+        }
+        if url is not None:
+            attributes["url.full"] = f"{url.scheme}://{url.authority}{url.path}"
+            attributes |= _server_attributes(url.scheme, url.host, url.port)
+        span.attributes.extend(make_attributes(attributes))
+        if request.result != "ok":
+            span.status.code = Status.STATUS_CODE_ERROR
+        yield span
+
+
+def _server_span(trace: RequestTrace, record: Record, offset: float) -> Span:
+    method = _method(record)
+    name = "HTTP" if method == OTHER_METHOD else method
+    parent = bytes.fromhex(trace.parent_id)
+    span = _span(
+        (bytes.fromhex(trace.trace_id), bytes.fromhex(trace.span_id), parent),
+        name if trace.route_path is None else f"{name} {trace.route_path}",
+        Span.SPAN_KIND_SERVER,
+        (trace.started_at, _end_of_request(trace, record)),
+        offset,
+    )
+    span.flags = trace.flags | _HAS_REMOTE | (_IS_REMOTE if parent else 0)
+    span.trace_state = valid_text(trace.tracestate.decode("latin-1"))
+    status = record.status or None
+    is_failed = status >= 500 if status is not None else record.error is not None
+    host, port = _split_authority(trace.host)
+    attributes: dict[str, AttributeValue] = {
+        "http.request.method": method,
+        "http.request.method_original": record.method if method == OTHER_METHOD else None,
+        "http.response.status_code": status,
+        "http.route": trace.route_path,
+        "url.scheme": trace.scheme,
+        "url.path": record.path,
+        "server.address": host,
+        "server.port": port,
+        "client.address": record.client,
+        "network.protocol.version": "1.1" if trace.is_http11 else "1.0",
+        "error.type": record.error or (str(status) if is_failed else None),
+        "oic.instance_id": record.instance_id,
+        "oic.opc_request_id": record.opc_request_id,
+        "oic_gateway.route": record.route,
+        "oic_gateway.credential": record.credential,
+        "oic_gateway.caller": record.caller,
+        "oic_gateway.request_id": record.request_id,
+        "oic_gateway.messages": record.messages or None,
+    }
+    span.attributes.extend(make_attributes(attributes))
+    if is_failed:
+        span.status.code = Status.STATUS_CODE_ERROR
+        if isinstance(record.reason, str):
+            span.status.message = valid_text(record.reason)
+    return span
+
+
+def _wait_span(trace: RequestTrace, wait: WaitTrace, record: Record, number: int, offset: float) -> Span:
+    ids = bytes.fromhex(trace.trace_id), _derived_id(trace.span_id, number + 1), bytes.fromhex(trace.span_id)
+    span = _span(ids, wait.name, Span.SPAN_KIND_INTERNAL, (wait.started_at, wait.ended_at), offset)
+    span.flags = trace.flags | _HAS_REMOTE
+    if wait.name == "token":
+        span.attributes.extend(make_attributes({"oic_gateway.credential": record.credential}))
+    if wait.link is not None:
+        trace_id, _, span_id = wait.link.partition("-")
+        span.links.add(trace_id=bytes.fromhex(trace_id), span_id=bytes.fromhex(span_id))
+    return span
+
+
+def _attempt_span(trace: RequestTrace, number: int, record: Record, offset: float) -> Span:
+    attempt, method = trace.attempts[number], _method(record)
+    is_last = number == len(trace.attempts) - 1
+    ids = bytes.fromhex(trace.trace_id), bytes.fromhex(attempt.span_id), bytes.fromhex(trace.span_id)
+    name = "HTTP" if method == OTHER_METHOD else method
+    times = attempt.started_at, attempt.ended_at or _end_of_attempt(attempt, trace, record)
+    span = _span(ids, name, Span.SPAN_KIND_CLIENT, times, offset)
+    span.flags = trace.flags | _HAS_REMOTE
+    server, status = attempt.server, attempt.status
+    error = attempt.error or (str(status) if status is not None and status >= 400 else None)
+    attributes: dict[str, AttributeValue] = {
+        "http.request.method": method,
+        "http.response.status_code": status,
+        "http.request.resend_count": number or None,
+        "network.protocol.version": "1.1",
+        "url.full": _url(server, attempt.target),
+        "error.type": error,
+        "oic.instance_id": record.instance_id if is_last else None,
+        "oic_gateway.route": record.route,
+    }
+    span.attributes.extend(make_attributes(attributes | _server_attributes(server.scheme, server.host, server.port)))
+    if error is not None:
+        span.status.code = Status.STATUS_CODE_ERROR
+    return span
+
+
+def _method(record: Record) -> str:
+    """Return the method if it is one of HTTP: others could be any text."""
+    return record.method if record.method in KNOWN_METHODS and record.method is not None else OTHER_METHOD
+
+
+def _end_of_request(trace: RequestTrace, record: Record) -> float:
+    return trace.started_at + record.duration_ms / 1000
+
+
+def _end_of_attempt(attempt: AttemptTrace, trace: RequestTrace, record: Record) -> float:
+    """Return when the last attempt ended: its time is that of the record."""
+    ended_at = _end_of_request(trace, record)
+    return ended_at if record.upstream_ms is None else min(ended_at, attempt.started_at + record.upstream_ms / 1000)
+
+
+def _span(
+    ids: tuple[bytes, bytes, bytes],
+    name: str,
+    kind: "Span.SpanKind.ValueType",
+    times: tuple[float, float],
+    offset: float,
+) -> Span:
+    """Return a span with these ids (trace, span, parent) and times of the monotonic clock."""
+    (trace_id, span_id, parent), (start, end) = ids, times
+    return Span(
+        trace_id=trace_id,
+        span_id=span_id,
+        parent_span_id=parent,
+        name=name,
+        kind=kind,
+        start_time_unix_nano=int((start + offset) * 1e9),
+        end_time_unix_nano=int((max(start, end) + offset) * 1e9),
+    )
+
+
+def _derived_id(span_id: str, number: int) -> bytes:
+    """Return the id of a span inside another one of the gateway."""
+    return ((int(span_id, 16) ^ (number << 32)) or 1).to_bytes(8, "big")
+
+
+def _url(server: Server, target: str) -> str:
+    """Return the URL of an attempt, without its query."""
+    host = bracket_ipv6(server.host)
+    port = "" if server.port == DEFAULT_PORTS[server.scheme] else f":{server.port}"
+    return f"{server.scheme}://{host}{port}{target.partition('?')[0][:MAX_PATH]}"
+
+
+def _server_attributes(scheme: str, host: str, port: int | None) -> dict[str, AttributeValue]:
+    return {"server.address": host, "server.port": port or DEFAULT_PORTS.get(scheme)}
+
+
+def _split_authority(host: bytes | None) -> tuple[str | None, int | None]:
+    named = None if not host else read_authority(host.decode("latin-1"))
+    return (None, None) if named is None else (named.host, named.port)
