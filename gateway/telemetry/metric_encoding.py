@@ -33,7 +33,8 @@ def encode_metrics(snapshot: Snapshot, resource: Resource, *, started_at: float,
     metrics = [_metric(name, rows, times) for name, rows in snapshot.items() if rows]
     scope = ScopeMetrics(scope=SCOPE, metrics=metrics, schema_url=SCHEMA_URL)
     of_process = ResourceMetrics(resource=resource, scope_metrics=[scope], schema_url=SCHEMA_URL)
-    return ExportMetricsServiceRequest(resource_metrics=[of_process]).SerializeToString()
+    body: bytes = ExportMetricsServiceRequest(resource_metrics=[of_process]).SerializeToString()
+    return body
 
 
 def read_metric_response(body: bytes) -> tuple[int, str]:

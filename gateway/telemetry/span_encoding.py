@@ -40,7 +40,8 @@ def encode_traces(traces: Sequence[Trace], resource: Resource) -> bytes:
         if number % YIELD_EVERY == YIELD_EVERY - 1:
             time.sleep(YIELD_TIME)
     spans_of_process = ResourceSpans(resource=resource, scope_spans=[scope], schema_url=SCHEMA_URL)
-    return ExportTraceServiceRequest(resource_spans=[spans_of_process]).SerializeToString()
+    body: bytes = ExportTraceServiceRequest(resource_spans=[spans_of_process]).SerializeToString()
+    return body
 
 
 def read_trace_response(body: bytes) -> tuple[int, str]:

@@ -41,23 +41,23 @@ class ReceivedSpan:
 
     @property
     def name(self) -> str:
-        return self.span.name
+        return str(self.span.name)
 
     @property
     def kind(self) -> str:
-        return KINDS[self.span.kind]
+        return str(KINDS[self.span.kind])
 
     @property
     def trace_id(self) -> str:
-        return self.span.trace_id.hex()
+        return bytes(self.span.trace_id).hex()
 
     @property
     def span_id(self) -> str:
-        return self.span.span_id.hex()
+        return bytes(self.span.span_id).hex()
 
     @property
     def parent_id(self) -> str:
-        return self.span.parent_span_id.hex()
+        return bytes(self.span.parent_span_id).hex()
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -65,7 +65,7 @@ class ReceivedSpan:
 
     @property
     def has_failed(self) -> bool:
-        return self.span.status.code == 2
+        return bool(self.span.status.code == 2)
 
 
 @dataclass(frozen=True, slots=True)
