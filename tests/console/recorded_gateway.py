@@ -26,6 +26,14 @@ FOLDER = Path(__file__).parent / "recorded"
 NOW = 1796034827.0
 """The time at which the documents were recorded."""
 
+ORDERS_APP = """\
+orders-app:
+  grant: client_credentials
+  client_id: sandbox-app
+  client_secret:
+    env: OIC_SANDBOX_SECRET
+"""
+
 
 def recorded_status() -> dict[str, Any]:
     document: dict[str, Any] = json.loads((FOLDER / "status.json").read_text(encoding="utf-8"))
@@ -67,25 +75,17 @@ def recorded_usage(query: UsageQuery, name: str) -> UsageReport:
 
 
 def recorded_configuration() -> ConfigurationView:
+    main, team = "/etc/oic-gateway/gateway.yaml", "/etc/oic-gateway/teams/erp.yaml"
     blocks = (
-        ConfigurationBlock("listen", "/etc/oic-gateway/gateway.yaml", 1, "127.0.0.1:8080\n"),
-        ConfigurationBlock(
-            "credentials.orders-app",
-            "/etc/oic-gateway/gateway.yaml",
-            4,
-            "grant: client_credentials\nclient_id: sandbox-app\nclient_secret:\n  env: OIC_SANDBOX_SECRET\n",
-        ),
-        ConfigurationBlock(
-            "credentials.finance-clerk", "/etc/oic-gateway/gateway.yaml", 12, "grant: authorization_code\n"
-        ),
-        ConfigurationBlock("callers.erp", "/etc/oic-gateway/teams/erp.yaml", 2, "basic:\n  username: erp\n"),
-        ConfigurationBlock(
-            "routes.orders", "/etc/oic-gateway/teams/erp.yaml", 9, "path: /orders/\ncallers:\n- erp\n- lab\n"
-        ),
+        ConfigurationBlock("listen", main, 1, "listen: 127.0.0.1:8080\n"),
+        ConfigurationBlock("credentials.orders-app", main, 4, ORDERS_APP),
+        ConfigurationBlock("credentials.finance-clerk", main, 12, "finance-clerk:\n  grant: authorization_code\n"),
+        ConfigurationBlock("callers.erp", team, 2, "erp:\n  basic:\n    username: erp\n"),
+        ConfigurationBlock("defaults", team, 7, "defaults:\n  credential: orders-app\n"),
+        ConfigurationBlock("routes.orders", team, 9, "orders:\n  path: /orders/\n  callers:\n  - erp\n  - lab\n"),
     )
     outcome = ReloadOutcome(NOW - 3600, ok=True, message="configuration reloaded", changed=("routes.orders",))
-    files = ("/etc/oic-gateway/gateway.yaml", "/etc/oic-gateway/teams/erp.yaml")
-    return ConfigurationView(files, blocks, NOW - 7200, outcome)
+    return ConfigurationView((main, team), blocks, NOW - 7200, outcome)
 
 
 @dataclass(slots=True)

@@ -172,6 +172,15 @@ async def test_a_problem_shows_its_meaning_and_its_remedy() -> None:
     assert text.count('class="problem bad"') == 2
 
 
+async def test_a_route_shows_who_may_call_it_and_what_opens_it() -> None:
+    text = await render(RecordedGateway(), "routes/orders")
+    assert '<span class="what">erp, lab</span>' in text
+    assert "must prove who they are" in text
+    assert '<a href="/console/credentials/orders-app">orders-app</a>' in text
+    assert "0 of 180 places taken" in text
+    assert "Everyone" in await render(RecordedGateway(), "routes/archive")
+
+
 async def test_times_are_utc_for_people_without_scripts() -> None:
     text = await render(RecordedGateway(), f"calls/{CALL}")
     title = "2026-11-30 10:33:45 UTC"

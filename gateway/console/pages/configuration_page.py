@@ -24,10 +24,11 @@ def block_names(configuration: ConfigurationView, key: str) -> list[str]:
 
 
 def block_settings(configuration: ConfigurationView, name: str) -> dict[str, Any]:
-    """Return the settings of a block as the file contains them; empty if there is no such block."""
+    """Return the settings of a block, such as `routes.orders`; empty if there is no such block."""
     text = next((block.text for block in configuration.blocks if block.name == name), "")
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError:
         return {}
-    return document if isinstance(document, dict) else {}
+    settings = document.get(name.partition(".")[2] or name) if isinstance(document, dict) else None
+    return settings if isinstance(settings, dict) else {}
