@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from gateway.config.strict_model import StrictModel
 from gateway.config.values import Duration, SiteUrl
-from gateway.oic.message_packs import default_calls
+from gateway.oic.message_packs import default_call_limit
 
 WAIT = 20.0
 
@@ -38,4 +38,4 @@ class ServiceEntry(StrictModel):
         """The largest number of calls at once; None without a limit."""
         if self.calls is not None or self.packs is None:
             return self.calls
-        return default_calls(self.packs, self.licence)
+        return default_call_limit(self.packs, self.licence)

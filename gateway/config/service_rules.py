@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.config.issue import ConfigIssue, Steps
 from gateway.content.untrusted_text import read_origin
-from gateway.oic.message_packs import Licence, default_calls, synchronous_runs
+from gateway.oic.message_packs import Licence, default_call_limit, synchronous_runs
 
 
 def check_services(tree: Mapping[str, Any], upstreams: list[str]) -> Iterator[ConfigIssue]:
@@ -48,7 +48,7 @@ def _check_calls(steps: Steps, entry: Mapping[str, Any], connections: int | None
         what = f"is above the {runs} synchronous runs that `packs` allow, so OIC refuses calls"
         yield ConfigIssue((*steps, key), what, "lower it, or remove it for 90 % of the runs", severity="warning")
     if packs is not None and entry.get("calls") is None:
-        key, calls = "packs", default_calls(packs, licence)
+        key, calls = "packs", default_call_limit(packs, licence)
     if calls is not None and connections is not None and calls > connections:
         what = f"allows {calls} calls at once, but `pool.size` only {connections} connections"
         yield ConfigIssue(

@@ -10,7 +10,7 @@ from gateway.diagnosis.catalog.network_mistakes import NETWORK_MISTAKES
 from gateway.diagnosis.connections import connection_failure_code, diagnose_connection
 from gateway.diagnosis.facts import CredentialProbe, Discovery
 from gateway.diagnosis.finding import Finding, failed_finding
-from gateway.oic.scopes import scope_error, without_slash_before_urn
+from gateway.oic.scopes import remove_slash_before_urn, scope_error
 
 MAX_CLOCK_SKEW = 60.0
 """Tolerated difference of two clocks in seconds: identity servers allow about as much, and `Date` has whole seconds."""
@@ -38,7 +38,7 @@ _SPECIFIC_CODE: dict[str, Callable[[CredentialProbe], str]] = {
 # Facts that are added to a refusal, by catalog code.
 _DETAILS: dict[str, Callable[[CredentialProbe], str]] = {
     "scope-slash": lambda probe: (
-        f"`scope` is {probe.config.scope}, and should be {without_slash_before_urn(probe.config.scope)}"
+        f"`scope` is {probe.config.scope}, and should be {remove_slash_before_urn(probe.config.scope)}"
     ),
     **dict.fromkeys(
         ("invalid_scope", "scope-form", "scope-several"), lambda probe: f"`scope` is {probe.config.scope or 'not set'}"

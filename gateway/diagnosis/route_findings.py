@@ -102,9 +102,9 @@ def _diagnose_404(probe: RouteProbe, _response: ProbeResponse, target: OicTarget
         return RouteVerdict("version-missing", other)
     if other:
         return RouteVerdict("wrong-version", other)
-    if target.is_mixed:
+    if target.is_version_mismatch:
         return RouteVerdict("project-url")
-    if not target.has_good_version or (target.version and not _is_first(target) and not probe.is_caller_request):
+    if not target.has_valid_version or (target.version and not _is_first(target) and not probe.is_caller_request):
         return RouteVerdict("wrong-version", f"the version is {_printable(target.version)}")
     is_classic = target.kind == "rest" and not target.project and not probe.is_caller_request
     return RouteVerdict("classic-url" if is_classic else "not-found")

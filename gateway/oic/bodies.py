@@ -31,7 +31,7 @@ INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 # JSON -----------------------------------------------------------------------------------------------------------------
 
 
-def pointer_tokens(pointer: str) -> tuple[str, ...]:
+def split_json_pointer(pointer: str) -> tuple[str, ...]:
     """Split a JSON pointer (RFC 6901 §4). The empty pointer is the whole document."""
     return tuple(token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:])
 

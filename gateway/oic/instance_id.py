@@ -13,7 +13,7 @@ from typing import Literal
 
 from gateway.content.charsets import decode_to_utf8, is_wide_text
 from gateway.content.media_type import read_media_type
-from gateway.oic.bodies import JsonScanner, find_elements, json_needle, pointer_tokens, xml_needle
+from gateway.oic.bodies import JsonScanner, find_elements, json_needle, split_json_pointer, xml_needle
 
 INSTANCE_ID = b"x-oracle-ics-instance-id"
 OPC_REQUEST_ID = b"opc-request-id"
@@ -121,7 +121,7 @@ class IdMatcher:
             return cls("header", field=location.name.lower().encode("latin-1"))
         if location.where == "xml":
             return cls("xml", element=location.name, needle=xml_needle(location.name))
-        path = pointer_tokens(location.name)
+        path = split_json_pointer(location.name)
         return cls("json", path=path, needle=json_needle(path))
 
 
@@ -198,12 +198,12 @@ class InstanceIdFinder:
                 return self.find_in_head(known_fields, forwarded_lines)
         # Ids and names in JSON are found in any superset of ASCII; expat reads only UTF-8 here.
         part = _decode(known_fields, kind, text) if kind == "xml" and not is_wide else text
-        json = JsonScanner(part, self.top_names) if kind == "json" else None
+        scanner = JsonScanner(part, self.top_names) if kind == "json" else None
         for matcher in self.matchers:
             if matcher.where == "header":
                 found = _find_in_fields(matcher.field, known_fields, forwarded_lines)
             elif matcher.where == kind:
-                found = _find_in_body(matcher, part, json)
+                found = _find_in_body(matcher, part, scanner)
             else:
                 continue
             if found is not None:
@@ -238,10 +238,10 @@ def _find_in_fields(field: bytes, known_fields: Mapping[bytes, bytes], forwarded
     return _parse_id(text) if "," not in text else next(filter(None, map(_parse_id, text.split(","))), None)
 
 
-def _find_in_body(matcher: IdMatcher, part: bytes, json: JsonScanner | None) -> str | None:
+def _find_in_body(matcher: IdMatcher, part: bytes, scanner: JsonScanner | None) -> str | None:
     if matcher.needle not in part:
         return None
-    values = find_elements(part, matcher.element) if json is None else json.find(matcher.path)
+    values = find_elements(part, matcher.element) if scanner is None else scanner.find(matcher.path)
     return next(filter(None, map(_parse_id, values)), None)
 
 

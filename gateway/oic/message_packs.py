@@ -9,7 +9,7 @@ from typing import Literal
 Licence = Literal["included", "byol"]
 
 RUNS_PER_PACK: dict[Licence, int] = {"included": 100, "byol": 400}
-MOST_RUNS = 2000
+MAX_SYNCHRONOUS_RUNS = 2000
 MESSAGES_PER_PACK: dict[Licence, int] = {"included": 5000, "byol": 20_000}
 _RESERVE = 10
 """Percent that are left to others: schedules, other clients, parallel branches within a flow."""
@@ -17,10 +17,10 @@ _RESERVE = 10
 
 def synchronous_runs(packs: int, licence: Licence) -> int:
     """Return how many synchronous runs the packs allow at once."""
-    return min(MOST_RUNS, packs * RUNS_PER_PACK[licence])
+    return min(MAX_SYNCHRONOUS_RUNS, packs * RUNS_PER_PACK[licence])
 
 
-def default_calls(packs: int, licence: Licence) -> int:
+def default_call_limit(packs: int, licence: Licence) -> int:
     """Return how many calls the gateway sends at once if the configuration names no number: 90 % of the runs."""
     return synchronous_runs(packs, licence) * (100 - _RESERVE) // 100
 

@@ -31,7 +31,7 @@ def is_directive(word: str) -> bool:
     return _DIRECTIVE.fullmatch(word) is not None
 
 
-def resources(scope: str) -> list[str]:
+def scope_resources(scope: str) -> list[str]:
     """Return the words of a scope that name a resource, in order."""
     return [word for word in scope.split() if not is_directive(word)]
 
@@ -41,14 +41,14 @@ def has_slash_before_urn(scope: str) -> bool:
     return _SLASH_BEFORE_URN.search(scope) is not None
 
 
-def without_slash_before_urn(scope: str) -> str:
+def remove_slash_before_urn(scope: str) -> str:
     """Return the scope without slashes before its permission."""
     return _SLASH_BEFORE_URN.sub("", scope)
 
 
 def scope_error(scope: str) -> str:
     """Return the code of a mistake in the form of a scope: `scope-slash`, `scope-several`, `scope-form`; else ""."""
-    words = resources(scope)
+    words = scope_resources(scope)
     if any(map(has_slash_before_urn, words)):
         return "scope-slash"
     if len(words) > 1:
@@ -60,7 +60,7 @@ def scope_error(scope: str) -> str:
 
 def scope_kind(scope: str) -> str:
     """Return `trigger` or `api` if the scope permits only one of them, "" otherwise."""
-    words = resources(scope)
+    words = scope_resources(scope)
     permissions = (("trigger", TRIGGER_PERMISSION), ("api", API_PERMISSION))
     kinds = [kind for kind, permission in permissions if any(word.endswith(permission) for word in words)]
     return kinds[0] if len(kinds) == 1 else ""

@@ -20,7 +20,7 @@ MAX_SEARCHED = 512 * 1024
 """Bytes that are searched and held back, at most: twice the limit of the header, for UTF-16."""
 TRANSFER_ENCODINGS = frozenset({"", "7bit", "8bit", "binary"})
 JSON = ("/json", "+json")
-WRAPPED = frozenset({"multipart/related", "multipart/mixed"})
+MULTIPART_TYPES = frozenset({"multipart/related", "multipart/mixed"})
 NOT_SOAP_TYPES = frozenset({"text/html", "application/json"})  # the `type` of a multipart
 LENGTH = re.compile(rb"[0-9]{1,15}")
 NOT_FORWARDED = "The SOAP message is not forwarded, because credentials in its header could not be removed"
@@ -34,7 +34,7 @@ def may_be_soap(content_type: bytes | None, *, soap_action: bool, is_soap_route:
     media = read_media_type(content_type)
     if media.kind.endswith(JSON) and b"," not in (content_type or b""):
         return False
-    is_wrapped = media.kind in WRAPPED and media.parameters.get("type", "").lower() not in NOT_SOAP_TYPES
+    is_wrapped = media.kind in MULTIPART_TYPES and media.parameters.get("type", "").lower() not in NOT_SOAP_TYPES
     return soap_action or is_soap_route or is_wrapped or is_any_xml(content_type)
 
 
@@ -48,8 +48,17 @@ class SoapCredentialFilter:
     """
 
     __slots__ = (
-        *("_base", "_claims_soap", "_declared", "_envelope", "_may_be_other", "_held", "_decoder", "_is_unreadable"),
-        *("_is_related", "_plain", "_reads_tokens", "_root", "_searched", "_size", "_text", "output", "removed"),
+        *(
+            "_xml_offset",
+            "_claims_soap",
+            "_declares_soap",
+            "_scanner",
+            "_may_be_non_xml",
+            "_received",
+            "_decoder",
+            "_is_unreadable",
+        ),
+        *("_is_related", "_decoded", "_reads_tokens", "_root", "_searched", "_size", "_text", "output", "removed"),
     )
 
     def __init__(
@@ -66,37 +75,37 @@ class SoapCredentialFilter:
         coding.
         """
         media = read_media_type(content_type)
-        is_wrapped = media.kind in WRAPPED
+        is_wrapped = media.kind in MULTIPART_TYPES
         self._claims_soap = media.is_soap
-        self._declared = soap_action or media.is_soap
-        self._may_be_other = soap_action and not (is_soap_route or is_wrapped or is_any_xml(content_type))
+        self._declares_soap = soap_action or media.is_soap
+        self._may_be_non_xml = soap_action and not (is_soap_route or is_wrapped or is_any_xml(content_type))
         self._is_related = media.kind == "multipart/related"
         self._is_unreadable = False
-        self._held: list[bytes] = []
-        self._plain: list[bytes] = []
+        self._received: list[bytes] = []
+        self._decoded: list[bytes] = []
         self._size = self._searched = 0  # bytes fed, and decoded bytes searched
         known_coding = parse_content_coding(coding)
         if known_coding is None:
             raise BadRequest(f"{NOT_FORWARDED}: its content coding is not known.")
         self._decoder = ContentDecoder(known_coding) if known_coding else None
-        has_root = media.is_multipart and not self._may_be_other
+        has_root = media.is_multipart and not self._may_be_non_xml
         self._root = MultipartRoot(media.parameters) if has_root else None
-        self._base = 0  # offset of the XML
+        self._xml_offset = 0  # offset of the XML
         self._text = TextDecoder(media.parameters.get("charset", ""))
         self._reads_tokens = reads_tokens
-        self._envelope = WsSecurityScanner(declared=self._declared, reads_tokens=reads_tokens)
+        self._scanner = WsSecurityScanner(declares_soap=self._declares_soap, reads_tokens=reads_tokens)
         self.output: list[bytes] = []
         self.removed = 0
 
     @property
-    def space(self) -> str:
+    def namespace(self) -> str:
         """The namespace of the SOAP envelope, "" while it is unknown."""
-        return self._envelope.space
+        return self._scanner.namespace
 
     @property
     def tokens(self) -> list[UsernameToken]:
         """The UsernameTokens that were found, if they are wanted."""
-        return self._envelope.tokens
+        return self._scanner.tokens
 
     def feed(self, data: bytes, *, last: bool) -> bool:
         """Search more of the body, and return whether it is decided, which it is with the `last` bytes at the latest.
@@ -104,7 +113,7 @@ class SoapCredentialFilter:
         """
         if data:
             self._size += len(data)
-            self._held = coalesce(self._held, [data], size=self._size)
+            self._received = coalesce(self._received, [data], size=self._size)
         try:
             if not self._search(data, last=last):
                 return False
@@ -120,7 +129,7 @@ class SoapCredentialFilter:
         for piece in self._parts(data):
             part = piece[: MAX_SEARCHED - self._searched]
             self._searched += len(part)
-            self._plain = coalesce(self._plain, [part], size=self._searched)
+            self._decoded = coalesce(self._decoded, [part], size=self._searched)
             if self._try_read(part, last=False):
                 return True
             if len(part) < len(piece):
@@ -142,7 +151,7 @@ class SoapCredentialFilter:
             except NotMarkup as error:
                 if self._claims_soap:
                     raise UnreadableText("its beginning is not XML") from error
-                if self._may_be_other:
+                if self._may_be_non_xml:
                     return True
                 self._is_unreadable = True
             except NotSoap:
@@ -153,7 +162,7 @@ class SoapCredentialFilter:
         """Return True if an unreadable body may pass. Raise UnreadableText otherwise."""
         if not self._is_unreadable:
             raise UnreadableText(TOO_LARGE)
-        text = b"".join(self._plain)
+        text = b"".join(self._decoded)
         # In supersets of ASCII, in UTF-16 and UTF-32 without their zeros, and in EBCDIC.
         if TOKEN in text or TOKEN in text.replace(b"\0", b"") or TOKEN.decode().encode("cp037") in text:
             raise UnreadableText("it cannot be read, and contains the word UsernameToken")
@@ -170,7 +179,7 @@ class SoapCredentialFilter:
                 if last:
                     self._raise_no_root()
                 return False
-            self._base = root.start
+            self._xml_offset = root.start
             part = part[root.start - known :]
             if self._start_root(root):
                 return True
@@ -180,7 +189,7 @@ class SoapCredentialFilter:
         text = self._text.feed(part, last=last)
         broken = self._text.error
         try:
-            return self._envelope.feed(text, last=last or bool(broken))
+            return self._scanner.feed(text, last=last or bool(broken))
         except UnreadableText as error:
             raise UnreadableText(broken or str(error)) from error
 
@@ -192,28 +201,28 @@ class SoapCredentialFilter:
     def _start_root(self, root: MultipartRoot) -> bool:
         """Start with the root part. Return True if it cannot be SOAP. Raise NotSoap if it does not declare SOAP."""
         self._claims_soap = self._claims_soap or root.media.is_soap
-        self._declared = self._declared or root.media.is_soap
+        self._declares_soap = self._declares_soap or root.media.is_soap
         is_encoded = root.coding not in TRANSFER_ENCODINGS
         if root.media.kind and not root.media.is_xml and not self._claims_soap:
             if root.media.kind.endswith(JSON):
                 return True
-            if is_encoded or not self._declared:
+            if is_encoded or not self._declares_soap:
                 raise NotSoap
         if is_encoded:
             raise UnreadableText("its root part has a Content-Transfer-Encoding")
         self._text = TextDecoder(root.media.parameters.get("charset", ""))
-        self._envelope = WsSecurityScanner(declared=self._declared, reads_tokens=self._reads_tokens)
+        self._scanner = WsSecurityScanner(declares_soap=self._declares_soap, reads_tokens=self._reads_tokens)
         return False
 
     def _finish(self) -> None:
         """Set the output."""
-        cuts = self._envelope.removals
+        cuts = self._scanner.removals
         if not cuts:
-            self.output = self._held
+            self.output = self._received
             return
         if self._decoder is not None:
             raise UnreadableText("it is compressed; send it without Content-Encoding")
-        data, at = b"".join(self._held), 0
+        data, at = b"".join(self._received), 0
         for begin, end, text in self._edits(data, cuts):
             self.output += filter(None, (data[at:begin], text))
             at = end
@@ -223,7 +232,8 @@ class SoapCredentialFilter:
     def _edits(self, data: bytes, cuts: list[tuple[int, int]]) -> Iterator[tuple[int, int, bytes]]:
         """Yield (start, end, new bytes) of each replaced range, in order."""
         offsets = [
-            self._base + offset for offset in self._text.original_offsets([offset for cut in cuts for offset in cut])
+            self._xml_offset + offset
+            for offset in self._text.original_offsets([offset for cut in cuts for offset in cut])
         ]
         spans = list(zip(offsets[::2], offsets[1::2], strict=True))
         if self._root is not None and self._root.length is not None:

@@ -62,7 +62,7 @@ def design_host(host: str) -> str | None:
 
 # Paths ----------------------------------------------------------------------------------------------------------------
 
-SOAP_TRIGGERS = "/ic/ws/"
+SOAP_TRIGGER_PREFIX = "/ic/ws/"
 INTEGRATION_API = "/ic/api/integration/"
 FLOWS = r"/ic/(?:api|ws)/integration/v[0-9]+/flows/"
 """Pattern of the path below which the triggers of all adapters are."""
@@ -114,12 +114,12 @@ class OicTarget:
     """The path up to the version, or up to the code if there is no version."""
 
     @property
-    def has_good_version(self) -> bool:
+    def has_valid_version(self) -> bool:
         """Whether the version is MAJOR.MINOR, as in URLs, or missing."""
         return not self.version or _VERSION.fullmatch(self.version) is not None
 
     @property
-    def is_mixed(self) -> bool:
+    def is_version_mismatch(self) -> bool:
         """Whether the path is that of a project without a project, or the other way round."""
         return self.kind == "rest" and (self.api == "v1") == bool(self.project)
 

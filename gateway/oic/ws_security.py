@@ -14,16 +14,16 @@ from gateway.content.charsets import UnreadableText
 HEADER_LIMIT = 256 * 1024
 """Bytes of UTF-8 within which the Body must begin."""
 TOO_LARGE = "its header is larger than 256 KiB"
-TAG_ROOM = 4 * 1024  # bytes within which the tag of the Body must end
-ELEMENTS = 5_000
+MAX_BODY_TAG = 4 * 1024  # bytes within which the tag of the Body must end
+MAX_ELEMENTS = 5_000
 """Elements before the Body, at most: each costs more than its bytes."""
 TOKEN = b"UsernameToken"
 HEADER = re.compile(rb"<(?:[^<>\s/:]+:)?Header[\s/>]")
 TAG = re.compile(rb"<(?:[^<>\"']|\"[^\"]*+\"|'[^']*+')+>")
-UNBUFFERED = 16 * 1024  # bytes up to which every piece is read as it comes
+UNBUFFERED_SIZE = 16 * 1024  # bytes up to which every piece is read as it comes
 # White space before the root that some readers accept: a byte order mark, NEL and NBSP in UTF-8, and everything that
 # String.trim of Java removes.
-BLANKS = bytes(range(0x21)) + b"\xef\xbb\xbf\xc2\x85\xa0"
+SKIPPED_WHITE_SPACE = bytes(range(0x21)) + b"\xef\xbb\xbf\xc2\x85\xa0"
 
 
 TOKEN_FIELDS = ("Username", "Password", "Nonce", "Created")
@@ -42,7 +42,7 @@ class UsernameToken:
     is_ambiguous: bool = False
 
 
-class _Done(Exception):
+class _ScanComplete(Exception):
     """Everything relevant has been read."""
 
 
@@ -56,29 +56,48 @@ class NotMarkup(NotSoap):
 
 class WsSecurityScanner:
     """Scans one text. `removals` are the ranges of the tokens, `is_soap` is whether the text is SOAP as far as is
-    known, `space` is the namespace of the envelope, `tokens` are the contents of the tokens if they are wanted.
+    known, `namespace` is the namespace of the envelope, `tokens` are the contents of the tokens if they are wanted.
     """
 
     __slots__ = (
-        *("_declared", "_depth", "_elements", "_fed", "_has_doctype", "_in_header", "_mark", "_others", "_parser"),
-        *("_pending", "_reads_tokens", "_scope", "_security", "_security_at", "_skipped", "_text", "_token"),
-        *("_token_at", "_token_field", "removals", "is_soap", "space", "tokens"),
+        *(
+            "_declares_soap",
+            "_depth",
+            "_elements",
+            "_fed",
+            "_has_doctype",
+            "_in_header",
+            "_removals_before_security",
+            "_has_other_blocks",
+            "_parser",
+        ),
+        *(
+            "_pending",
+            "_reads_tokens",
+            "_root_namespaces",
+            "_security_depth",
+            "_security_start",
+            "_skipped",
+            "_text",
+            "_token_depth",
+        ),
+        *("_token_start", "_token_field", "removals", "is_soap", "namespace", "tokens"),
     )
 
-    def __init__(self, *, declared: bool, reads_tokens: bool = False) -> None:
+    def __init__(self, *, declares_soap: bool, reads_tokens: bool = False) -> None:
         """Take whether the request declares SOAP, and whether the contents of its tokens are wanted."""
-        self._declared = declared
-        self.is_soap = declared
+        self._declares_soap = declares_soap
+        self.is_soap = declares_soap
         self._has_doctype = False
-        self._scope: Mapping[str, str] = {}  # the namespaces that the root declares
+        self._root_namespaces: Mapping[str, str] = {}  # the namespaces that the root declares
         self._text = bytearray()
         self._pending = bytearray()
         self._fed = self._skipped = self._elements = 0
-        self._depth = self._security = self._token = 0  # depths of the open elements
-        self._security_at = self._token_at = self._mark = 0
-        self._in_header = self._others = False
+        self._depth = self._security_depth = self._token_depth = 0  # depths of the open elements
+        self._security_start = self._token_start = self._removals_before_security = 0
+        self._in_header = self._has_other_blocks = False
         self.removals: list[tuple[int, int]] = []
-        self.space = ""
+        self.namespace = ""
         self.tokens: list[UsernameToken] = []
         self._reads_tokens = reads_tokens
         self._token_field = ""
@@ -95,26 +114,26 @@ class WsSecurityScanner:
         """
         self._text += text
         if not self._fed and not self._pending:
-            text = text.lstrip(BLANKS)
+            text = text.lstrip(SKIPPED_WHITE_SPACE)
             self._skipped = len(self._text) - len(text)
             if (text or last) and not text.startswith(b"<"):
                 raise NotMarkup
         self._pending += text
         # expat before 2.6 reads an unfinished tag again with every piece: the pieces must grow.
-        if not last and self._fed > UNBUFFERED and len(self._pending) < self._fed >> 6:
+        if not last and self._fed > UNBUFFERED_SIZE and len(self._pending) < self._fed >> 6:
             return False
-        data, self._pending = bytes(self._pending[: HEADER_LIMIT + TAG_ROOM - self._fed]), bytearray()
+        data, self._pending = bytes(self._pending[: HEADER_LIMIT + MAX_BODY_TAG - self._fed]), bytearray()
         self._fed += len(data)
         try:
             self._parser.Parse(data, last)
-        except _Done:
+        except _ScanComplete:
             self._check_after_body()
             return True
         except expat.ExpatError as error:
             if not self.is_soap:
                 raise NotSoap from error
             raise UnreadableText(f"its beginning is not XML: {expat.ErrorString(error.code)}") from error
-        if self._fed >= HEADER_LIMIT + TAG_ROOM:
+        if self._fed >= HEADER_LIMIT + MAX_BODY_TAG:
             raise UnreadableText(TOO_LARGE)
         return last
 
@@ -124,54 +143,54 @@ class WsSecurityScanner:
         return self._parser.CurrentByteIndex + self._skipped
 
     def _on_doctype(self, *_: object) -> None:
-        if self._declared:
+        if self._declares_soap:
             raise UnreadableText("it has a DOCTYPE")
         self._has_doctype = True
 
     def _on_start(self, name: str, attributes: Mapping[str, str]) -> None:
         self._depth += 1
         self._elements += 1
-        if self._elements > ELEMENTS:
-            raise UnreadableText(f"it has more than {ELEMENTS} elements before its Body")
+        if self._elements > MAX_ELEMENTS:
+            raise UnreadableText(f"it has more than {MAX_ELEMENTS} elements before its Body")
         local = name.rpartition(":")[2]
         if self._depth == 1:
-            self._scope = attributes
-            self._on_root(local, _space(name, attributes, {}))
+            self._root_namespaces = attributes
+            self._on_root(local, _element_namespace(name, attributes, {}))
         elif self._depth == 2:
             self._in_header = local == "Header"
-            if local == "Body" and _space(name, attributes, self._scope) == self.space:
+            if local == "Body" and _element_namespace(name, attributes, self._root_namespaces) == self.namespace:
                 self._finish()
-        elif self._in_header and not self._token:
+        elif self._in_header and not self._token_depth:
             self._on_block(local)
-        elif self._token and self._reads_tokens:
+        elif self._token_depth and self._reads_tokens:
             self._on_token_child(local, attributes)
 
-    def _on_root(self, local: str, space: str) -> None:
+    def _on_root(self, local: str, namespace: str) -> None:
         # The namespaces of SOAP 1.1, 1.2 and all of their drafts contain the word.
-        if local != "Envelope" or not (self._declared or self._has_doctype or "soap" in space.lower()):
-            raise _Done
+        if local != "Envelope" or not (self._declares_soap or self._has_doctype or "soap" in namespace.lower()):
+            raise _ScanComplete
         if self._has_doctype:  # forbidden (SOAP 1.1 §3, SOAP 1.2 §5): its entities could hide a token
             raise UnreadableText("it has a DOCTYPE")
-        self.is_soap, self.space = True, space
+        self.is_soap, self.namespace = True, namespace
 
     def _on_block(self, local: str) -> None:
         """Read an element of the header that is in no UsernameToken."""
         if local == "UsernameToken":  # in a Security, or anywhere else in the header
-            self._token, self._token_at = self._depth, self._offset
+            self._token_depth, self._token_start = self._depth, self._offset
             if self._reads_tokens:
                 self.tokens.append(UsernameToken())
                 self._parser.buffer_text = True  # few events, however the text is written
                 self._parser.CharacterDataHandler = self._on_token_text
-        elif not self._security:
+        elif not self._security_depth:
             if local == "Security":
-                self._security, self._security_at = self._depth, self._offset
-                self._mark, self._others = len(self.removals), False
-        elif self._depth == self._security + 1 and local != "Timestamp":
-            self._others = True
+                self._security_depth, self._security_start = self._depth, self._offset
+                self._removals_before_security, self._has_other_blocks = len(self.removals), False
+        elif self._depth == self._security_depth + 1 and local != "Timestamp":
+            self._has_other_blocks = True
 
     def _on_token_child(self, local: str, attributes: Mapping[str, str]) -> None:
         token, self._token_field = self.tokens[-1], ""
-        if self._depth > self._token + 1:
+        if self._depth > self._token_depth + 1:
             token.is_ambiguous = True
         elif local in TOKEN_FIELDS:
             token.is_ambiguous = token.is_ambiguous or local in token.values
@@ -187,15 +206,17 @@ class WsSecurityScanner:
     def _on_end(self, _: str) -> None:
         depth = self._depth
         self._token_field = ""
-        if depth == self._token:
-            self._token = 0
+        if depth == self._token_depth:
+            self._token_depth = 0
             self._parser.CharacterDataHandler = None
-            self.removals.append((self._token_at, self._end_of(self._token_at)))
-        elif depth == self._security:
-            self._security = 0
+            self.removals.append((self._token_start, self._end_of(self._token_start)))
+        elif depth == self._security_depth:
+            self._security_depth = 0
             # A Security without a token would only be a header that OIC must understand and cannot.
-            if len(self.removals) > self._mark and not self._others:
-                self.removals[self._mark :] = [(self._security_at, self._end_of(self._security_at))]
+            if len(self.removals) > self._removals_before_security and not self._has_other_blocks:
+                self.removals[self._removals_before_security :] = [
+                    (self._security_start, self._end_of(self._security_start))
+                ]
         elif depth == 1:
             self._finish()
         self._depth -= 1
@@ -210,23 +231,23 @@ class WsSecurityScanner:
     def _finish(self) -> None:
         if self._offset > HEADER_LIMIT:
             raise UnreadableText(TOO_LARGE)
-        raise _Done
+        raise _ScanComplete
 
     def _check_after_body(self) -> None:
         """Raise UnreadableText if a Header that may contain a token follows the Body, against SOAP 1.1 §4."""
         end = self._parser.CurrentByteIndex + self._skipped
         if self.is_soap and self._text.find(TOKEN, end) >= 0 and HEADER.search(self._text, end):
-            ChildOrder().read(bytes(self._text[self._skipped :]))
+            ChildOrderCheck().read(bytes(self._text[self._skipped :]))
 
 
-def _space(name: str, own: Mapping[str, str], scope: Mapping[str, str]) -> str:
+def _element_namespace(name: str, own: Mapping[str, str], scope: Mapping[str, str]) -> str:
     """Return the namespace of an element, by its own declarations and those in scope."""
     prefix, colon, _ = name.rpartition(":")
     key = f"xmlns{colon}{prefix}"
     return own[key] if key in own else scope.get(key, "")
 
 
-class ChildOrder:
+class ChildOrderCheck:
     """Checks the order of the children of an envelope."""
 
     __slots__ = ("_depth", "_has_body")

@@ -8,7 +8,7 @@ from gateway.errors import LoopDetected, MethodNotAllowed
 from gateway.http.request_body import NO_BODY
 from gateway.http.request_head import RequestHead
 from gateway.oic.soap_credentials import SoapCredentialFilter, may_be_soap
-from gateway.oic.urls import SOAP_TRIGGERS
+from gateway.oic.urls import SOAP_TRIGGER_PREFIX
 from gateway.oic.ws_security import UsernameToken
 from gateway.proxy.admission import check_browser
 from gateway.proxy.caller_check import identify_by_tokens, identify_caller
@@ -65,7 +65,7 @@ def _record_route(exchange: Exchange, match: RouteMatch[Route]) -> None:
         exchange.cors_lines = route.cors.response_lines(exchange.head.known_fields.get(b"origin"))
     route.meter.begin()
     record.route, record.credential, record.path = route.name, route.credential, match.path
-    if exchange.body is not NO_BODY and SOAP_TRIGGERS in match.target:
+    if exchange.body is not NO_BODY and SOAP_TRIGGER_PREFIX in match.target:
         exchange.soap_namespace = expected_soap_namespace(exchange.head)
 
 
@@ -108,19 +108,19 @@ async def _strip_soap_credentials(exchange: Exchange) -> list[UsernameToken]:
     soap_filter = SoapCredentialFilter(
         known.get(b"content-type"),
         soap_action=b"soapaction" in known,
-        is_soap_route=SOAP_TRIGGERS in match.target,
+        is_soap_route=SOAP_TRIGGER_PREFIX in match.target,
         coding=known.get(b"content-encoding"),
         reads_tokens=match.route.callers is not None,
     )
     try:
         await exchange.body.inspect(soap_filter, idle_timeout=match.route.idle_timeout)
     finally:
-        exchange.soap_namespace = soap_filter.space or exchange.soap_namespace
+        exchange.soap_namespace = soap_filter.namespace or exchange.soap_namespace
     return soap_filter.tokens
 
 
 def _may_be_soap(head: RequestHead, target: str) -> bool:
     known = head.known_fields
     return may_be_soap(
-        known.get(b"content-type"), soap_action=b"soapaction" in known, is_soap_route=SOAP_TRIGGERS in target
+        known.get(b"content-type"), soap_action=b"soapaction" in known, is_soap_route=SOAP_TRIGGER_PREFIX in target
     )

@@ -139,7 +139,7 @@ def scanned(content: str) -> UsernameToken:
         f"{content}</UsernameToken></Security><x>Username</x></s:Header><s:Body><Username>no</Username></s:Body>"
         "</s:Envelope>"
     )
-    scanner = WsSecurityScanner(declared=True, reads_tokens=True)
+    scanner = WsSecurityScanner(declares_soap=True, reads_tokens=True)
     assert scanner.feed(envelope.encode(), last=True)
     [token] = scanner.tokens
     return token

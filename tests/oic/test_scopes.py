@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.diagnosis.credential_findings import diagnose_audience
-from gateway.oic.scopes import find_region, resources, scope_error, scope_kind, without_slash_before_urn
+from gateway.oic.scopes import find_region, remove_slash_before_urn, scope_error, scope_kind, scope_resources
 
 HASH = "https://0123456789ABCDEF0123456789ABCDEF.integration.us-phoenix-1.ocp.oraclecloud.com"
 TRIGGER = f"{HASH}:443urn:opc:resource:consumer::all"
@@ -79,10 +79,10 @@ def test_the_form_of_a_scope_shows_its_mistake(scope: str, expected: str) -> Non
 
 def test_a_slash_before_urn_can_be_taken_out() -> None:
     assert (
-        without_slash_before_urn(f"{HASH}:443//urn:opc:resource:consumer::all offline_access")
+        remove_slash_before_urn(f"{HASH}:443//urn:opc:resource:consumer::all offline_access")
         == f"{TRIGGER} offline_access"
     )
-    assert without_slash_before_urn(DEVELOPER) == DEVELOPER
+    assert remove_slash_before_urn(DEVELOPER) == DEVELOPER
 
 
 @pytest.mark.parametrize(
@@ -110,5 +110,5 @@ def test_a_host_of_oic_3_names_its_region(url: str, expected: str) -> None:
 @given(st.text())
 def test_any_text_is_read(scope: str) -> None:
     assert scope_error(scope) in {"", "scope-slash", "scope-several", "scope-form"}
-    assert scope_error(without_slash_before_urn(scope)) != "scope-slash"
-    assert len(resources(scope)) <= len(scope.split())
+    assert scope_error(remove_slash_before_urn(scope)) != "scope-slash"
+    assert len(scope_resources(scope)) <= len(scope.split())

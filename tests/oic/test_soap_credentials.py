@@ -12,7 +12,7 @@ from gateway.content.media_type import MAX_PART_HEAD, MAX_PARTS
 from gateway.errors import BadRequest
 from gateway.http.request_body import BODY_READ_AHEAD
 from gateway.oic.soap_credentials import MAX_SEARCHED, SoapCredentialFilter, may_be_soap
-from gateway.oic.ws_security import ELEMENTS, HEADER_LIMIT, TAG_ROOM
+from gateway.oic.ws_security import HEADER_LIMIT, MAX_BODY_TAG, MAX_ELEMENTS
 
 S11, S12 = "http://schemas.xmlsoap.org/soap/envelope/", "http://www.w3.org/2003/05/soap-envelope"
 WSSE = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd"
@@ -284,7 +284,7 @@ def test_other_xml_passes_as_it_is(data: str | bytes) -> None:
     assert passed(raw) == raw
     screen = SoapCredentialFilter(XML, soap_action=False)
     assert run(screen, raw) == raw
-    assert (screen.removed, screen.space) == (0, "")
+    assert (screen.removed, screen.namespace) == (0, "")
 
 
 def test_other_xml_is_decided_by_its_root() -> None:
@@ -301,7 +301,7 @@ def test_a_message_is_decided_at_its_body_and_not_copied() -> None:
     piece = b"<s:Body>" + second + b"not XML at all"
     assert screen.feed(piece, last=False)
     assert [id(part) for part in screen.output] == [id(first), id(piece)]
-    assert (screen.removed, screen.space) == (0, S11)
+    assert (screen.removed, screen.namespace) == (0, S11)
 
 
 @pytest.mark.parametrize(
@@ -461,7 +461,7 @@ def test_a_header_too_large_is_refused_before_its_end() -> None:
     data = message("<x>" + "y" * MAX_SEARCHED).encode()
     assert not screen.feed(data[:HEADER_LIMIT], last=False)
     with pytest.raises(BadRequest, match="larger than 256 KiB"):
-        screen.feed(data[HEADER_LIMIT : HEADER_LIMIT + TAG_ROOM], last=False)
+        screen.feed(data[HEADER_LIMIT : HEADER_LIMIT + MAX_BODY_TAG], last=False)
 
 
 def test_who_holds_back_never_waits_for_what_is_not_read() -> None:
@@ -523,13 +523,13 @@ def _at_once(data: str, media: bytes) -> str:
 
 
 def test_elements_before_the_body_are_counted() -> None:
-    fake = "<Body/>" * (ELEMENTS - 2)  # beside Envelope and Header; the Body itself counts too
+    fake = "<Body/>" * (MAX_ELEMENTS - 2)  # beside Envelope and Header; the Body itself counts too
     data = message("", body=fake + BODY)
     assert "elements" in refused(data)
     data = data.replace("<Body/>", "", 1)
     assert passed(data) == data.encode()
     endless = SoapCredentialFilter(XML, soap_action=True)
-    start = message("<x a=''>" + "<y/>" * ELEMENTS).partition("</s:Header>")[0].encode()
+    start = message("<x a=''>" + "<y/>" * MAX_ELEMENTS).partition("</s:Header>")[0].encode()
     with pytest.raises(BadRequest, match="elements"):
         endless.feed(start, last=False)
 

@@ -48,7 +48,7 @@ def test_the_route_s_parameters_go_along() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "is_mixed", "is_good"),
+    ("path", "is_version_mismatch", "is_good"),
     [
         ("/v1/flows/rest/A/1.0", False, True),
         ("/v2/flows/rest/project/P/A/1.0", False, True),
@@ -60,9 +60,9 @@ def test_the_route_s_parameters_go_along() -> None:
         ("/x", False, True),
     ],
 )
-def test_the_form_of_a_path_is_judged(path: str, *, is_mixed: bool, is_good: bool) -> None:
+def test_the_form_of_a_path_is_judged(path: str, *, is_version_mismatch: bool, is_good: bool) -> None:
     found = probe_target(path)
-    assert (found.is_mixed, found.has_good_version) == (is_mixed, is_good)
+    assert (found.is_version_mismatch, found.has_valid_version) == (is_version_mismatch, is_good)
 
 
 def test_another_version_may_be_asked_for() -> None:
