@@ -4,6 +4,6 @@
 a file, or one route in options and variables. `output` writes standard output and standard error in any encoding.
 
 Commands: `serve`, `check`, `print_token`, `sign_in` (login), `sign_out` (logout), `init`, `sandbox`, `probe`,
-`instances`, `usage`, `make_key` (caller), `print_schema`, `completion`. `admin_query` is the part that `instances` and
-`usage` share.
+`instances`, `usage`, `make_key` (caller), `manage_users` (user), `print_schema`, `completion`. `admin_query` is the
+part that `instances` and `usage` share.
 """

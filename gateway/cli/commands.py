@@ -33,6 +33,7 @@ COMMANDS = {
     "instances": Command("instances", "find calls, and the OIC instances that they started"),
     "usage": Command("usage", "report calls and billed messages by caller, route, service or hour"),
     "caller": Command("make_key", "make an API key for a caller"),
+    "user": Command("manage_users", "add, list and remove local users of the console"),
     "schema": Command("print_schema", "print the JSON Schema of the configuration"),
     "completion": Command("completion", "print a completion script for bash or zsh"),
 }

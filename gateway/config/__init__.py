@@ -6,11 +6,12 @@ references.
 
 * Model: `model`, `listen_model`, `route_model`, `caller_model`, `service_model`, `state_model`, `console_model`,
   `telemetry_model`, of `strict_model` and the types in `values`, and `default_addresses`; `messages` for its errors.
-* Checks across keys: `cross_checks`, `credential_rules`, `caller_rules`, `service_rules`, `telemetry_rules`,
-  `redis_url`; `review` finds values that cannot work, by the rules of the package `corrections` and `typography`.
+* Checks across keys: `cross_checks`, `credential_rules`, `caller_rules`, `service_rules`, `console_rules`,
+  `telemetry_rules`, `redis_url`; `review` finds values that cannot work, by the rules of the package `corrections` and
+  `typography`.
 * Variables of OpenTelemetry: `otel_environment` applies them to `telemetry`; `otel_package` finds its package.
 * References: `references` reads each once, and rates secrets of callers by `secret_strength`; `secrets`, `vault` (OCI
-  Vault) and `key_files` read them.
+  Vault), `key_files` and `console_users` read them.
 * Uses: `resolved` applies `defaults` to each route; `difference` compares two configurations; `schema` and `reference`
   describe the model for editors and people.
 """

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.config.caller_rules import check_callers
+from gateway.config.console_rules import check_console
 from gateway.config.credential_rules import check_credential
 from gateway.config.default_addresses import DEFAULT_ADMIN
 from gateway.config.issue import ConfigIssue, Steps, dotted_path, is_plain
@@ -48,6 +49,7 @@ def cross_check(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
     yield from _unencrypted_urls(tree)
     yield from check_callers(tree)
     yield from check_telemetry(tree)
+    yield from check_console(tree, next((text for _, text in _admin_address(tree)), None))
     yield from review(tree)
     yield from _unstored_refresh_tokens(tree)
     yield from check_services(tree, [upstream for _, upstream in _route_texts(tree, "upstream")])

@@ -5,6 +5,8 @@ read here, but when they are used.
 """
 
 import contextlib
+import importlib.util
+import os
 import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +17,7 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 
 from gateway.config import otel_package, vault
+from gateway.config.console_users import UnusableUsers, read_users
 from gateway.config.issue import SECRET_KEYS, ConfigIssue, SecretProblem, Steps
 from gateway.config.model import HistorySettings
 from gateway.config.secret_strength import ENOUGH_BITS, estimate_bits
@@ -27,6 +30,9 @@ from gateway.system.files import MAX_BYTES, check_regular, read_file
 from gateway.system.peer_credentials import user_id
 
 MIB = 1024 * 1024
+CONSOLE_PACKAGES = ("argon2", "jinja2")
+CONSOLE_MISSING = "requires packages that are not installed"
+CONSOLE_INSTALL = "run `pip install 'oic-gateway[console]'`"
 
 
 def check_references(tree: Mapping[str, Any], *, base: Path, environ: Mapping[str, str]) -> Iterator[ConfigIssue]:
@@ -34,6 +40,7 @@ def check_references(tree: Mapping[str, Any], *, base: Path, environ: Mapping[st
     yield from _ReferenceReader(base, SecretReader(environ, base=base)).check(tree, ())
     yield from _check_caller_secrets(tree, SecretReader(environ, base=base))
     yield from _check_history_room(tree, base)
+    yield from _check_console_files(tree, base)
     vault_steps = next(_vault_steps(tree, ()), None)
     if vault_steps is not None and not vault.is_installed():
         yield ConfigIssue(vault_steps, f"a secret of OCI Vault {vault.MISSING}", vault.INSTALL)
@@ -193,6 +200,50 @@ _SECTION_CHECKS: dict[Steps, Callable[[_ReferenceReader, dict[str, Any], Steps],
     ("state",): _ReferenceReader.sealing_keys,
     ("telemetry",): _ReferenceReader.header_secrets,
 }
+
+
+def is_console_installed() -> bool:
+    """Return whether the packages of the console are installed. Do not import them."""
+    return all(importlib.util.find_spec(name) is not None for name in CONSOLE_PACKAGES)
+
+
+def _check_console_files(tree: Mapping[str, Any], base: Path) -> Iterator[ConfigIssue]:
+    """Yield issues of the console: missing packages, a file of users that cannot be used, a folder of the audit that
+    cannot be written.
+    """
+    console = tree.get("console")
+    if not isinstance(console, dict):
+        return
+    if not is_console_installed():
+        yield ConfigIssue(("console",), CONSOLE_MISSING, CONSOLE_INSTALL)
+        return
+    users, audit = console.get("users"), console.get("audit")
+    if isinstance(users, str) and users:
+        yield from _check_users(base / users)
+    if isinstance(audit, str) and audit:
+        yield from _check_audit(base / audit)
+
+
+def _check_users(path: Path) -> Iterator[ConfigIssue]:
+    steps: Steps = ("console", "users")
+    try:
+        users = read_users(path)
+    except UnusableUsers as cause:
+        yield ConfigIssue(steps, f"`{path}` cannot be used: {cause}", "correct the line; `oic-gateway user` writes it")
+    except OSError as cause:
+        yield _unreadable(steps, path, cause)
+    else:
+        if not users:
+            yield ConfigIssue(steps, "names no user", "add one with `oic-gateway user add`", severity="warning")
+        if exposed := exposure(path):
+            yield ConfigIssue(steps, f"`{path}` {exposed}", "`chmod 600` it", severity="warning")
+
+
+def _check_audit(path: Path) -> Iterator[ConfigIssue]:
+    writable = os.access(path, os.W_OK) if path.exists() else os.access(path.parent, os.W_OK | os.X_OK)
+    if not writable or path.is_dir():
+        what = f"`{path}` cannot be written"
+        yield ConfigIssue(("console", "audit"), what, "create its folder, and let the gateway's user write to it")
 
 
 def _check_caller_secrets(tree: Mapping[str, Any], secrets: SecretReader) -> Iterator[ConfigIssue]:

@@ -74,6 +74,14 @@ def _duration(value: object) -> float:
     return _quantity(value, DURATION_PATTERN, units=DURATION_UNITS, example="330s, 250ms or 5m")
 
 
+def duration_of(value: object) -> float | None:
+    """Return the seconds of a duration in the syntax of the file; None for other values."""
+    try:
+        return _duration(value)
+    except ValueError:
+        return None
+
+
 def _size(value: object) -> int:
     return int(_quantity(value, SIZE_PATTERN, units=dict(SIZE_UNITS), example="64KiB or 25MiB"))
 

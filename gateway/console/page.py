@@ -1,6 +1,6 @@
 """What a page of the console gets and returns. Pure."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gateway.admin.console_backend import ConsoleBackend
@@ -17,9 +17,33 @@ class Viewer:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditRow:
+    """An entry of the audit at `time`, in epoch seconds: who did what to which target, from where, with which result
+    (`ok`, `failed`, `denied`).
+    """
+
+    time: float
+    who: str
+    role: str
+    client: str
+    action: str
+    target: str
+    result: str
+    detail: str
+
+
+RecentAudit = Callable[[int], Awaitable[Sequence[AuditRow]]]
+
+
+async def _no_audit(_: int) -> Sequence[AuditRow]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
 class PageRequest:
     """A request for a page. `path` are the decoded segments below `/console/`; `now` is in epoch seconds; `base_url` is
     the scheme and host that the browser uses. `is_fragment` is true if htmx replaces a part of the present page.
+    `recent_audit` returns the last audit entries, newest first, at most so many.
     """
 
     backend: ConsoleBackend
@@ -29,6 +53,7 @@ class PageRequest:
     is_fragment: bool
     now: float
     base_url: str
+    recent_audit: RecentAudit = _no_audit
 
 
 @dataclass(frozen=True, slots=True)

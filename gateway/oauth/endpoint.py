@@ -2,7 +2,7 @@
 
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import aiohttp
@@ -66,7 +66,7 @@ class TokenEndpoint:
         """Send one request and return its token; follow no redirect, so that the secret reaches no other host. Raises
         TokenRefused or TokenUnavailable.
         """
-        status, headers, body = await self._post(request)
+        status, headers, body = await self._send("POST", request)
         return read_token_response(
             status,
             headers,
@@ -78,15 +78,27 @@ class TokenEndpoint:
 
     async def revoke(self, request: TokenRequest) -> None:
         """Send a revocation (`authorization.revocation_request`). Raise as a token request does."""
-        status, headers, body = await self._post(request)
+        status, headers, body = await self._send("POST", request)
         read_revocation(status, headers, body, secret_texts=request.secret_texts)
 
-    async def _post(self, request: TokenRequest) -> tuple[int, dict[str, str], bytes]:
+    async def get(self, url: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        """Return status and body of a document that the server of the token endpoint offers, such as its metadata.
+        Raise TokenUnavailable.
+        """
+        status, _, body = await self._send("GET", TokenRequest(url, headers=dict(headers), body=b""))
+        return status, body
+
+    async def post(self, request: TokenRequest) -> tuple[int, bytes]:
+        """Send one request as `__call__` does, and return status and body of the response. Raise TokenUnavailable."""
+        status, _, body = await self._send("POST", request)
+        return status, body
+
+    async def _send(self, method: str, request: TokenRequest) -> tuple[int, dict[str, str], bytes]:
         is_tls = request.url.lower().startswith("https:")
         tls = await self._read("certificate", self._tls) if is_tls else None
         proxy = await self._read("secret", self._proxy) if self._proxy is not None else None
         try:
-            return await self._exchange(request, tls, proxy)
+            return await self._exchange(method, request, tls, proxy)
         except _TRANSLATED as cause:
             raise TokenUnavailable(reason=_reason(cause)) from cause
 
@@ -98,7 +110,7 @@ class TokenEndpoint:
             raise TokenUnavailable(reason=f"{code}: {safe_text(str(cause), limit=400)}") from cause
 
     async def _exchange(
-        self, request: TokenRequest, tls: ssl.SSLContext | None, proxy: EgressProxy | None
+        self, method: str, request: TokenRequest, tls: ssl.SSLContext | None, proxy: EgressProxy | None
     ) -> tuple[int, dict[str, str], bytes]:
         """Exchange one request and response, without cookies and without the environment's proxy variables."""
         headers, proxy_url = dict(request.headers), None
@@ -108,9 +120,10 @@ class TokenEndpoint:
         connector, cookies = DialingConnector(tls, proxy), aiohttp.DummyCookieJar()
         async with (
             aiohttp.ClientSession(connector=connector, cookie_jar=cookies, trust_env=False) as session,
-            session.post(
+            session.request(
+                method,
                 request.url,
-                data=request.body,
+                data=request.body or None,
                 headers=headers,
                 allow_redirects=False,
                 timeout=self._timeout,

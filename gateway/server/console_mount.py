@@ -1,6 +1,7 @@
 """The web console at the admin port, as the configuration has it."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ class ConsoleMount:
             from gateway.console.console import Console  # noqa: PLC0415 - a sidecar has no console
 
             self._data = self._new_data(config)
-            self._console = Console(self._data, config)
+            self._console = Console(self._data, config, environ=os.environ)
         else:
             self._data.apply_config(config)
             self._console.apply_config(config)

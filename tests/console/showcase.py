@@ -23,7 +23,7 @@ from tests.system.scene import SECRETS, simple, written
 async def serve_console(gate: RecordedGateway, folder: Path) -> AsyncIterator[str]:
     """Serve the console of `gate`; yield its URL. `folder` gets its configuration."""
     file = written(folder, simple("http://127.0.0.1:1/token", "http://127.0.0.1:1/", console={}))
-    console = Console(gate, load(file, environ=SECRETS).config)
+    console = Console(gate, load(file, environ=SECRETS).config, environ=SECRETS)
     server = AdminServer(gate, may_call=lambda _, __: None)
     server.set_console(console.answer)
     try:

@@ -1,12 +1,13 @@
 """The pages of the console by path: `overview_page`, `credential_page`, `route_pages`, `call_pages`, `caller_page`,
-`usage_page`, `configuration_page`, and `missing_page` for names that do not exist. `series_data` are the numbers of
-charts.
+`usage_page`, `configuration_page`, `audit_page`, and `missing_page` for names that do not exist. `series_data` are the
+numbers of charts.
 """
 
 from collections.abc import Mapping
 
 from gateway.console.page import PageHandler
 from gateway.console.pages import (
+    audit_page,
     call_pages,
     caller_page,
     configuration_page,
@@ -28,6 +29,7 @@ PAGES: Mapping[tuple[str, ...], PageHandler] = {
     ("callers",): caller_page.show_callers,
     ("usage",): usage_page.show_usage,
     ("usage.csv",): usage_page.send_usage_csv,
+    ("audit",): audit_page.show_audit,
     ("configuration",): configuration_page.show_configuration,
     ("series",): series_data.send_series,
 }

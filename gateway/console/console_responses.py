@@ -1,0 +1,83 @@
+"""Responses of the console, with the fields that protect them."""
+
+import asyncio
+from collections.abc import Mapping
+
+from aiohttp import web
+
+from gateway.console.page import Page, PageDocument, PageStream
+from gateway.console.rendering import TemplateRenderer
+from gateway.console.security_headers import SECURITY_HEADERS
+from gateway.console.static_files import static_files
+
+WRITE_TIMEOUT = 30.0  # seconds until a reader of events that does not read is disconnected
+_HTML = {"Content-Type": "text/html; charset=utf-8"}
+
+
+class ResponseFactory:
+    """Makes the responses of the console."""
+
+    def __init__(self) -> None:
+        self._renderer = TemplateRenderer()
+
+    def page(self, page: Page, values: Mapping[str, object], *, is_fragment: bool = False) -> web.Response:
+        """Return a page; `values` are those of all templates, and replace the defaults."""
+        defaults: dict[str, object] = {"viewer": None, "outcome": None, "can_log_out": False}
+        body = self._renderer.render(page, is_fragment=is_fragment, values={**defaults, **values})
+        return web.Response(status=page.status, body=body, headers=SECURITY_HEADERS | _HTML)
+
+    def error(self, status: int, detail: str, values: Mapping[str, object] | None = None) -> web.Response:
+        """Return a page with an error."""
+        page = Page("error.html", {"title": "The console cannot answer", "detail": detail}, status)
+        return self.page(page, values or {})
+
+    @staticmethod
+    def document(document: PageDocument) -> web.Response:
+        """Return a document."""
+        fields = SECURITY_HEADERS | {"Content-Type": document.content_type}
+        if document.filename is not None:
+            fields["Content-Disposition"] = f'attachment; filename="{document.filename}"'
+        return web.Response(status=document.status, body=document.body, headers=fields)
+
+    @staticmethod
+    def static(name: str, known_etag: str | None) -> web.Response | None:
+        """Return a file for browsers; None if there is none of that name."""
+        file = static_files().get(name)
+        if file is None:
+            return None
+        fields = SECURITY_HEADERS | {"Cache-Control": "no-cache", "ETag": file.etag}
+        if known_etag == file.etag:
+            return web.Response(status=304, headers=fields)
+        return web.Response(body=file.body, headers=fields | {"Content-Type": file.content_type})
+
+
+def redirect(location: str, *, cookies: tuple[str, ...] = ()) -> web.Response:
+    """Return 303, which makes a browser get the location, and these `Set-Cookie` fields."""
+    response = web.Response(status=303, headers=SECURITY_HEADERS | {"Location": location})
+    return with_cookies(response, *cookies)
+
+
+def with_cookies(response: web.Response, *cookies: str) -> web.Response:
+    """Add `Set-Cookie` fields, and return the response."""
+    for cookie in cookies:
+        response.headers.add("Set-Cookie", cookie)
+    return response
+
+
+async def send_stream(request: web.BaseRequest, stream: PageStream, *cookies: str) -> web.StreamResponse:
+    """Send events until they end, the reader leaves, or it does not read for `WRITE_TIMEOUT`."""
+    response = web.StreamResponse(headers=SECURITY_HEADERS | {"Content-Type": "text/event-stream"})
+    for cookie in cookies:
+        response.headers.add("Set-Cookie", cookie)
+    await response.prepare(request)
+    try:
+        async for event in stream.events:
+            async with asyncio.timeout(WRITE_TIMEOUT):
+                await response.write(event)
+        await response.write_eof()
+    except (TimeoutError, ConnectionError):
+        response.force_close()
+    finally:
+        if (close := getattr(stream.events, "aclose", None)) is not None:
+            await close()
+    return response
