@@ -101,6 +101,7 @@ GOALS = (
     Goal("plain at 32 connections, p99 by Envoy's", _ratio("plain", "envoy", "p99_us"), 0.85),
     Goal("1 MiB of JSON without a URL, renamed", _fact("renaming.none.renamed_ms"), 3, "ms"),
     Goal("1 MiB of JSON with 6,000 links to OIC, renamed", _fact("renaming.ours.renamed_ms"), 6, "ms"),
+    Goal("such links, ÷ the sub_filter of nginx", _fact("sub_filter.links.ratio"), 1.5),
     Goal("history in SQLite adds", _fact("history.added_us"), 8, "µs"),
     *(Goal(f"{about} adds", _added(work), 3, "µs") for work, about in _ADDED.items()),
     Goal("10,000 routes by one, CPU", _fact("routes.ratio"), FLAT),

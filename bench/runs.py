@@ -17,8 +17,9 @@ from bench.scale import (
     stream,
     workers,
 )
+from bench.sub_filter import sub_filter
 
 RUNS: dict[str, Callable[[Bench], list[Fact]]] = {
     run.__name__: run
-    for run in (routes, credentials, history, renewal, idle, storm, rest, start, stream, renaming, workers)
+    for run in (routes, credentials, history, renewal, idle, storm, rest, start, stream, renaming, sub_filter, workers)
 }

@@ -71,7 +71,7 @@ class LinkPatterns:
         for literals, pattern in self._rules:
             if all(literal in text for literal in literals):
                 between = (pattern.split(part) if index % 2 == 0 else (part,) for index, part in enumerate(parts))
-                parts = [*chain.from_iterable(between)]
+                parts = [*chain.from_iterable(between)] if len(parts) > 1 else pattern.split(text)
                 rest = b"\0".join(parts[:-1:2])
                 has_others = bool(has_places(rest) and has_places(self.kept.sub(b"\0", rest)))
                 if len(parts) > 1 and not has_others:

@@ -85,6 +85,10 @@ class LiteralSearch:
             return []
         return [pattern for pattern in dict.fromkeys(chain(*found)) if pattern.search(text)]
 
+    def prepare(self) -> None:
+        """Compile the patterns for links, which are else compiled when the first one is found."""
+        _ = self.links
+
     @cached_property
     def _escaped(self) -> list[re.Pattern[bytes]]:
         """Return the patterns for texts with escapes of letters, which are rare and take long to compile."""

@@ -107,6 +107,7 @@ class UrlScanner:
             piece, has_more = b"", False
             out, position, links = self._replace_links(data) if self._has_urls else ([], 0, [])
             if not (patterns := self._find(data, position)):
+                self._has_urls = bool(out)
                 yield out + self._pass(data, position, final=final)
                 continue
             if not self._has_urls:

@@ -105,7 +105,7 @@ class UrlMap:
         url_map = cls(OriginTable(pairs + aliases))
         hosts = {base.authority: base for base, _ in reversed(pairs)}
         for kind, base in product(kinds, [*hosts.values()][:PREPARED]):
-            url_map.literals(kind, base)
+            url_map.literals(kind, base).prepare()
         return url_map
 
     def literals(self, kind: str, upstream: UpstreamUrl) -> LiteralSearch:
