@@ -54,13 +54,14 @@ screenshots: $(STAMP) $(BROWSERS)/.installed  ## write the pictures of docs/cons
 test-deploy: $(STAMP) $(DEPLOY)/.installed  ## kubectl and Helm render the manifests, Kubernetes' schemas validate them (x86-64)
 	@$(BIN)/python -m pytest tests/deploy/rendered.py $(ARGS)
 
-check: $(STAMP)  ## formatting, linting, types, import rules, unique names, plain words
+check: $(STAMP)  ## formatting, linting, types, import rules, unique names, plain words, names in documents
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m tests.static.names
 	@$(BIN)/python -m tests.static.prose
+	@$(BIN)/python -m tests.static.mentions
 
 fix: $(STAMP)  ## format, and fix what the linter can fix
 	@$(BIN)/ruff format --quiet .

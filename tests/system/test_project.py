@@ -96,13 +96,6 @@ def test_release_notes_are_the_section_of_the_version() -> None:
     assert "--notes-file notes.md" in workflow
 
 
-def test_every_file_that_contributing_names_exists() -> None:
-    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    names = re.findall(r"`((?:gateway|tests|docs|config)/[\w./-]+)`", text)
-    assert len(names) > 20
-    assert [name for name in names if not (ROOT / name).exists()] == []
-
-
 def test_the_tests_readme_matches_the_folders_and_fakes() -> None:
     folder = ROOT / "tests"
     text = (folder / "README.md").read_text(encoding="utf-8")
