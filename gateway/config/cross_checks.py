@@ -81,7 +81,7 @@ def _remote_quit(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
 
 
 def _client_certificates(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
-    """Yield a warning for each listener whose `client_ca` may be taken for a requirement."""
+    """Yield a warning for each listener whose `client_ca` looks like a requirement but is none."""
     listen, fallback = tree.get("listen"), _mapping(tree.get("defaults")).get("callers")
     if fallback is not None or all(route.get("callers") is not None for _, route in _routes(tree)):
         return

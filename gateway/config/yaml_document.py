@@ -45,7 +45,7 @@ _DEPTH_CHANGES = {
     yaml.SequenceEndEvent: -1,
 }
 
-# Texts for errors of PyYAML, whose own texts may quote the file and thus a secret. The last row matches any error.
+# Texts for errors of PyYAML, whose own texts may quote the file, and with it a secret. The last row matches any error.
 _SYNTAX_ERRORS = (
     ("could not find expected ':'", "context", "has text where a key should be", "write `key: value`, with a space"),
     (

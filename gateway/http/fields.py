@@ -27,7 +27,7 @@ class MalformedMessage(Exception):
 
 
 class FieldAction(Enum):
-    """What becomes of a field."""
+    """How a field is treated."""
 
     DROP = "drop"
     CONSUME = "consume"

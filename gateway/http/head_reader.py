@@ -37,7 +37,7 @@ class HeadReader:
     )
 
     def __init__(self, limits: RequestLimits, rules: FieldRules, shapes: HeadShapes[RequestHead] | None = None) -> None:
-        """`rules`: what becomes of each request field. `shapes` are shared by all connections of a server."""
+        """`rules`: how each request field is treated. `shapes` are shared by all connections of a server."""
         self._limits = limits
         self._rules = rules
         self.pending = b""

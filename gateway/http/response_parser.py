@@ -69,7 +69,7 @@ class ResponseParser:
     )
 
     def __init__(self, rules: FieldRules, *, head_limit: int, shapes: HeadShapes[ResponseHead] | None = None) -> None:
-        """`rules`: what becomes of each field. `head_limit`: maximum bytes of the heads of one response, and of the
+        """`rules`: how each field is treated. `head_limit`: maximum bytes of the heads of one response, and of the
         extensions and trailers of a chunked body. `shapes` are those of the upstream (`response_shapes`).
         """
         self._rules = rules

@@ -44,7 +44,7 @@ class CallerServer:
         keepalive: float = KEEPALIVE_TIMEOUT,
         linger: float = LINGER_TIMEOUT,
     ) -> None:
-        """`rules`: what becomes of each request field. `connection_limits` counts and limits connections; the default
+        """`rules`: how each request field is treated. `connection_limits` counts and limits connections; the default
         is `limits.connections` connections. `on_refused` is called for each refused connection, `on_preface_failed` for
         each that ends before its first request. `keepalive` and `linger` are in seconds.
         """

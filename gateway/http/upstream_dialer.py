@@ -19,7 +19,7 @@ async def dial(
     rules: FieldRules,
     shapes: HeadShapes[ResponseHead] | None = None,
 ) -> UpstreamConnection:
-    """Return a connection that is ready for its first exchange. `rules`: what becomes of each response field. `shapes`
+    """Return a connection that is ready for its first exchange. `rules`: how each response field is treated. `shapes`
     are those of earlier responses of the origin.
 
     Raise UpstreamUnreachable with the step that failed, Overloaded if this process has no file descriptor left.

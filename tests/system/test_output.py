@@ -97,9 +97,12 @@ async def test_init_asks_in_any_encoding(tmp_path: Path, encoding: str) -> None:
 
 @pytest.mark.parametrize(("words", "has_file"), PRINTING)
 async def test_a_full_output_is_an_error(file: Path, words: tuple[str, ...], *, has_file: bool) -> None:
-    with Path("/dev/full").open("wb") as full:
-        async with Process(*words_of(words, file, has_file=has_file), **SECRETS).to(full.fileno()) as process:
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        async with Process(*words_of(words, file, has_file=has_file), **SECRETS).to(full) as process:
             assert await process.ended() == 74
+    finally:
+        os.close(full)
     assert process.err == b"oic-gateway: cannot write to standard output: No space left on device\n"
 
 

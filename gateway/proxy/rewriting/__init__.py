@@ -7,7 +7,7 @@ it through these steps:
     `content.content_coding`  undo gzip and deflate, in parts of bounded size
     `content.charsets`        detect the charset; convert UTF-16 to UTF-8 and back
     `swagger`                 replace host, basePath and schemes of a Swagger document, which are one URL together;
-                              `nesting_depth` tells its top level from the others
+                              `nesting_depth` finds its top level
     `scanner`                 hold back what is open, so that the chunking does not change the output; in what is left:
         `literals`            find the places where the host or the path of an upstream is; most bodies have none
         `links`               replace URLs in their usual spelling, in one substitution; `link_names` are the names of
