@@ -19,7 +19,7 @@ class SignInSettings(StrictModel):
 
     issuer: HttpUrl
     """Issuer: the URL before `/.well-known/openid-configuration`, https unless it is on this machine. For an identity
-    domain its own URL, like https://idcs-….identity.oraclecloud.com/."""
+    domain its own URL, like https://idcs-0123.identity.oraclecloud.com/."""
     client_id: Text
     """Client id of the application. Its redirect URI is `{url}/console/login/callback`."""
     client_secret: SecretRef | None = None

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from axe_playwright_python.async_playwright import Axe  # type: ignore[import-not-found] # in an environment of its own
-from playwright.async_api import Page, async_playwright, expect  # type: ignore[import-not-found] # as above
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Page, async_playwright, expect
 
 from tests.console.pages import NAMES, PAGES
 from tests.console.recorded_gateway import RecordedGateway

@@ -8,8 +8,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from PIL import Image  # type: ignore[import-not-found] # in an environment of its own
-from playwright.async_api import async_playwright  # type: ignore[import-not-found] # as above
+from PIL import Image
+from playwright.async_api import async_playwright
 
 from tests.console.pages import PAGES
 from tests.console.showcase import serve_console, showcase_gateway
