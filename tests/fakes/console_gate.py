@@ -1,4 +1,4 @@
-"""The console at a real admin port in the process of the test, and a browser that sends what a test tells it to."""
+"""The console at a real admin port in the process of the test, and a browser that sends the requests of a test."""
 
 import asyncio
 import json
