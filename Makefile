@@ -84,8 +84,9 @@ soak: $(STAMP)  ## a healthy route among sick neighbours, then calls while worke
 fuzz: $(FUZZ)/.installed  ## look for bytes that break the readers of HTTP/1, two minutes; ARGS="--seconds 600 replies"
 	@$(FUZZ)/bin/python -m tests.fuzz.run $(ARGS)
 
-schema: $(STAMP)  ## generate config/schema.json and docs/configuration.md from the model
+schema: $(STAMP)  ## generate the schemas in config/ and docs/configuration.md from the model
 	@$(BIN)/python -m gateway.config.schema >$(VENV)/made && cp $(VENV)/made config/schema.json
+	@$(BIN)/python -m gateway.config.schema included >$(VENV)/made && cp $(VENV)/made config/included.schema.json
 	@$(BIN)/python -m gateway.config.reference >$(VENV)/made && cp $(VENV)/made docs/configuration.md
 
 docs: $(DOCS)/.installed  ## build the documentation site in build/site; broken links are errors

@@ -44,7 +44,9 @@ def run(options: argparse.Namespace) -> int:
     for finding in findings:
         sys.stdout.write(f"{with_file(finding, options).text()}\n")
     if status == _OK:
-        counts = _count(loaded.config.routes, "route"), _count(loaded.config.credentials, "credential")
+        counts = [_count(loaded.config.routes, "route"), _count(loaded.config.credentials, "credential")]
+        if loaded.files[1:]:
+            counts.append(_count(loaded.files[1:], "included file"))
         result = "OK, with warnings" if any(finding.is_warning for finding in findings) else "OK"
         sys.stdout.write(f"{source.name}: {result}: {', '.join(counts)}\n")
     return status
@@ -66,7 +68,13 @@ def _config_findings(problems: ConfigProblems) -> "list[Finding]":
     from gateway.diagnosis import failed_finding  # noqa: PLC0415
 
     return [
-        failed_finding("configuration", problem.location, problem.what, remedy=problem.remedy, step="configuration")
+        failed_finding(
+            "configuration",
+            problem.location,
+            problem.what,
+            remedy=problem.remedy + (f" (owner: {problem.owner})" if problem.owner else ""),
+            step="configuration",
+        )
         for problem in problems.problems
         if problem.severity == "error"
     ]

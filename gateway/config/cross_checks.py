@@ -207,7 +207,8 @@ def _duplicates(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
         for steps, text in _route_texts(tree, key):
             bare = text.rstrip("/") if key == "path" else text
             if bare in first:
-                yield ConfigIssue(steps, f"is the same as that of routes[{first[bare]}]", remedy)
+                other: Steps = ("routes", first[bare], key)
+                yield ConfigIssue(steps, "is the same as that of {other}", remedy, other=other)
             first.setdefault(bare, steps[1])
 
 

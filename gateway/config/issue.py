@@ -14,23 +14,30 @@ Steps = tuple[str | int, ...]
 SECRET_KEYS = frozenset({"api_key", "client_secret", "password", "key_password", "private_key", "refresh_token"})
 REFERENCES = ("file", "env", "credential", "oci_vault")
 """The kinds of reference to a secret."""
+_FREE_KEYS = (("headers", "set"), ("query", "set"), ("params",))
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_.$-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigIssue:
-    """A problem at `steps`, such as `("routes", 2, "upstream")`. `line` is 0 if it is the line of the steps."""
+    """A problem at `steps`, such as `("routes", 2, "upstream")`. `line` is 0 if it is the line of the steps.
+
+    A problem between two places has the steps of the `other` one, and `{other}` in its text stands for that place.
+    """
 
     steps: Steps
     what: str
     remedy: str
     severity: Severity = "error"
     line: int = 0
+    other: Steps = ()
 
 
 @dataclass(frozen=True, slots=True)
 class LocatedIssue:
-    """One problem, ready to print. `line` counts from 1; for command line flags `file` is empty and `line` is 0."""
+    """One problem, ready to print. `line` counts from 1; for command line flags `file` is empty and `line` is 0.
+    `owner` is the team that owns the file, if one is named.
+    """
 
     file: str
     line: int
@@ -38,6 +45,7 @@ class LocatedIssue:
     what: str
     remedy: str
     severity: Severity = "error"
+    owner: str = ""
 
     @property
     def location(self) -> str:
@@ -47,7 +55,8 @@ class LocatedIssue:
 
     def __str__(self) -> str:
         label = "warning" if self.severity == "warning" else ""
-        return ": ".join(part for part in (self.location, label, f"{self.what}; {self.remedy}") if part)
+        owner = f" (owner: {self.owner})" if self.owner else ""
+        return ": ".join(part for part in (self.location, label, f"{self.what}; {self.remedy}{owner}") if part)
 
 
 class ConfigProblems(Exception):
@@ -76,6 +85,12 @@ def is_secret(steps: Steps) -> bool:
     """Return True if the value at the steps is a secret or a list of secrets."""
     names = [step for step in steps if isinstance(step, str)]
     return bool(names) and (names[-1] in SECRET_KEYS or names[:-1] == ["telemetry", "headers"])
+
+
+def has_free_keys(steps: Steps) -> bool:
+    """Return True if the keys of the mapping at the steps are chosen by the user, such as names of header fields."""
+    names = tuple(step for step in steps if isinstance(step, str))
+    return any(names[-len(keys) :] == keys for keys in _FREE_KEYS)
 
 
 def dotted_path(steps: Steps) -> str:

@@ -4,10 +4,9 @@
 `messages`) and across keys (`cross_checks`), and read each referenced file and secret once (`references`).
 """
 
-import codecs
-import hashlib
+import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +14,17 @@ from pydantic import ValidationError
 
 from gateway.config import messages
 from gateway.config.cross_checks import cross_check
+from gateway.config.include_rules import check_includes
 from gateway.config.issue import ConfigIssue, ConfigProblems, LocatedIssue, Steps, dotted_path
+from gateway.config.merged_tree import MergedTree
 from gateway.config.model import Config
 from gateway.config.otel_environment import resolve_telemetry
 from gateway.config.references import check_references, referenced_variables
-from gateway.config.yaml_document import UnreadableYaml, YamlDocument
+from gateway.config.source_reader import read_sources
+from gateway.config.watched_files import WatchedFiles
 from gateway.network.egress_proxy import ProxyEnvironment, UnusableProxy
-from gateway.system.files import NotRegular, read_file
 
 __all__ = ["ConfigProblems", "Loaded", "LocatedIssue", "load", "one_route"]
-
-MAX_BYTES = 8 * 1024 * 1024
 
 _SETTINGS: dict[Steps, str] = {
     ("listen",): "listen",
@@ -59,36 +58,50 @@ class Loaded:
     warnings: tuple[LocatedIssue, ...] = ()
     files: tuple[ConfigFile, ...] = ()
     sha256: str = ""
+    watched: WatchedFiles = field(default_factory=WatchedFiles)
+
+
+class FileProblems(ConfigProblems):
+    """The problems of a configuration file; `watched` are the files that were read."""
+
+    def __init__(self, problems: Sequence[LocatedIssue], watched: WatchedFiles) -> None:
+        super().__init__(problems)
+        self.watched = watched
 
 
 def load(
     path: str | Path, *, environ: Mapping[str, str], check_secrets: bool = True, unused: Sequence[LocatedIssue] = ()
 ) -> Loaded:
-    """Read and check a file; relative paths in it are relative to its folder.
+    """Read and check a file and those that it includes; relative paths in each are relative to its folder.
 
     With `check_secrets`, also read each secret and certificate file once. `unused` are problems of environment
-    variables, with the name as `path`; one that the file references as a secret is no problem. Raise ConfigProblems
-    with every problem, and nothing else.
+    variables, with the name as `path`; one that the file references as a secret is no problem. Raise FileProblems with
+    every problem, and nothing else.
     """
-    try:
-        content = _read(path)
-        document = YamlDocument(_decode(content))
-    except UnreadableYaml as cause:
-        raise ConfigProblems([*unused, _locate(cause.issue, str(path), cause.issue.line)]) from None
-    config, issues = _validate(
-        document.value, base=Path(path).parent.absolute(), environ=environ if check_secrets else None
-    )
-    issues = [*document.issues, *(issue for issue in issues if issue.steps not in document.broken)]
-    problems = [_locate(issue, str(path), issue.line or document.line(issue.steps)) for issue in issues]
+    sources = read_sources(path)
+    if not sources.files:
+        raise FileProblems([*unused, *sources.problems], sources.watched)
+    tree = MergedTree(sources.files)
+    references = environ if check_secrets else None
+    config, issues = _validate(tree.value, base=Path(path).parent.absolute(), environ=references)
+    problems = [*sources.problems, *tree.problems]
+    problems += [file.locate(issue) for file in sources.files for issue in file.document.issues]
+    problems += itertools.chain.from_iterable(map(tree.locate, (*issues, *check_includes(tree))))
     if unused:
-        variables = set(referenced_variables(document.value))
+        variables = set(referenced_variables(tree.value))
         problems += [problem for problem in unused if problem.path not in variables]
     if config is not None and check_secrets:
         problems += _environment_problems(config, environ)
-    document.free()
-    digest = hashlib.sha256(content).hexdigest()
-    config, warnings = _usable(config, sorted(problems, key=lambda problem: problem.line))
-    return Loaded(config, warnings, (ConfigFile(str(Path(path).absolute()), digest),), digest)
+    for file in sources.files:
+        file.document.free()
+    order = {name: number for number, name in enumerate(["", *(file.name for file in sources.files)])}
+    problems.sort(key=lambda problem: (order.get(problem.file, len(order)), problem.line))
+    try:
+        config, warnings = _usable(config, problems)
+    except ConfigProblems as error:
+        raise FileProblems(error.problems, sources.watched) from None
+    files = tuple(ConfigFile(file.path, file.digest) for file in sources.files)
+    return Loaded(config, warnings, files, sources.sha256, sources.watched)
 
 
 def one_route(
@@ -137,35 +150,6 @@ def one_route(
 
 def _replace_issue(issues: list[ConfigIssue], replacement: ConfigIssue) -> list[ConfigIssue]:
     return [replacement if issue.steps == replacement.steps else issue for issue in issues]
-
-
-def _read(path: str | Path) -> bytes:
-    try:
-        content = read_file(path, MAX_BYTES + 1)
-    except NotRegular:
-        raise UnreadableYaml(0, "is not a regular file", "name a regular file, not a pipe or a device") from None
-    except FileNotFoundError:
-        raise UnreadableYaml(
-            0, "does not exist", "create it (`oic-gateway init` writes a first one), or name another file"
-        ) from None
-    except (OSError, ValueError) as cause:  # ValueError: a NUL in the path
-        reason = getattr(cause, "strerror", None) or "not a path"
-        raise UnreadableYaml(0, f"cannot be read ({reason})", "change its permissions, or name another file") from None
-    if len(content) > MAX_BYTES:
-        raise UnreadableYaml(0, "is larger than 8 MiB", "name the right file, or shorten it")
-    return content
-
-
-def _decode(content: bytes) -> str:
-    """Decode UTF-8 with or without a byte order mark. Raise UnreadableYaml, which names the likely encoding."""
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\x00" in content[:2]:
-        raise UnreadableYaml(1, "is UTF-16 or UTF-32 text, not UTF-8", "save the file as UTF-8")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as cause:
-        line = content.count(b"\n", 0, cause.start) + 1
-        what = f"is not UTF-8 text: byte 0x{content[cause.start]:02X} may be ISO-8859-1"
-        raise UnreadableYaml(line, what, "save the file as UTF-8") from None
 
 
 def _validate(

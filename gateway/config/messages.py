@@ -14,11 +14,11 @@ from gateway.config.strict_model import StrictModel
 _TAGS = frozenset(
     {"[key]", "[keys]", "[one]", "[several]"}
 )  # of pydantic and of the model, among the steps of an error
-_EMPTY = ("is empty", "write a value, or remove the key")
+EMPTY = ("is empty", "write a value, or remove the key")
 _QUOTES = ("must be a string", "quote it")
 
 # By pydantic's error type; `{…}` is filled from the error's context.
-_MESSAGES = {
+MESSAGES = {
     "missing": ("is missing", "add it"),
     "string_type": ("must be a string", "write a single value"),
     "literal_error": ("is not an allowed value", "write {expected}"),
@@ -77,9 +77,9 @@ def _config_issue(detail: ErrorDetails) -> ConfigIssue:
     if kind == "extra_forbidden":
         return _unknown_key(steps)
     if kind == "missing":
-        return ConfigIssue(steps, *_MESSAGES[kind])
+        return ConfigIssue(steps, *MESSAGES[kind])
     if detail["input"] is None:
-        return ConfigIssue(steps, *_EMPTY)
+        return ConfigIssue(steps, *EMPTY)
     if kind == "string_type" and isinstance(detail["input"], int | float):
         return ConfigIssue(steps, *_QUOTES)
     return ConfigIssue(steps, *_message(kind, detail.get("ctx", {})))
@@ -91,7 +91,7 @@ def _message(kind: str, context: Mapping[str, Any]) -> tuple[str, str]:
         return what, remedy
     if kind == "string_pattern_mismatch":
         return _PATTERNS[context["pattern"]]
-    what, remedy = _MESSAGES.get(kind, ("is not valid", "compare it with the output of `oic-gateway schema`"))
+    what, remedy = MESSAGES.get(kind, ("is not valid", "compare it with the output of `oic-gateway schema`"))
     return what, remedy.format(**context)
 
 

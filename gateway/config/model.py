@@ -5,11 +5,12 @@ these classes; `gateway.wiring` compiles them into objects. The message of a Val
 contains the value.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    ConfigDict,
     Field,
     model_validator,
 )
@@ -17,6 +18,7 @@ from pydantic import (
 from gateway.config.caller_model import CallerSettings
 from gateway.config.console_model import ConsoleSettings
 from gateway.config.default_addresses import DEFAULT_ADMIN, DEFAULT_LISTEN
+from gateway.config.include_model import Include
 from gateway.config.listen_model import Listen
 from gateway.config.route_model import RouteEntry, RouteSettings
 from gateway.config.service_model import ServiceEntry
@@ -270,8 +272,27 @@ class OciSettings(StrictModel):
         return self
 
 
+class IncludedSettings(StrictModel):
+    """A file that `include` names. Relative paths are relative to its folder, and lead to files below it."""
+
+    credentials: dict[Name, CredentialSettings] = Field(default_factory=dict)
+    """Credentials by name."""
+    callers: dict[Name, CallerSettings] = Field(default_factory=dict)
+    """Callers by name, for the `callers` of routes. Their proofs are never forwarded to OIC."""
+    routes: list[RouteEntry] = Field(default_factory=list)
+    """The routes."""
+
+
+def _unless_included(schema: dict[str, Any]) -> None:
+    """Declare in the JSON Schema that included files may hold the required keys."""
+    choices = schema.pop("required"), ["include"]
+    schema["anyOf"] = [{"required": keys, "properties": dict.fromkeys(keys, True)} for keys in choices]
+
+
 class Config(StrictModel):
-    """The whole file."""
+    """The whole file, with what its included files hold."""
+
+    model_config = ConfigDict(json_schema_extra=_unless_included)
 
     listen: Listen = DEFAULT_LISTEN
     """Address for callers: HOST:PORT or unix:/path, or a list of addresses, each a string or a mapping. An address that
@@ -313,6 +334,11 @@ class Config(StrictModel):
     """Callers by name, for the `callers` of routes. Their proofs are never forwarded to OIC."""
     services: dict[Name, ServiceEntry] = Field(default_factory=dict)
     """OIC service instances by name, with their limits of calls at once; omitted: no limits."""
+    include: Include = Field(default_factory=list)
+    """Files with more `credentials`, `callers` and `routes`: a list of patterns, each a string or a mapping. The files
+    are confined to their folder, path and credentials."""
+    watch: bool = False
+    """True: reload when this file, or an included one, changes."""
     defaults: RouteSettings = Field(default_factory=RouteSettings)
     """Any route setting, for routes that do not have it."""
     routes: Annotated[list[RouteEntry], Field(min_length=1)]

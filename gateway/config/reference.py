@@ -20,7 +20,9 @@ reports every error of a file, `oic-gateway schema` prints the JSON Schema for a
 * **Secrets** are references: `{{file: PATH}}`, `{{env: NAME}}`, `{{credential: NAME}}` (systemd's LoadCredential=) or
   `{{oci_vault: OCID}}`; a secret in the file is an error. They are read again for each token (those of OCI Vault every
   `oci.refresh`), so a changed secret needs no restart.
-* **Paths of files** are relative to the folder of the configuration file.
+* **Paths of files** are relative to the folder of the file that contains them.
+* [Teams](teams.md) describes `include` and `watch`. An included file has the keys `credentials`, `callers` and `routes`
+  only.
 * **Unknown keys** and repeated keys are errors. The file is YAML 1.2: only `true`, `false`, `null` and numbers are not
   strings, so `no` is a string. The file is UTF-8 of at most 8 MiB.
 * `defaults` has the settings of a route except `name`, `path` and `upstream`. A setting of the route overrides it; in
@@ -28,6 +30,7 @@ reports every error of a file, `oic-gateway schema` prints the JSON Schema for a
 
 """
 
+_SINGLE = {"workers", "allow", "hosts", "public_url"}
 _HEAD = "| key | value | default | meaning |\n|---|---|---|---|\n"
 _TYPES = {"string": "string", "integer": "whole number", "number": "number", "boolean": "`true` or `false`"}
 _PATTERNS = {DURATION_PATTERN: "duration", SIZE_PATTERN: "size"}
@@ -43,7 +46,7 @@ def reference_text() -> str:
 def _section(path: str, whole: dict[str, Any]) -> str:
     """Return the section of a key: single values of the top level share one, each mapping has its own."""
     top = path.replace("[", ".").partition(".")[0]
-    is_single = whole["properties"][top].get("type") == "string" or top in {"workers", "allow", "hosts", "public_url"}
+    is_single = whole["properties"][top].get("type") == "string" or top in _SINGLE
     return "the gateway" if is_single else top
 
 

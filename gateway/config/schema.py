@@ -1,4 +1,7 @@
-"""The JSON Schema of the configuration file, for editors: `python -m gateway.config.schema > config/schema.json`."""
+"""The JSON Schema of the configuration file, and of one that it includes, for editors.
+
+`python -m gateway.config.schema > config/schema.json`, with the argument `included` for `config/included.schema.json`.
+"""
 
 import ast
 import functools
@@ -9,28 +12,28 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gateway.config.model import Config
+from gateway.config.model import Config, IncludedSettings
 from gateway.config.strict_model import StrictModel
 from gateway.config.values import DURATION_PATTERN, SIZE_PATTERN, duration_text, size_text
 
 _NOTATIONS: dict[str, Callable[[Any], Any]] = {DURATION_PATTERN: duration_text, SIZE_PATTERN: size_text}
 
 
-def schema() -> dict[str, Any]:
-    """Return the schema (draft 2020-12) of the file; every file that `load` accepts is valid under it."""
-    document = Config.model_json_schema(mode="validation")
+def schema(file: type[StrictModel] = Config) -> dict[str, Any]:
+    """Return the schema (draft 2020-12) of a whole file; every file that `load` accepts is valid under it."""
+    document = file.model_json_schema(mode="validation")
     models = {model.__name__: model for model in _submodels(StrictModel)}
     for definition in (document, *document["$defs"].values()):
         meanings = key_meanings(models[definition.pop("title")])
         for name, key in definition["properties"].items():
             definition["properties"][name] = _simplified({**key, "description": meanings[name]})
-    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "oic-gateway configuration"}
-    return {**head, **document}
+    title = "oic-gateway configuration" if file is Config else "included file of an oic-gateway configuration"
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **document}
 
 
-def schema_text() -> str:
-    """Return the schema as text, as printed and shipped."""
-    return json.dumps(schema(), indent=2, ensure_ascii=False) + "\n"
+def schema_text(*, included: bool = False) -> str:
+    """Return the schema as text, as printed and shipped; with `included` that of an included file."""
+    return json.dumps(schema(IncludedSettings if included else Config), indent=2, ensure_ascii=False) + "\n"
 
 
 def key_meanings(model: type[StrictModel]) -> dict[str, str]:
@@ -96,7 +99,8 @@ def properties(
 
     The order is depth first, required keys first. Each key is its schema with `is_required` and `description` added.
     """
-    required = definition.get("required", [])
+    choices = definition.get("anyOf") or [definition]  # the first choice is that without `include`
+    required = choices[0].get("required", [])
     for name, key in sorted(definition["properties"].items(), key=lambda item: item[0] not in required):
         key_path = f"{path}{name}"
         inner, suffix = _inner_definition(key)
@@ -121,4 +125,4 @@ def _inner_definition(key: dict[str, Any]) -> tuple[str, str]:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(schema_text())
+    sys.stdout.write(schema_text(included=sys.argv[1:] == ["included"]))

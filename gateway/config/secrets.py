@@ -16,12 +16,13 @@ from gateway.config.issue import SecretProblem
 from gateway.config.model import OciSettings
 from gateway.config.strict_model import SecretRef, StrictModel
 from gateway.config.vault import Vault
-from gateway.system.files import NotRegular, read_file
+from gateway.system.files import NotRegular, file_state, read_file
 
 CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
 """Names the folder of the credentials that systemd passes (systemd.exec(5), LoadCredential=)."""
 MAX_BYTES = 64 * 1024
-_FILE_KEYS = frozenset(("file", "cert", "key", "ca", "client_ca"))  # keys of the model whose value is a path
+FILE_KEYS = frozenset(("file", "cert", "key", "ca", "client_ca"))
+"""Keys of the model whose value is a path."""
 _URL_SAFE = str.maketrans("-_", "+/")
 
 
@@ -86,9 +87,9 @@ class SecretReader:
         """Return a value that changes when a file that `settings` names (a secret, a key, a certificate) changes, or a
         Vault secret has a new version. The content of files is not read.
         """
-        files = [_file_state(self._base / name) for name in _referenced_files(settings)]
+        files = [file_state(self._base / name) for name in _referenced_files(settings)]
         folder = self._environ.get(CREDENTIALS_VARIABLE, "")
-        files += [_file_state(Path(folder, name)) for name in _referenced_credentials(settings)]
+        files += [file_state(Path(folder, name)) for name in _referenced_credentials(settings)]
         return *files, *(self._vault.version(ocid) for ocid in _referenced_ocids(settings))
 
     def expire(self, settings: StrictModel) -> None:
@@ -131,7 +132,7 @@ def _nested_settings(settings: StrictModel) -> Iterator[StrictModel]:
 
 def _referenced_files(settings: StrictModel) -> Iterator[str]:
     for inner in _nested_settings(settings):
-        yield from (value for key, value in inner if key in _FILE_KEYS and isinstance(value, str))
+        yield from (value for key, value in inner if key in FILE_KEYS and isinstance(value, str))
 
 
 def _referenced_ocids(settings: StrictModel) -> Iterator[str]:
@@ -144,14 +145,6 @@ def _referenced_credentials(settings: StrictModel) -> Iterator[str]:
     for inner in _nested_settings(settings):
         if isinstance(inner, SecretRef) and inner.credential is not None:
             yield inner.credential
-
-
-def _file_state(path: Path) -> tuple[int, int, int] | None:
-    try:
-        status = path.stat()
-    except (OSError, ValueError):
-        return None
-    return status.st_mtime_ns, status.st_ino, status.st_size
 
 
 def _read_variable(name: str, environ: Mapping[str, str]) -> SecretStr:

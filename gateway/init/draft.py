@@ -14,7 +14,8 @@ _PLAIN = re.compile(r"[A-Za-z/.][A-Za-z0-9_./:%@+=~-]*[A-Za-z0-9_/]|[A-Za-z/]|(?
 _HEAD = """\
 # First configuration, written by `oic-gateway init`. `oic-gateway help` lists the commands, and `oic-gateway schema`
 # prints every key with its default. `oic-gateway check -c FILE` reports every error of a file; with --live it also
-# sends real requests to the identity domain and to OIC.
+# sends real requests to the identity domain and to OIC. `include: [teams/*.yaml]` adds files with more routes, and
+# `watch: true` reloads the configuration when a file has changed.
 
 # The address for callers. Every caller that can connect uses the credentials below. If other machines can reach the
 # address, `allow` is required.

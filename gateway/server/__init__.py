@@ -1,6 +1,7 @@
 """The serving process: a running `gateway`, alone in its process (`single_process`) or as one of several (`workers`).
 
-`lifecycle` starts and stops it. `reloader` reloads it, and a `reload_report` is the outcome. `listen_socket` binds the
+`lifecycle` starts and stops it. `reloader` reloads it, also when a `config_watch` finds changed files, and a
+`reload_report` is the outcome. `listen_socket` binds the
 addresses for callers, `listeners` watches their certificates, and `shortage_monitor` reports a lack of file descriptors
 and connections. `idle_renewals` uses the refresh tokens of idle credentials. `admin_documents` writes what the admin
 port shows, and `console_mount` adds the web console to it, if the configuration has one. `console_data` is the backend

@@ -48,4 +48,5 @@ class ReloadReport:
 def problem_document(problem: LocatedIssue) -> dict[str, Any]:
     """Return a problem of the configuration for a JSON document; `location` is FILE:LINE."""
     location = f"{problem.file}:{problem.line}" if problem.line else problem.file
-    return {"location": location, "key": problem.path, "problem": problem.what, "remedy": problem.remedy}
+    owner = {"owner": problem.owner} if problem.owner else {}
+    return {"location": location, "key": problem.path, "problem": problem.what, "remedy": problem.remedy, **owner}

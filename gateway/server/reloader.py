@@ -9,15 +9,17 @@ import os
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
+from functools import partial
 from typing import Any, Literal
 
 from gateway import __version__
 from gateway.config.difference import RESTART_KEYS, Canonical, ConfigDifference, canonical_form, compare, free
 from gateway.config.issue import ConfigProblems
-from gateway.config.load import Loaded
+from gateway.config.load import FileProblems, Loaded
 from gateway.config.model import Config
 from gateway.observe.log import log_event
 from gateway.observe.time_slices import short_switch_interval
+from gateway.server.config_watch import ConfigWatch
 from gateway.server.reload_report import ReloadReport
 from gateway.system.files import in_thread
 from gateway.system.gc_tuning import pause_collection
@@ -49,16 +51,25 @@ class Reloader:
         self._read_again = read_again
         self._apply: Callable[[Config], Awaitable[None]] | None = None
         self._manager: ServiceManager | None = None
+        self._watched = loaded.watched
+        self._refusal = ""
+        self._watch = ConfigWatch(
+            partial(self.reload, "watch"),
+            last_read=lambda: self._watched,
+            is_refused=lambda: self.last is not None and not self.last.is_ok,
+        )
         self._one_at_a_time = asyncio.Lock()
         self._next: asyncio.Task[ReloadReport] | None = None
 
     def attach(self, apply: Callable[[Config], Awaitable[None]], manager: ServiceManager) -> None:
         """Put configurations into use by `apply`, from now on; it raises OSError to refuse one."""
         self._apply, self._manager = apply, manager
+        self._follow_watch()
 
     def detach(self) -> None:
         """Refuse reloads from now on, because the gateway stops."""
         self._apply = self._manager = None
+        self._watch.stop()
 
     async def run(self, reload_requested: asyncio.Event) -> None:
         """Reload each time `reload_requested` is set, one reload after the other, until cancelled."""
@@ -90,6 +101,7 @@ class Reloader:
             "configuration": {
                 "sha256": self.loaded.sha256 or None,
                 "files": [asdict(file) for file in self.loaded.files],
+                "watched": self.loaded.config.watch,
                 "loaded_at": int(self.loaded_at),
             },
             "last_reload": None if self.last is None else self.last.summary(),
@@ -102,13 +114,22 @@ class Reloader:
                 return ReloadReport(time.time(), is_ok=False, message=_STOPPING)
             manager = self._manager
             manager.send_reloading()
-            self.last = ReloadReport(time.time(), is_ok=False, message=_DEFECT)
+            report = ReloadReport(time.time(), is_ok=False, message=_DEFECT)
             try:
-                self.last = await self._reload(self._apply, trigger)
+                report = await self._reload(self._apply, trigger)
             finally:
+                self.last = report
                 if self._manager is not None:
-                    manager.send_ready(self.last.message.partition("\n")[0])
-            return self.last
+                    manager.send_ready(report.message)
+                    self._follow_watch()
+            return report
+
+    def _follow_watch(self) -> None:
+        """Watch the files if the configuration in use has `watch`."""
+        if self.loaded.config.watch:
+            self._watch.start()
+        else:
+            self._watch.stop()
 
     async def _reload(self, apply: Callable[[Config], Awaitable[None]], trigger: Trigger) -> ReloadReport:
         try:
@@ -119,9 +140,12 @@ class Reloader:
             problems = problem.problems if isinstance(problem, ConfigProblems) else ()
             separator = "\n" if problems else " "
             message = f"{_KEPT}:{separator}{problem}"
-            log_event(log, logging.ERROR, "reload-refused", message, trigger=trigger)
+            self._watched = problem.watched if isinstance(problem, FileProblems) else self._watched
+            if trigger != "watch" or message != self._refusal:  # the watch tries again every minute
+                log_event(log, logging.ERROR, "reload-refused", message, trigger=trigger)
+            self._refusal = message
             return ReloadReport(time.time(), is_ok=False, message=_KEPT if problems else message, problems=problems)
-        self.loaded, self.loaded_at = loaded, time.time()
+        self.loaded, self.loaded_at, self._refusal = loaded, time.time(), ""
         report = ReloadReport(
             time.time(),
             is_ok=True,
@@ -136,6 +160,7 @@ class Reloader:
     def _read(self) -> tuple[Loaded, ConfigDifference, tuple[str, ...]]:
         """Read the configuration and compare it with those in use and at the start; blocks."""
         loaded = self._read_again()
+        self._watched = loaded.watched
         before, after = canonical_form(self.loaded.config), canonical_form(loaded.config)
         difference, restart = compare(before, after), compare(self._started_with, _restart_settings(after)).restart
         free(before)

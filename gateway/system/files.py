@@ -16,6 +16,7 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+FileState = tuple[int, int, int]
 
 MAX_BYTES = 8 * 1024 * 1024
 """Most bytes of a file of certificates: those of a whole system are a quarter of a MiB."""
@@ -47,6 +48,15 @@ def read_file(path: str | Path, limit: int) -> bytes:
 def check_regular(path: str | Path) -> None:
     """Check a file before a library opens it. Raise NotRegular, and OSError if it cannot be opened."""
     read_file(path, 0)
+
+
+def file_state(path: str | Path) -> FileState | None:
+    """Return a value that changes when the content of a file does; None for a file that cannot be found."""
+    try:
+        status = Path(path).stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_mtime_ns, status.st_ino, status.st_size
 
 
 async def in_thread(work: Callable[[], T], *, owner: Hashable, within: float = DEFAULT_TIMEOUT) -> T:

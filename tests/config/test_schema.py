@@ -9,10 +9,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import jsonschema  # type: ignore[import-untyped] # has no types
 import pytest
 from pydantic import BaseModel
 
-from gateway.config import caller_model, listen_model, model, route_model, state_model, telemetry_model
+from gateway.config import caller_model, include_model, listen_model, model, route_model, state_model, telemetry_model
 from gateway.config.load import load
 from gateway.config.schema import schema, schema_text
 from gateway.config.strict_model import StrictModel
@@ -22,11 +23,12 @@ from gateway.sandbox.scope_check import API, AUDIENCE, TRIGGER
 
 FOLDER = Path(__file__).parents[2] / "config"
 EXAMPLE = (FOLDER / "gateway.example.yaml").read_text(encoding="utf-8")
+TEAM = (FOLDER / "team.example.yaml").read_text(encoding="utf-8")
 # A `#` right before a key hides an optional key; a `#` before a blank begins a remark.
 UNCOVERED = re.sub(r"(?m)^( *)#(?=[a-z])", r"\1", EXAMPLE)
 KINDS = {
     kind
-    for module in (listen_model, state_model, telemetry_model, route_model, caller_model, model)
+    for module in (include_model, listen_model, state_model, telemetry_model, route_model, caller_model, model)
     for kind in vars(module).values()
     if isinstance(kind, type)
 }
@@ -34,8 +36,9 @@ PARTS = [kind for kind in KINDS if issubclass(kind, StrictModel)]
 BESIDE = {(state_model.StateSettings, "path")}  # shown in a remark: what it stands in place of is shown itself
 
 
-def test_the_shipped_schema_is_the_model_s() -> None:
+def test_the_shipped_schemas_are_those_of_the_model() -> None:
     assert (FOLDER / "schema.json").read_text(encoding="utf-8") == schema_text()
+    assert (FOLDER / "included.schema.json").read_text(encoding="utf-8") == schema_text(included=True)
 
 
 def test_the_module_prints_the_schema() -> None:
@@ -48,7 +51,13 @@ def test_every_key_of_the_model_is_in_the_schema_and_described() -> None:
     for part in PARTS:
         if part is StrictModel:
             continue
-        definition = document if part is model.Config else document["$defs"][part.__name__]
+        definition = (
+            document
+            if part is model.Config
+            else schema(part)
+            if part is model.IncludedSettings
+            else document["$defs"][part.__name__]
+        )
         assert list(definition["properties"]) == [field.alias or name for name, field in part.model_fields.items()]
         assert definition["additionalProperties"] is False
         assert all(key["description"] for key in definition["properties"].values())
@@ -65,13 +74,27 @@ def test_the_shipped_files_are_right(tmp_path: Path, text: str) -> None:
     assert text.startswith("# yaml-language-server: $schema=schema.json\n")
     file = tmp_path / "gateway.yaml"
     file.write_text(text, encoding="utf-8")
+    for name in ("a", "b"):
+        team = tmp_path / "teams" / name / "team.yaml"
+        team.parent.mkdir(parents=True)
+        team.write_text(TEAM if name == "a" else "routes: []\n", encoding="utf-8")
     assert load(file, environ={}, check_secrets=False).warnings == ()
     assert list(complaints(json.loads(json.dumps(YamlDocument(text).value)), schema())) == []
+
+
+def test_the_example_of_an_included_file_is_right() -> None:
+    assert TEAM.startswith("# yaml-language-server: $schema=included.schema.json\n")
+    rule = schema(model.IncludedSettings)
+    validate = jsonschema.Draft202012Validator(rule)
+    assert [*validate.iter_errors(YamlDocument(TEAM).value)] == []
+    assert [*validate.iter_errors({"listen": "127.0.0.1:1"})] != []
 
 
 def test_the_example_shows_every_key() -> None:
     config = model.Config.model_validate(YamlDocument(UNCOVERED).value)
     keys = set(keys_set(config))
+    included = model.IncludedSettings.model_validate(YamlDocument(TEAM).value)
+    keys |= set(keys_set(included))
     every = {(part, key) for part in PARTS for key in part.model_fields} - BESIDE
     assert "# state: {path: " in EXAMPLE
     assert {(part.__name__, key) for part, key in every - keys if part is not route_model.RouteSettings} == set()
@@ -96,7 +119,7 @@ def complaints(value: Any, rule: dict[str, Any]) -> Iterator[str]:
     root = cached_schema()
     if "$ref" in rule:
         yield from complaints(value, root["$defs"][rule["$ref"].rpartition("/")[2]])
-    elif "anyOf" in rule:
+    elif "anyOf" in rule and "properties" not in rule:
         if all(list(complaints(value, choice)) for choice in rule["anyOf"]):
             yield f"{value} fits none of {rule['anyOf']}"
     elif rule["type"] == "object":
@@ -115,6 +138,8 @@ def _object(value: Any, rule: dict[str, Any]) -> Iterator[str]:
         yield f"{value} is no object"
         return
     yield from (f"{key} is missing" for key in rule.get("required", ()) if key not in value)
+    if "anyOf" in rule and not any(set(choice["required"]) <= set(value) for choice in rule["anyOf"]):
+        yield "required keys are missing"
     for key, inner in value.items():
         patterns = rule.get("patternProperties", {}).items()
         fitting = next((rule for pattern, rule in patterns if re.search(pattern, key)), None)

@@ -53,6 +53,7 @@ GOOD: tuple[dict[str, Any], ...] = (
     {"routes.0.instance_id": [{"json": "/oicInstanceId/a~1b/~0"}, {"xml": "oicInstanceId"}]},
     {"routes.0.origins": ["https://app.example.com"]},
     {"limits": {"body": "50MB", "uri": "1KiB"}},
+    {"watch": True, "include": []},
 )
 BAD: tuple[dict[str, Any], ...] = (
     {"credentials.app.client_secret": {"credential": "../app"}},
@@ -98,6 +99,11 @@ BAD: tuple[dict[str, Any], ...] = (
     {"state": {"keys": [{"file": "key"}]}},
     {"state": {"path": "a", "redis": {"url": "redis://host:6379/0"}, "keys": [{"file": "key"}]}},
     {"routes": []},
+    {"include": "teams/*.yaml"},
+    {"include": [""]},
+    {"include": [{"path": "/a/"}]},
+    {"include": [{"files": "a.yaml", "path": "a/"}]},
+    {"watch": "yes"},
     {"routes.0.path": "orders/"},
     {"routes.0.name": "-orders"},
     {"routes.0.upstream": None},

@@ -1,0 +1,347 @@
+# ruff: noqa: E501, ISC004 - whole messages are compared
+"""Included files: what they may hold and use, and where each problem in them is reported."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.config.load import ConfigFile, ConfigProblems, Loaded, load
+from gateway.config.model import IncludedSettings
+from gateway.config.secrets import FILE_KEYS
+from gateway.config.strict_model import SecretRef, StrictModel
+from gateway.config.values import FilePath
+from tests.config.conftest import ENVIRON
+
+MAIN = """\
+include:
+  - {files: 'teams/a/*.yaml', path: /a/, owner: team-a, lend: [app]}
+  - {files: teams/b/one.yaml, path: /b/, owner: team-b}
+"""
+TEAM = """\
+credentials:
+  NAME-app: {token_url: https://idcs.example/oauth2/v1/token, client_id: x, client_secret: {file: secret}, scope: s}
+routes:
+  - {name: NAME-one, path: /NAME/one/, upstream: https://acme.example/ic/, credential: NAME-app}
+"""
+
+LoadTeams = Callable[..., list[str]]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, valid: str) -> Path:
+    """A main file with two teams, all of them right."""
+    (tmp_path / "gateway.yaml").write_text(MAIN + valid, encoding="utf-8")
+    for name in ("a", "b"):
+        team = tmp_path / "teams" / name
+        team.mkdir(parents=True)
+        (team / "secret").write_text("hunter2", encoding="utf-8")
+        (team / "secret").chmod(0o600)
+        (team / "one.yaml").write_text(TEAM.replace("NAME", name), encoding="utf-8")
+    return tmp_path
+
+
+def loaded(folder: Path) -> Loaded:
+    return load(folder / "gateway.yaml", environ=ENVIRON)
+
+
+def problems(folder: Path) -> list[str]:
+    """Return every problem and warning, with paths relative to the folder."""
+    try:
+        lines = [str(problem) for problem in loaded(folder).warnings]
+    except ConfigProblems as refused:
+        lines = str(refused).splitlines()
+    return [line.replace(f"{folder}/", "") for line in lines]
+
+
+def change(file: Path, old: str, new: str) -> None:
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def test_routes_and_credentials_of_all_files_are_joined(folder: Path) -> None:
+    found = loaded(folder)
+    assert found.warnings == ()
+    assert [route.name for route in found.config.routes] == ["orders", "a-one", "b-one"]
+    assert set(found.config.credentials) == {"app", "a-app", "b-app"}
+    secret = found.config.credentials["a-app"].client_secret
+    assert secret == SecretRef(file=str(folder / "teams/a/secret"))
+    assert [file.path for file in found.files] == [
+        str(folder / name) for name in ("gateway.yaml", "teams/a/one.yaml", "teams/b/one.yaml")
+    ]
+    assert isinstance(found.files[0], ConfigFile)
+
+
+def test_the_short_form_includes_files_without_limits_of_path(folder: Path, valid: str) -> None:
+    (folder / "gateway.yaml").write_text(f"include: [teams/*/*.yaml]\n{valid}", encoding="utf-8")
+    assert [route.path for route in loaded(folder).config.routes] == ["/orders/", "/a/one/", "/b/one/"]
+
+
+def test_the_main_file_needs_no_routes_of_its_own(folder: Path) -> None:
+    (folder / "gateway.yaml").write_text("include: [teams/*/*.yaml]\n", encoding="utf-8")
+    assert len(loaded(folder).config.routes) == 2
+    (folder / "gateway.yaml").write_text("include: [none/*.yaml]\n", encoding="utf-8")
+    assert problems(folder) == [
+        "gateway.yaml:1: include[0]: warning: matches no file; correct the path",
+        "gateway.yaml:1: credentials: is missing; add it",
+        "gateway.yaml:1: routes: is missing; add it",
+    ]
+
+
+def test_a_problem_has_file_line_and_owner_of_its_file(folder: Path) -> None:
+    change(folder / "teams/a/one.yaml", "upstream: https", "upstraem: https")
+    change(folder / "teams/b/one.yaml", "client_id: x", "client_id: x, timeout: 3")
+    assert problems(folder) == [
+        "teams/a/one.yaml:4: routes[0].upstream: is missing; add it (owner: team-a)",
+        "teams/a/one.yaml:4: routes[0].upstraem: is not a known key; did you mean `upstream`? (owner: team-a)",
+        "teams/b/one.yaml:2: credentials.b-app.timeout: needs a number with a unit; write it like 330s, 250ms or 5m"
+        " (owner: team-b)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("routes:\n\t- x", "teams/b/one.yaml:2: is indented with a tab; indent with spaces"),
+        ("", "teams/b/one.yaml:1: is empty; write `credentials`, `callers` or `routes` into it, or remove it"),
+        (
+            "listen: 127.0.0.1:1",
+            "teams/b/one.yaml:1: listen: is a key of the main file only; write it there, or remove it",
+        ),
+        ("include: [x]", "teams/b/one.yaml:1: include: is a key of the main file only; write it there, or remove it"),
+        ("rutes: []", "teams/b/one.yaml:1: rutes: is not a known key of an included file; did you mean `routes`?"),
+        ("routes:", "teams/b/one.yaml:1: routes: is empty; write a value, or remove the key"),
+        ("routes: {}", "teams/b/one.yaml:1: routes: must be a list; write it like [a, b], or one `- a` per line"),
+        ("callers: 3", "teams/b/one.yaml:1: callers: must be a mapping; write `key: value` lines under it"),
+    ],
+)
+def test_a_broken_file_is_refused_and_names_its_owner(folder: Path, text: str, line: str) -> None:
+    (folder / "teams/b/one.yaml").write_text(text, encoding="utf-8")
+    assert problems(folder) == [f"{line} (owner: team-b)"]
+
+
+@pytest.mark.parametrize(
+    ("secret", "what"),
+    [
+        ("{file: ../b/secret}", "credentials.a-app.client_secret.file: leaves the folder of this included file"),
+        ("{file: /etc/hostname}", "credentials.a-app.client_secret.file: leaves the folder of this included file"),
+        ("[{file: secret}, {file: link}]", "credentials.a-app.client_secret[1].file: leaves the folder"),
+        ("{env: APP_SECRET}", "credentials.a-app.client_secret.env: is not a file in the folder"),
+        ("{credential: app}", "credentials.a-app.client_secret.credential: is not a file in the folder"),
+        ("{oci_vault: ocid1.vaultsecret.oc1..a}", "credentials.a-app.client_secret.oci_vault: is not a file in the"),
+        ("{file: secret}, tls: {ca: ../../ca.pem}", "credentials.a-app.tls.ca: leaves the folder"),
+    ],
+)
+def test_references_do_not_leave_the_folder(folder: Path, secret: str, what: str) -> None:
+    (folder / "teams/a/link").symlink_to(folder / "teams/b/secret")
+    change(folder / "teams/a/one.yaml", "{file: secret}", secret)
+    assert f"teams/a/one.yaml:2: {what}" in "\n".join(problems(folder))
+
+
+def test_links_within_the_folder_are_followed(folder: Path) -> None:
+    """As Kubernetes mounts a ConfigMap or a Secret."""
+    team = folder / "teams/a"
+    (team / "..2026").mkdir()
+    for name in ("secret", "one.yaml"):
+        (team / name).rename(team / "..2026" / name)
+        (team / name).symlink_to(f"..data/{name}")
+    (team / "..data").symlink_to("..2026")
+    assert problems(folder) == []
+
+
+def test_names_that_only_look_like_references_stay(folder: Path) -> None:
+    change(folder / "teams/a/one.yaml", "credential: a-app}", "credential: a-app, headers: {set: {file: x, key: y}}}")
+    change(folder / "teams/a/one.yaml", "scope: s", "scope: s, params: {file: x, ca: /y}")
+    config = loaded(folder).config
+    headers = config.routes[1].headers
+    assert headers is not None
+    assert headers.set == {"file": "x", "key": "y"}
+    assert config.credentials["a-app"].params == {"file": "x", "ca": "/y"}
+
+
+def models(part: Any, found: set[type[StrictModel]]) -> set[type[StrictModel]]:
+    """Return all models that an annotation leads to."""
+    if isinstance(part, type) and issubclass(part, StrictModel) and part not in found:
+        found.add(part)
+        for field in part.model_fields.values():
+            models(field.annotation, found)
+    for inner in getattr(part, "__args__", ()):
+        models(inner, found)
+    return found
+
+
+def test_every_path_of_an_included_file_is_confined() -> None:
+    check = FilePath.__metadata__[-1]  # type: ignore[attr-defined]
+    paths = {
+        name
+        for part in models(IncludedSettings, set())
+        for name, field in part.model_fields.items()
+        if check in field.metadata
+        or check in getattr(str(field.annotation), "__metadata__", ())
+        or repr(check) in repr(field.annotation)
+    }
+    assert {"file", "cert", "key", "ca"} <= paths <= FILE_KEYS
+
+
+def test_a_lent_credential_may_be_used(folder: Path) -> None:
+    change(
+        folder / "teams/a/one.yaml",
+        "credential: a-app}",
+        "credential: app}\n  - {name: a-two, path: /a/two/, upstream: https://acme.example/ic/, credential: a-app}",
+    )
+    assert problems(folder) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        (
+            "app",
+            "teams/b/one.yaml:4: routes[0].credential: names the credential `app` of gateway.yaml, which this file may "
+            "not use; use a credential of this file, or add `lend: [app]` to the entry of this file under `include` "
+            "(owner: team-b)",
+        ),
+        (
+            "a-app",
+            "teams/b/one.yaml:4: routes[0].credential: names the credential `a-app` of teams/a/one.yaml, which this "
+            "file may not use; use a credential of this file (owner: team-b)",
+        ),
+    ],
+)
+def test_a_credential_of_another_file_is_refused(folder: Path, name: str, line: str) -> None:
+    change(folder / "teams/b/one.yaml", "credential: b-app", f"credential: {name}")
+    assert line in problems(folder)
+
+
+def test_the_main_file_uses_its_own_credentials_only(folder: Path) -> None:
+    change(folder / "gateway.yaml", "credential: app", "credential: a-app")
+    assert any("names the credential `a-app` of teams/a/one.yaml" in line for line in problems(folder))
+    change(folder / "gateway.yaml", "credential: a-app", "credential: app\ndefaults: {credential: b-app}")
+    assert any(line.startswith("gateway.yaml:15: defaults.credential: names") for line in problems(folder))
+
+
+def test_a_default_credential_is_not_lent_by_itself(folder: Path) -> None:
+    change(folder / "gateway.yaml", "listen:", "defaults: {credential: app}\nlisten:")
+    change(folder / "teams/a/one.yaml", ", credential: a-app", "")
+    change(folder / "teams/b/one.yaml", ", credential: b-app", "")
+    [line] = [line for line in problems(folder) if "warning" not in line]
+    assert line.startswith("teams/b/one.yaml:4: routes[0]: has no credential, and `defaults.credential` is not lent")
+
+
+def test_lent_credentials_must_exist(folder: Path) -> None:
+    change(folder / "gateway.yaml", "lend: [app]", "lend: [apq, a-app]")
+    assert problems(folder) == [
+        "gateway.yaml:2: include[0].lend[0]: names the credential `apq` that this file does not have; did you mean `app`?",
+        "gateway.yaml:2: include[0].lend[1]: names the credential `a-app` that this file does not have; did you mean `app`?",
+    ]
+
+
+CALLER = "callers:\n  {name}: {{api_key: {{file: key}}}}\n"
+
+
+def test_callers_of_the_main_file_are_for_all_routes(folder: Path) -> None:
+    (folder / "key").write_text("0123456789abcdef0123456789abcdef01234567", encoding="utf-8")
+    (folder / "key").chmod(0o600)
+    change(folder / "gateway.yaml", "listen:", CALLER.format(name="erp") + "listen:")
+    change(folder / "teams/a/one.yaml", "credential: a-app", "credential: a-app, callers: [erp]")
+    assert problems(folder) == []
+
+
+def test_callers_of_another_team_are_refused(folder: Path) -> None:
+    for name in ("a", "b"):
+        team = folder / "teams" / name
+        (team / "key").write_text(f"{name}123456789abcdef0123456789abcdef01234567", encoding="utf-8")
+        (team / "key").chmod(0o600)
+        change(team / "one.yaml", "routes:", CALLER.format(name=f"{name}-job") + "routes:")
+        change(team / "one.yaml", f"credential: {name}-app", f"credential: {name}-app, callers: [a-job]")
+    lines = [line for line in problems(folder) if "warning" not in line]
+    assert lines == [
+        "teams/b/one.yaml:6: routes[0].callers[0]: names the caller `a-job` of teams/a/one.yaml, which this file may "
+        "not use; use a caller of this file or of the main file (owner: team-b)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [
+        ("/one/", "does not lie under `/b/`, where the routes of this file must lie; write it like /b/orders/"),
+        ("/bb/one/", "does not lie under `/b/`, where the routes of this file must lie; write it like /b/orders/"),
+        ("/a/one2/", "does not lie under `/b/`, where the routes of this file must lie; write it like /b/orders/"),
+        ("/", "does not lie under `/b/`, where the routes of this file must lie; write it like /b/orders/"),
+    ],
+)
+def test_routes_lie_under_the_path_of_their_entry(folder: Path, path: str, what: str) -> None:
+    change(folder / "teams/b/one.yaml", "/b/one/", path)
+    assert problems(folder) == [f"teams/b/one.yaml:4: routes[0].path: {what} (owner: team-b)"]
+
+
+def test_a_path_is_reserved_for_the_files_of_its_entry(folder: Path) -> None:
+    change(folder / "gateway.yaml", "teams/b/one.yaml, path: /b/, owner: team-b", "teams/b/one.yaml")
+    change(folder / "teams/b/one.yaml", "/b/one/", "/a/two/")
+    assert problems(folder) == [
+        "teams/b/one.yaml:4: routes[0].path: lies under `/a/`, which `include` reserves for the files of team-a; "
+        "change the path"
+    ]
+    change(folder / "gateway.yaml", "{files: teams/b/one.yaml}", "{files: teams/b/one.yaml, path: /a/two/}")
+    assert problems(folder) == []
+
+
+def test_equal_names_are_reported_at_both_places(folder: Path) -> None:
+    change(folder / "teams/b/one.yaml", "b-app", "a-app")
+    change(folder / "teams/b/one.yaml", "name: b-one", "name: orders")
+    assert problems(folder) == [
+        "gateway.yaml:11: routes[0].name: is the same as that of teams/b/one.yaml:4; rename one route",
+        "teams/a/one.yaml:2: credentials.a-app: `a-app` is also the name of one in teams/b/one.yaml:2; rename one of them"
+        " (owner: team-a)",
+        "teams/b/one.yaml:2: credentials.a-app: `a-app` is also the name of one in teams/a/one.yaml:2; rename one of them"
+        " (owner: team-b)",
+        "teams/b/one.yaml:4: routes[0].name: is the same as that of gateway.yaml:11; rename one route (owner: team-b)",
+        "teams/b/one.yaml:4: routes[0].credential: names the credential `a-app` of teams/a/one.yaml, which this file may"
+        " not use; use a credential of this file (owner: team-b)",
+    ]
+
+
+def test_equal_paths_are_reported_at_both_places(folder: Path) -> None:
+    change(folder / "gateway.yaml", "path: /orders/", "path: /a/one")
+    lines = problems(folder)
+    assert len(lines) == 2
+    assert lines[0].startswith("gateway.yaml:12: routes[0].path: is the same as that of teams/a/one.yaml:4; merge")
+    assert lines[1].startswith("teams/a/one.yaml:4: routes[0].path: is the same as that of gateway.yaml:12; merge")
+
+
+def test_files_of_one_owner_share_their_credentials(folder: Path) -> None:
+    (folder / "teams/a/two.yaml").write_text(
+        "routes: [{name: a-two, path: /a/two/, upstream: https://acme.example/ic/, credential: a-app}]\n",
+        encoding="utf-8",
+    )
+    assert problems(folder) == []
+    change(folder / "gateway.yaml", ", owner: team-a", "")
+    assert [line.partition(": names")[0] for line in problems(folder)] == ["teams/a/two.yaml:1: routes[0].credential"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "line"),
+    [
+        ("gateway.yaml", "gateway.yaml:4: include[2]: includes `gateway.yaml`, which is this file itself"),
+        ("teams/*/one.yaml", "gateway.yaml:4: include[2]: includes `teams/a/one.yaml`, which is included already"),
+        ("teams/c.yaml", "gateway.yaml:4: include[2]: does not exist; correct the path"),
+        ("teams/a", "teams/a: is not a regular file; name a regular file, not a pipe or a device"),
+        ("''", "gateway.yaml:4: include[2]: is empty; write a value"),
+        ("3", "gateway.yaml:4: include[2]: must be a string; quote it"),
+        ("{path: /c/}", "gateway.yaml:4: include[2].files: is missing; add it"),
+    ],
+)
+def test_wrong_entries_are_reported(folder: Path, entry: str, line: str) -> None:
+    change(folder / "gateway.yaml", "owner: team-b}\n", f"owner: team-b}}\n  - {entry}\n")
+    assert any(one.startswith(line) for one in problems(folder)), problems(folder)
+
+
+def test_paths_are_shown_as_the_main_file_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder / "teams")
+    (folder / "teams/b/one.yaml").write_text("x: 1", encoding="utf-8")
+    with pytest.raises(ConfigProblems) as refused:
+        load("../gateway.yaml", environ=ENVIRON)
+    assert refused.value.problems[0].location == f"..{os.sep}teams/b/one.yaml:1: x"
