@@ -10,7 +10,7 @@ from gateway.http.response_parser import ResponseHead
 from gateway.http.upstream_connection import StaleConnection, UpstreamConnection
 from gateway.proxy import retry
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.headers import request_head, retry_after
+from gateway.proxy.headers import build_request_head, retry_after
 from gateway.proxy.request_tracing import trace_line
 from gateway.proxy.response import record_unreadable_response
 from gateway.proxy.retry import RetryDecision, RetryStep
@@ -46,7 +46,7 @@ def send_request(exchange: Exchange, connection: UpstreamConnection, pseudonym: 
     must follow.
     """
     head, body, route = exchange.head, exchange.body, exchange.route_match.route
-    start = request_head(
+    start = build_request_head(
         head,
         exchange.request_target,
         exchange.upstream.host_line,

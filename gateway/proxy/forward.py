@@ -43,7 +43,7 @@ from gateway.proxy.attempt import (
 )
 from gateway.proxy.error_response import soap_namespace_of_broken_head
 from gateway.proxy.exchange import UNREADABLE_HEAD, Exchange, new_request_id
-from gateway.proxy.headers import EDITED_FIELDS, PSEUDONYM, request_id
+from gateway.proxy.headers import EDITED_FIELDS, PSEUDONYM, choose_request_id
 from gateway.proxy.request_checks import check_caller_and_body, match_route
 from gateway.proxy.request_tracing import finish_trace, start_trace, traced_lines
 from gateway.proxy.response import ResponseRelay
@@ -251,7 +251,7 @@ class RequestPipeline:
         record, caller, head = exchange.record, exchange.caller, exchange.head
         exchange.route_table = self.table
         record.path = head.target.partition("?")[0]
-        record.request_id = request_id(head, new_request_id)
+        record.request_id = choose_request_id(head, new_request_id)
         if self.tracer is not None:
             start_trace(exchange, self.tracer)
         if self.is_refusing_requests:

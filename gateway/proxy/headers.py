@@ -85,13 +85,13 @@ def remove_api_key(lines: list[bytes]) -> list[bytes]:
     return [line for line in lines if line.partition(b":")[0].lower().replace(b"_", b"-") != API_KEY]
 
 
-def request_id(head: RequestHead, make_id: Callable[[], str]) -> str:
+def choose_request_id(head: RequestHead, make_id: Callable[[], str]) -> str:
     """Return the caller's X-Request-Id if it is one short word of visible ASCII, else a new one."""
     value = head.known_fields.get(b"x-request-id")
     return value.decode("ascii") if value is not None and REQUEST_ID.fullmatch(value) else make_id()
 
 
-def request_head(
+def build_request_head(
     head: RequestHead,
     target: str,
     host: bytes,
@@ -125,7 +125,7 @@ def request_head(
     return b"\r\n".join([line.encode("ascii"), host, *(head.lines if lines is None else lines), tail.encode("latin-1")])
 
 
-def response_lines(
+def build_response_lines(
     head: ResponseHead,
     *,
     rewrite: Callable[[bytes, bytes], bytes],

@@ -32,7 +32,7 @@ from gateway.oic.instance_id import (
 from gateway.proxy import retry
 from gateway.proxy.cors import CORS_FIELDS
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.headers import TLS_ONLY, has_date, modified_body_lines, not_modified_lines, response_lines
+from gateway.proxy.headers import TLS_ONLY, build_response_lines, has_date, modified_body_lines, not_modified_lines
 from gateway.proxy.rewriting import RequestContext, RewritePlan, Rewriter, has_no_urls, make_plan
 
 log = logging.getLogger("gateway.forward")
@@ -258,7 +258,7 @@ class ResponseRelay(msgspec.Struct):
         response, exchange, route = self.response, self.exchange, self.exchange.route_match.route
         known = response.known_fields
         kept = route.response_fields | TLS_ONLY if exchange.caller.is_tls else route.response_fields
-        lines = response_lines(
+        lines = build_response_lines(
             response,
             rewrite=self._rewrite_field,
             kept=kept,

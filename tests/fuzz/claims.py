@@ -13,7 +13,7 @@ import re
 from gateway.http.head_reader import END_OF_HEAD
 from gateway.http.request_head import RequestHead
 from gateway.http.response_parser import ResponseHead
-from gateway.proxy.headers import DEFERRED_RESPONSE, request_head, response_lines
+from gateway.proxy.headers import DEFERRED_RESPONSE, build_request_head, build_response_lines
 from tests.fuzz.reference import Other, replies_of, requests_of
 from tests.fuzz.wire import Conversation, Message, Reply, converse, read_reply, ways_to_cut
 
@@ -85,7 +85,7 @@ def check_place(data: bytes, message: Message) -> None:
 def check_forwarded(message: Message) -> None:
     """Claim 5: what OIC gets is one request with the same body, our bearer and our Host."""
     head, body = message.head, message.body
-    out = request_head(head, "/x", b"Host: acme", request_id="i", bearer="t")
+    out = build_request_head(head, "/x", b"Host: acme", request_id="i", bearer="t")
     assert len(FRAMING.findall(out)) <= 1, "framed twice"
     assert (len(IDENTITY.findall(out)), len(HOST.findall(out))) == (1, 1), "not the gateway's own identity"
     chunks = (b"%x\r\n%b\r\n" % (len(body), body) if body else b"") + b"0\r\n\r\n"
@@ -138,7 +138,7 @@ def check_same_reply(parted: Reply, whole: Reply) -> None:
 
 def check_reply_head(head: ResponseHead) -> None:
     """Claims 3 and 5: nothing that a caller gets can end a line."""
-    lines = response_lines(head, rewrite=lambda _, value: value, kept=DEFERRED_RESPONSE)
+    lines = build_response_lines(head, rewrite=lambda _, value: value, kept=DEFERRED_RESPONSE)
     parts = [head.reason, *lines, *head.known_fields, *head.known_fields.values()]
     assert not any(CONTROL.search(part) for part in parts), "a control byte passes"
     assert not FRAMING.search(b"\r\n" + b"\r\n".join(lines)), "framing passes"

@@ -15,10 +15,10 @@ from gateway.http.response_parser import ResponseHead
 from gateway.proxy.headers import (
     REQUEST_RULES,
     RESPONSE_RULES,
+    build_request_head,
+    build_response_lines,
+    choose_request_id,
     forwardable_response_fields,
-    request_head,
-    request_id,
-    response_lines,
     retry_after,
 )
 
@@ -37,7 +37,7 @@ def sent(*lines: str, method: str = "GET", target: str = "/x") -> list[str]:
     """The head that goes upstream for a caller's head."""
     read_head = read(*lines, method=method)
     assert read_head.error is None
-    head = request_head(read_head, target, HOST_LINE, request_id="id-1", bearer="tok")
+    head = build_request_head(read_head, target, HOST_LINE, request_id="id-1", bearer="tok")
     assert head.endswith(b"\r\n\r\n")
     return head[:-4].decode("latin-1").split("\r\n")
 
@@ -51,7 +51,7 @@ def passed(*lines: str, method: str = "GET") -> list[str]:
 def returned(*lines: str, ranges: bool = False, has_cookies: bool = False) -> list[str]:
     """The lines that a caller gets of a reply."""
     fields = sort_fields([line.encode("latin-1") for line in lines], RESPONSE_RULES)
-    got = response_lines(
+    got = build_response_lines(
         ResponseHead(200, b"OK", *fields, length=None, chunked=False, has_no_body=False, keep_alive=True),
         rewrite=lambda name, value: b"%b<%b>" % (name, value),
         kept=forwardable_response_fields(ranges=ranges),
@@ -217,7 +217,7 @@ def test_the_h2c_offer_of_java_is_ignored() -> None:
     ],
 )
 def test_a_request_id_is_one_visible_word(values: list[str], expected: str) -> None:
-    assert request_id(read(*[f"X-Request-Id: {value}" for value in values]), lambda: "fresh") == expected
+    assert choose_request_id(read(*[f"X-Request-Id: {value}" for value in values]), lambda: "fresh") == expected
 
 
 def test_proofs_and_cookies_are_read_and_not_forwarded() -> None:
@@ -258,7 +258,7 @@ LINES = st.lists(
 def test_no_outbound_head_holds_what_the_contract_keeps_back(lines: list[tuple[str, str]]) -> None:
     raw = [(name.encode(), value.encode()) for name, value in lines]
     head = read(*[f"{name}: {value}" for name, value in lines])
-    whole = request_head(head, "/x", HOST_LINE, request_id="id-1", bearer="tok")
+    whole = build_request_head(head, "/x", HOST_LINE, request_id="id-1", bearer="tok")
     out = [line.partition(b": ") for line in whole[:-4].split(b"\r\n")[1:]]
     names = [name.lower() for name, _, _ in out]
     options = {
