@@ -72,7 +72,7 @@ def record_line(record: Record) -> bytes:
     record.level = record_level(record)
     path, upstream_ms = record.path, record.upstream_ms
     if path is not None and (path[:1] != "/" or "?" in path):
-        path = record.path = _remove_secret_parts(path)
+        path = record.path = remove_secret_parts(path)
     if path is not None and len(path) > MAX_PATH:
         record.path = path[:MAX_PATH]
     _truncate(record)
@@ -120,7 +120,7 @@ def record_text(record: Record, *, colour: bool = False) -> str:
         ("request", record.request_id if record.error else None),
     )
     tail = "".join(f"  {name}={escape_unprintable(value)}" for name, value in notes if value)
-    return f"{head} {timing} {escape_unprintable((_remove_secret_parts(record.path) or '-')[:MAX_PATH])}{tail}"
+    return f"{head} {timing} {escape_unprintable((remove_secret_parts(record.path) or '-')[:MAX_PATH])}{tail}"
 
 
 def escape_unprintable(value: str) -> str:
@@ -132,7 +132,7 @@ def escape_unprintable(value: str) -> str:
     )
 
 
-def _remove_secret_parts(path: str | None) -> str | None:
+def remove_secret_parts(path: str | None) -> str | None:
     """Return `path` without a query, and without the user information of an absolute-form target:
     they may be secret.
     """

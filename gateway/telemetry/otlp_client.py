@@ -53,6 +53,7 @@ class OtlpClient:
         is_compressed: bool,
         counters: ExportCounters,
         random_fraction: Callable[[], float] = random.random,
+        now: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._is_compressed = is_compressed
@@ -63,7 +64,9 @@ class OtlpClient:
         self._read_response = read_response
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._counters = counters
+        counters.add_signal(signal)
         self._random_fraction = random_fraction
+        self._now = now
         self._sleep = sleep
         self._is_down = False
         self._not_before = 0.0
@@ -76,16 +79,16 @@ class OtlpClient:
         """Send an export until the collector takes it, or refuses it, or for `MAX_RETRY_TIME`; during a stop only
         once. Never raise.
         """
-        failures, began = 0, time.monotonic()
+        failures, began = 0, self._now()
         while True:
-            if (wait := self._not_before - time.monotonic()) > 0:
+            if (wait := self._not_before - self._now()) > 0:
                 await self._pause(wait)
             result = await self._send(body)
             if result.outcome != "retry":
                 break
             failures += 1
             self._report_failure(result)
-            now, pause = time.monotonic(), retry_pause(failures, result, self._random_fraction())
+            now, pause = self._now(), retry_pause(failures, result, self._random_fraction())
             self._not_before = now + pause  # for the next export, too
             if self.is_closing.is_set() or now - began + pause > MAX_RETRY_TIME:
                 break

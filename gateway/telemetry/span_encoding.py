@@ -15,7 +15,8 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 
 from gateway.content.untrusted_text import DEFAULT_PORTS, bracket_ipv6, read_authority, read_url
 from gateway.observe.meters import METHODS
-from gateway.observe.record import MAX_PATH, Record
+from gateway.observe.record import MAX_PATH, MAX_REASON, Record, remove_secret_parts
+from gateway.observe.secret_mask import mask_start
 from gateway.telemetry.otlp_resource import SCHEMA_URL, SCOPE, AttributeValue, make_attributes, valid_text
 from gateway.telemetry.request_trace import AttemptTrace, FetchTrace, RequestTrace, Server, WaitTrace
 from gateway.telemetry.tracer import Trace
@@ -111,7 +112,7 @@ def _server_span(trace: RequestTrace, record: Record, offset: float) -> Span:
         "http.response.status_code": status,
         "http.route": trace.route_path,
         "url.scheme": trace.scheme,
-        "url.path": record.path,
+        "url.path": (remove_secret_parts(record.path) or "")[:MAX_PATH] or None,
         "server.address": host,
         "server.port": port,
         "client.address": record.client,
@@ -129,7 +130,7 @@ def _server_span(trace: RequestTrace, record: Record, offset: float) -> Span:
     if is_failed:
         span.status.code = Status.STATUS_CODE_ERROR
         if isinstance(record.reason, str):
-            span.status.message = valid_text(record.reason)
+            span.status.message = valid_text(mask_start(record.reason, MAX_REASON))
     return span
 
 
