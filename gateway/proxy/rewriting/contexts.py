@@ -27,11 +27,11 @@ class UrlSpan(NamedTuple):
     """The position of a URL in a text."""
 
     start: int
-    after: int
+    path_end: int
     """The end of its path."""
-    last: int
+    limit: int
     """The text behind it is read only up to here."""
-    is_ref: bool = False
+    is_reference: bool = False
     """Whether it begins with a slash at the beginning of a value, not with a scheme."""
     is_path: bool = False
     """Whether it begins with a single slash: it has no host."""
@@ -58,25 +58,25 @@ class UrlContext(ABC):
 
     def is_open(self, url: UrlSpan) -> bool:
         """Return whether more bytes may come that belong to the readable text behind a URL."""
-        return not self._final and url.last > len(self.text)
+        return not self._final and url.limit > len(self.text)
 
     def find_end(self, url: UrlSpan) -> int | None:
         """Return the end of the whole URL, None if it may continue."""
         start, end = self._run
-        if not start <= url.after <= end:
-            start = end = url.after
-        match = self.syntax.run.match(self.text, end, url.last)
+        if not start <= url.path_end <= end:
+            start = end = url.path_end
+        match = self.syntax.whole_url.match(self.text, end, url.limit)
         end = end if match is None else match.end()
         self._run = start, end
         if self.text[url.start - 1 : url.start] == b"'":
-            quote = self.text.find(b"'", url.after, end)
+            quote = self.text.find(b"'", url.path_end, end)
             end = end if quote < 0 else quote
         return None if self.is_open(url) and may_continue(self.text, end) else end
 
     def is_whole_value(self, url: UrlSpan, delimiter: bytes) -> ContextAnswer:
         """Return whether this delimiter follows the URL, as far as the text behind it is read."""
         end = self.find_end(url)
-        return None if end is None else end >= url.last or self.text[end : end + 1] == delimiter
+        return None if end is None else end >= url.limit or self.text[end : end + 1] == delimiter
 
 
 def is_rewritten_name(name: bytes, links: frozenset[bytes], kept: frozenset[bytes], *, is_path: bool) -> bool:
@@ -106,9 +106,9 @@ class JsonContext(UrlContext):
 
     def should_rewrite(self, url: UrlSpan) -> ContextAnswer:
         """Decide by the text before the string of a URL, and the colon that may follow the string."""
-        quote = url.start - 1 if url.is_ref else self._opening(url.start)
+        quote = url.start - 1 if url.is_reference else self._opening(url.start)
         if quote < url.start - WINDOW or quote < 0:
-            return not url.is_ref
+            return not url.is_reference
         self._enter(quote)
         if self._name is not None:
             answer: ContextAnswer = is_rewritten_name(self._name, LINK_NAMES, KEPT_NAMES, is_path=url.is_path)
@@ -116,7 +116,7 @@ class JsonContext(UrlContext):
             return False
         else:
             answer = self._is_element(url) if self._before.endswith(b",") else True
-        return self.is_whole_value(url, b'"') if answer and url.is_ref else answer
+        return self.is_whole_value(url, b'"') if answer and url.is_reference else answer
 
     def _opening(self, start: int) -> int:
         """Return the last unescaped quote before a position. If it is not in the window, return any other offset."""
@@ -129,6 +129,8 @@ class JsonContext(UrlContext):
         return self._quote
 
     def _is_escaped(self, position: int) -> bool:
+        if not self.text.endswith(b"\\", 0, position):
+            return False
         before = self.text[max(0, position - MAX_BACKSLASHES) : position]
         return (len(before) - len(before.rstrip(b"\\"))) % 2 == 1
 
@@ -152,13 +154,13 @@ class JsonContext(UrlContext):
     def _is_element(self, url: UrlSpan) -> ContextAnswer:
         """Return whether a string behind a comma is an element: a colon would follow a member name."""
         text = self.text
-        limit = min(url.last, len(text))
-        content = STRING_CONTENT.match(text, max(url.after, self._inside), limit)
-        self._inside = url.after if content is None else content.end()
+        limit = min(url.limit, len(text))
+        content = STRING_CONTENT.match(text, max(url.path_end, self._inside), limit)
+        self._inside = url.path_end if content is None else content.end()
         end = STRING_END.match(text, self._inside, limit)
         if end is None or end.end() == len(text):
             return None if self.is_open(url) else True
-        return end.end() >= url.last or text[end.end()] != COLON
+        return end.end() >= url.limit or text[end.end()] != COLON
 
 
 def _unescape(name: bytes) -> bytes:
@@ -185,7 +187,7 @@ class YamlContext(UrlContext):
         """Decide by the text before a URL on its line, and the colon that may follow it."""
         line = self._line_before(url.start)
         name = _key_before(line)
-        if url.is_ref and name is None and not _begins_item(line):
+        if url.is_reference and name is None and not _begins_item(line):
             return False
         if not is_rewritten_name(name or b"", LINK_NAMES, KEPT_NAMES, is_path=url.is_path):
             return False

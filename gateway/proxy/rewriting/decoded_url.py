@@ -57,15 +57,15 @@ class UrlSyntax(NamedTuple):
     start: Bytes
     """The beginning of a URL at the end of a text, up to its two slashes: groups `s`, `colon` and `slash` behind a
     scheme. `ref` is empty, behind the first slash of a value that begins with a slash."""
-    first: bytes
+    first_bytes: bytes
     """The bytes that `start` may begin with."""
-    tail: bytes
+    start_bytes: bytes
     """The bytes that `start` consists of."""
     slashes: Bytes
     """What every URL has: two slashes in any encoding, or one that begins a value. An empty group is behind them."""
     escapes: Bytes
     """Escapes of letters, digits and `-._~`, in lower case: without them, a host is found as it is."""
-    marks: bytes
+    escape_bytes: bytes
     """The bytes of escapes and percent-encoding, beside letters and digits."""
     slash: Bytes
     """A slash of a URL that is not percent-encoded."""
@@ -85,7 +85,7 @@ class UrlSyntax(NamedTuple):
     """A pattern for what follows the beginning of both; `@` is the rest of its path."""
     path: Bytes
     """An authority and a path."""
-    run: Bytes
+    whole_url: Bytes
     """A whole URL."""
     units: Bytes
     """An escape: the group `x` or `y` is the hexadecimal code of the character, `d` its decimal code, any other group

@@ -32,7 +32,7 @@ class LinkPatterns:
     end of the longest path of an upstream that it is under, with the slash behind it.
     """
 
-    def __init__(self, syntax: UrlSyntax, origins: Origins, upstream: UpstreamUrl, own: Collection[str]) -> None:
+    def __init__(self, syntax: UrlSyntax, origins: Origins, upstream: UpstreamUrl, own_paths: Collection[str]) -> None:
         """Take all upstreams, the one that answers, and the paths that a URL without a host belongs to."""
         is_escaping = syntax.escape_start == b"\\"
         slashes = (b"/", rb"\/") if is_escaping else (b"/",)
@@ -47,12 +47,12 @@ class LinkPatterns:
             before = syntax.rewritten_before.replace(b"@", scheme)
             pattern = re.compile(b"(%b(?:%b)[sS]?%b)%b" % (scheme, before, url, after))
             self._rules.append(((scheme, b":" + slash), pattern))
-        begin = common_prefix(own) if 0 < len(own) <= MANY_PATHS and syntax.before_reference else ""
+        begin = common_prefix(own_paths) if 0 < len(own_paths) <= MANY_PATHS and syntax.before_reference else ""
         for slash in slashes if begin else ():
             literal = begin.encode("latin-1", "replace").replace(b"/", slash)
             first = re.escape(literal)
             before = syntax.before_reference.replace(b"@", first)
-            path = _paths_pattern([path.removeprefix(begin) for path in own], slash)
+            path = _paths_pattern([path.removeprefix(begin) for path in own_paths], slash)
             path += rb"(?:%b(?!\\?/|\.)|(?=%b))" % (re.escape(slash), end)
             pattern = re.compile(b"(%b(?:%b)%b)%b" % (first, before, path, after))
             self._rules.append(((b'"' + literal,), pattern))
@@ -86,11 +86,13 @@ def _usual_paths(origins: Origins, upstream: UpstreamUrl) -> Iterator[tuple[tupl
             others = [path for (host, _), more in origins.items() if host == origin[0] for path in more]
             yield origin, [*paths, *others]
         return
-    own = upstream.path.rstrip("/")
+    own_path = upstream.path.rstrip("/")
     if not any(
-        host == upstream.host and path.startswith(f"{own}/") for (host, _), paths in origins.items() for path in paths
+        host == upstream.host and path.startswith(f"{own_path}/")
+        for (host, _), paths in origins.items()
+        for path in paths
     ):
-        yield (upstream.host, upstream.port), [own]
+        yield (upstream.host, upstream.port), [own_path]
 
 
 def _url_pattern(hosts: Iterable[tuple[tuple[str, int], list[str]]], slash: bytes, end: bytes) -> bytes:

@@ -39,12 +39,12 @@ class Literal(NamedTuple):
 class LiteralSearch:
     """Finds the places where URLs of known hosts may be."""
 
-    def __init__(self, syntax: UrlSyntax, origins: Origins, upstream: UpstreamUrl, own: Collection[str]) -> None:
+    def __init__(self, syntax: UrlSyntax, origins: Origins, upstream: UpstreamUrl, own_paths: Collection[str]) -> None:
         """Take all upstreams, the one that answers, and the paths that a URL without a host belongs to."""
         self._syntax = syntax
         self._origins = origins
         self._upstream = upstream
-        self._own = own
+        self._own_paths = own_paths
         ends = _host_ends(origins)
         self._plain = [*_host_literals(ends, syntax)]
         self._coded: list[Literal] = []
@@ -55,8 +55,8 @@ class LiteralSearch:
             # Brackets and colons of an IPv6 address may be percent-encoded.
             self._plain, self._names = [Literal(b"", (syntax.slashes,))], [""]
             self._escaped_texts = [syntax.slashes.pattern]
-        elif own:
-            name, rest = _first_segment(own)
+        elif own_paths:
+            name, rest = _first_segment(own_paths)
             begin = name.encode()
             self._names.append(name)
             self._plain.append(Literal(b"/" + begin, (_path_pattern(begin, rest, syntax),)))
@@ -65,10 +65,10 @@ class LiteralSearch:
                 for coded in syntax.coded_slashes
             ]
             self._escaped_texts.append(slash + _escapable(name, syntax))
-        self._in_host = LETTERS + syntax.marks
+        self._in_host = LETTERS + syntax.escape_bytes
         self._alphabet = self._in_host + b":/"
-        self._not_first = bytes(byte for byte in self._alphabet if byte not in syntax.first)
-        longest = max((len(text) for text in (*ends, *own)), default=0)
+        self._not_first = bytes(byte for byte in self._alphabet if byte not in syntax.first_bytes)
+        longest = max((len(text) for text in (*ends, *own_paths)), default=0)
         self._reach = MAX_START + MAX_ESCAPE * longest
 
     def find(self, text: bytes) -> list[re.Pattern[bytes]]:
@@ -97,7 +97,7 @@ class LiteralSearch:
     @cached_property
     def links(self) -> LinkPatterns:
         """Return the patterns for links in their usual spelling."""
-        return LinkPatterns(self._syntax, self._origins, self._upstream, self._own)
+        return LinkPatterns(self._syntax, self._origins, self._upstream, self._own_paths)
 
     def open_end(self, text: bytes, position: int = 0) -> int:
         """Return the offset, not before `position`, from which a text may be the beginning of a URL whose host is not
@@ -118,7 +118,7 @@ class LiteralSearch:
             if begin is not None:
                 return begin.start()
         window = text[max(low, size - MAX_START) :]
-        return size - len(window[len(window.rstrip(syntax.tail)) :].lstrip(self._not_first))
+        return size - len(window[len(window.rstrip(syntax.start_bytes)) :].lstrip(self._not_first))
 
 
 def _contains(text: bytes, literal: bytes) -> bool:

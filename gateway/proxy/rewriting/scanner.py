@@ -62,7 +62,7 @@ class UrlStart(NamedTuple):
     scheme: str | None
     is_coded: bool
     """Whether it is percent-encoded."""
-    marks: tuple[bytes, bytes]
+    colon_and_slash: tuple[bytes, bytes]
     """Its colon and its first slash."""
 
     @property
@@ -233,11 +233,12 @@ class UrlScanner:
         return self._literals.links.anywhere.match(text, start) if start >= position else None
 
     def _decide_link(self, context: UrlContext, link: Match[bytes]) -> ScanResult | None:
-        answer = context.should_rewrite(UrlSpan(link.start(), link.end(2), link.start() + MAX_URL))
+        start, end = link.span(1)
+        path_end = link.end(2)
+        answer = context.should_rewrite(UrlSpan(start, path_end, start + MAX_URL))
         if answer is None:
             return None
-        edit = Edit(link.start(), link.end(1), self._new_beginning(link[1])) if answer else None
-        return link.end(2), edit
+        return path_end, Edit(start, end, self._new_beginning(link[1])) if answer else None
 
     def _decide(self, context: UrlContext, match: Match[bytes], *, final: bool) -> ScanResult | None:
         """Decide one URL; None if more bytes are needed."""
@@ -283,11 +284,11 @@ class UrlScanner:
             return None
         edit = None
         if replacement is not None and answer:
-            head = encode_head(replacement.head, self._syntax.to_escape, url.marks, is_coded=url.is_coded)
+            head = encode_head(replacement.head, self._syntax.to_escape, url.colon_and_slash, is_coded=url.is_coded)
             stop = after + decoded.raw_size(len(authority) + replacement.taken)
             edit = Edit(url.start, stop, head)
         # A value that begins with a slash and stays may contain other URLs.
-        return (after if edit is None and span.is_ref else span.after), edit
+        return (after if edit is None and span.is_reference else span.path_end), edit
 
     def _read_host(self, text: bytes, url: UrlStart, last: int) -> tuple[int, Paths]:
         """Return the end of the authority, and the upstream paths there."""
@@ -306,7 +307,9 @@ class UrlScanner:
             return None
         second = self._syntax.slash.match(text, ref_end)
         after = match.start() if second is None else second.end()
-        return UrlStart(match.start(), after, None, is_coded=False, marks=(b":", text[match.start() : ref_end]))
+        return UrlStart(
+            match.start(), after, None, is_coded=False, colon_and_slash=(b":", text[match.start() : ref_end])
+        )
 
     def _paths_at(self, url: UrlStart, raw: bytes) -> Paths:
         """Return the upstream paths at an authority. Most URLs of a body have one of few authorities."""

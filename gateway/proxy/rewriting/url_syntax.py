@@ -112,17 +112,17 @@ def _backslash_syntax(letters: tuple[bytes, ...], ref: bytes, quote: bytes, cont
     unit = b"|".join(rb"\\%b(?P<%b>[0-9a-fA-F]{%d})" % (letter, group, _WIDTHS[letter]) for letter, group in groups)
     return UrlSyntax(
         start=start,
-        first=rb"hH\/",
-        tail=rb"hHtTpPsS:/\%%%b" % b"".join(letters) + HEX,
+        first_bytes=rb"hH\/",
+        start_bytes=rb"hHtTpPsS:/\%%%b" % b"".join(letters) + HEX,
         slashes=slashes,
         escapes=re.compile(rb"\\%b%b" % (code, _HEX)),
-        marks=rb"\%",
+        escape_bytes=rb"\%",
         slash=re.compile(slash),
         coded_slashes=tuple(prefix + b"2f" for prefix in prefixes),
         **contexts,
         path=re.compile(b"[^%b]*+(?:(?:%b)[^%b]*+)*" % (no_path, in_path, no_path)),
         host=re.compile(b"(?:[^%b/?#]|%b)*" % (no_url + quote, _hex_escape(letters, _AUTHORITY_ENDS))),
-        run=re.compile(b"[^%b]*+(?:(?:%b)[^%b]*+)*" % (no_url, in_url, no_url)),
+        whole_url=re.compile(b"[^%b]*+(?:(?:%b)[^%b]*+)*" % (no_url, in_url, no_url)),
         units=re.compile(rb"%b|\\{1,3}(?P<slash>/)" % unit),
         escape_start=b"\\",
         escape_prefix=b"\\" + (prefixes[0] if len(prefixes) == 1 else b""),
@@ -210,11 +210,11 @@ _XML_START, _XML_SLASHES = _patterns(
 
 XML = UrlSyntax(
     start=_XML_START,
-    first=b"hH&/",
-    tail=b"hHtTpPsS:/&#;%xX" + HEX,
+    first_bytes=b"hH&/",
+    start_bytes=b"hHtTpPsS:/&#;%xX" + HEX,
     slashes=_XML_SLASHES,
     escapes=re.compile(rb"&#(?:(?:x%b|%b);|x?0)" % (_HEX, _DECIMAL)),
-    marks=b"&#;%",
+    escape_bytes=b"&#;%",
     slash=re.compile(_SLASH_REFERENCE),
     coded_slashes=(b"47;", b"2f;"),
     before_path=_behind([b"href", rb"[\s:]src", b"tion"], [rb"""=["']"""]) + rb"""|(?<== ["']@)""",
@@ -231,7 +231,7 @@ XML = UrlSyntax(
         rb"(?:[^%b'&/?#]|&#(?!(?:0*(?:47|63|35)|[xX]0*(?:2[fF]|3[fF]|23));)(?:[0-9]{1,7}|[xX][0-9a-fA-F]{1,6});)*"
         % _NO_URL
     ),
-    run=re.compile(rb"[^%b&]*+(?:%b[^%b&]*+)*" % (_NO_URL, _REFERENCE, _NO_URL)),
+    whole_url=re.compile(rb"[^%b&]*+(?:%b[^%b&]*+)*" % (_NO_URL, _REFERENCE, _NO_URL)),
     units=re.compile(rb"&#[xX](?P<x>[0-9a-fA-F]{1,6});|&#(?P<d>[0-9]{1,7});|(?P<amp>&)amp;"),
     escape_start=b"&",
     escape_prefix=b"&#",

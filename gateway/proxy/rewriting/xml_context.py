@@ -45,7 +45,7 @@ class XmlContext(UrlContext):
 
     def should_rewrite(self, url: UrlSpan) -> ContextAnswer:
         """Decide by the attribute of a URL, or by the element if the URL is in its first text."""
-        if not url.is_ref:
+        if not url.is_reference:
             if REWRITTEN_BEFORE.match(self.text, url.start):
                 return True
             if self.kept_before.match(self.text, url.start):
@@ -53,7 +53,7 @@ class XmlContext(UrlContext):
         opened = self.text.rfind(b"<", max(0, url.start - WINDOW), url.start)
         if self._in_attribute(opened, url.start):
             return self._decide_attribute(url)
-        if url.is_ref:
+        if url.is_reference:
             return False if url.is_path else self.is_whole_value(url, b"<")
         return self._in_element(url.start)
 
@@ -110,14 +110,14 @@ class XmlContext(UrlContext):
         return not (self._head < start and text[self._head] == GREATER)
 
     def _decide_attribute(self, url: UrlSpan) -> ContextAnswer:
-        if self._name.startswith(b"xmlns:") or (url.is_ref and url.start != self._value):
+        if self._name.startswith(b"xmlns:") or (url.is_reference and url.start != self._value):
             return False
         local = _local_name(self._name)
         if local == b"schemalocation" and not url.is_path:
             answer = self._is_schema_address(url)
         else:
             answer = is_rewritten_name(local, self.links, self.kept, is_path=url.is_path)
-        return self.is_whole_value(url, self._quote) if answer and url.is_ref else answer
+        return self.is_whole_value(url, self._quote) if answer and url.is_reference else answer
 
     def _is_schema_address(self, url: UrlSpan) -> ContextAnswer:
         """Return whether a URL in `schemaLocation` is an address: every second word of `xsi:schemaLocation`, behind its
@@ -131,9 +131,9 @@ class XmlContext(UrlContext):
         text, stop = self.text, self.find_end(url)
         if stop is None:
             return None
-        if NEXT_WORD.match(text, stop, min(url.last, len(text))):
+        if NEXT_WORD.match(text, stop, min(url.limit, len(text))):
             return False
-        return None if self.is_open(url) and not text[stop : url.last].strip(BLANK) else True
+        return None if self.is_open(url) and not text[stop : url.limit].strip(BLANK) else True
 
     def _count_words(self, start: int) -> None:
         text, counted = self.text, self._counted
