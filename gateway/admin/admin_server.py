@@ -20,7 +20,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from gateway.admin.acceptor import Acceptor
 from gateway.admin.address import AdminAddress, parse_address
-from gateway.admin.backend import AdminBackend
+from gateway.admin.backend import AdminBackend, ReloadBackend
 from gateway.content.untrusted_text import format_authority, is_loopback_host
 from gateway.history.interface import HistoryDisabled, Unsearchable, result_document
 from gateway.history.query import BadQuery, parse_query
@@ -65,9 +65,8 @@ _Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 class AdminServer:
     """Serves `backend` to callers that `may_call` allows. `start`, then `close`, on one running loop. With
-    `request_stop`, POST `/quit` calls it; with `request_reload`, POST `/reload` answers with its document, and whether
-    the configuration is in use. `openmetrics` returns the metrics in OpenMetrics, or None where they have no exemplars,
-    so that the Prometheus text is as good.
+    `request_stop`, POST `/quit` calls it; `reloads` answers POST `/reload` and GET `/configuration`. `openmetrics`
+    returns the metrics in OpenMetrics, or None where they have no exemplars, so that the Prometheus text is as good.
     """
 
     def __init__(
@@ -76,13 +75,13 @@ class AdminServer:
         *,
         may_call: MayCall,
         request_stop: Callable[[], None] | None = None,
-        request_reload: Callable[[], Awaitable[tuple[bool, dict[str, Any]]]] | None = None,
+        reloads: ReloadBackend | None = None,
         openmetrics: Callable[[], Awaitable[list[bytes] | None]] | None = None,
     ) -> None:
         self._backend = backend
         self._may_call = may_call
         self._request_stop = request_stop
-        self._request_reload = request_reload
+        self._reloads = reloads
         self._openmetrics = openmetrics
         self._poll: asyncio.Task[tuple[bool, dict[str, Any]]] | None = None
         self._server: _AdminWebServer | None = None
@@ -97,7 +96,8 @@ class AdminServer:
             "/instances": (_READ, self._instances),
             "/usage": (_READ, self._usage),
         }
-        if request_reload is not None:
+        if reloads is not None:
+            self._handlers["/configuration"] = (_READ, self._configuration)
             self._handlers["/reload"] = (("POST",), self._reload)
         if request_stop is not None:
             self._handlers["/quit"] = (("POST",), self._quit)
@@ -197,11 +197,11 @@ class AdminServer:
 
     async def _reload(self, request: web.BaseRequest) -> web.Response:
         """Reload the configuration, and answer with the outcome. Machines of `allow` may only read."""
-        assert self._request_reload is not None
+        assert self._reloads is not None
         peer = _peer(request)
         if peer is not None and not is_loopback_host(peer):
             return _problem(403, "Only a process of this machine may reload the configuration; use a loopback address.")
-        is_reloaded, document = await self._request_reload()
+        is_reloaded, document = await self._reloads.reload_by_request()
         if is_reloaded:
             return _document(200, document)
         return _problem_document(409, document)
@@ -226,8 +226,11 @@ class AdminServer:
         return await _send(request, await self._backend.metrics(), CONTENT_TYPE)
 
     async def _status(self, request: web.BaseRequest) -> web.StreamResponse:
-        chunks = await run_in_slices(encode_chunks(_JSON.iterencode(await self._backend.status())))
-        return await _send(request, [*chunks, b"\n"], "application/json")
+        return await _send_document(request, await self._backend.status())
+
+    async def _configuration(self, request: web.BaseRequest) -> web.StreamResponse:
+        assert self._reloads is not None
+        return await _send_document(request, await self._reloads.configuration_document())
 
     async def _instances(self, request: web.BaseRequest) -> web.Response:
         """Answer with the calls that match the query."""
@@ -349,6 +352,12 @@ async def _send(request: web.BaseRequest, chunks: Sequence[bytes], content_type:
             await asyncio.sleep(0)
     await response.write_eof()
     return response
+
+
+async def _send_document(request: web.BaseRequest, document: dict[str, Any]) -> web.StreamResponse:
+    """Send a large document."""
+    chunks = await run_in_slices(encode_chunks(_JSON.iterencode(document)))
+    return await _send(request, [*chunks, b"\n"], "application/json")
 
 
 def _document(status: int, document: dict[str, Any], **headers: str) -> web.Response:

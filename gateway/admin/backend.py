@@ -34,3 +34,13 @@ class AdminBackend(Protocol):
 
     async def usage(self, query: UsageQuery) -> UsageReport:
         """Return the calls and messages that the query groups. Raise Unsearchable."""
+
+
+class ReloadBackend(Protocol):
+    """Reloads the configuration for the admin port, and describes it."""
+
+    async def reload_by_request(self) -> tuple[bool, dict[str, Any]]:
+        """Reload. Return whether the configuration is in use, and the document with the outcome."""
+
+    async def configuration_document(self) -> dict[str, Any]:
+        """Return the configuration in use as digests, without its values."""

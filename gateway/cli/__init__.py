@@ -5,5 +5,5 @@ a file, or one route in options and variables. `output` writes standard output a
 
 Commands: `serve`, `check`, `print_token`, `sign_in` (login), `sign_out` (logout), `init`, `sandbox`, `probe`,
 `instances`, `usage`, `make_key` (caller), `manage_users` (user), `print_schema`, `completion`. `admin_query` is the
-part that `instances` and `usage` share.
+part that `instances` and `usage` share, `against` the comparison of `check`.
 """

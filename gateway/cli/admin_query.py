@@ -12,7 +12,8 @@ from gateway.observe.record import escape_unprintable
 _USAGE, _UNAVAILABLE = 2, 69
 TIMEOUT = 10.0
 """Maximum seconds of a query."""
-_MAX_BYTES = 128 * 1024 * 1024  # of a response
+MAX_BYTES = 128 * 1024 * 1024
+"""Largest size of a response."""
 _GAP = "  "
 
 Parameters = list[tuple[str, str]]
@@ -36,7 +37,7 @@ def fetch_or_read(address: str, name: str, parameters: Parameters, read: Callabl
     """
     try:
         target = f"/{name}?{urlencode(parameters, errors='surrogateescape')}"  # a shell passes any bytes
-        status, body = fetch(address, target, timeout=TIMEOUT, limit=_MAX_BYTES)
+        status, body = fetch(address, target, timeout=TIMEOUT, limit=MAX_BYTES)
     except AdminUnavailable as error:
         status, body = 200, read(f"no gateway responds at {error}")
     document = parse_object(body)

@@ -4,19 +4,20 @@ A configuration is compared in its canonical form: plain values without those th
 listeners by name. Only keys are reported, never values.
 """
 
+import hashlib
+import json
 import operator
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from gateway.config.listen_model import START_KEYS
 from gateway.config.model import Config
-from gateway.config.resolved import listeners_of
+from gateway.config.resolved import RESTART_KEYS, listeners_of
 from gateway.config.strict_model import StrictModel
 
-RESTART_KEYS = ("workers", "listen", "admin", "admin_quit", "limits", "log")
-"""Keys that take effect only at a start; of `listen` the addresses, and whether one has `tls` or `proxy_protocol`."""
 IDENTITY_KEYS = ("token_url", "client_id", "grant", "scope", "params", "audience", "resource")
 """Keys of a credential that, with its name, decide whose stored refresh token it uses."""
 _STORE_KEYS = ("path", "redis")
@@ -46,21 +47,54 @@ class ConfigDifference:
     def __bool__(self) -> bool:
         return bool(self.added or self.removed or self.changed)
 
+    def document(self) -> dict[str, list[str]]:
+        """Return the difference for a JSON document."""
+        return {
+            "added": [*self.added],
+            "removed": [*self.removed],
+            "changed": [*self.changed],
+            "restart_needed": [*self.restart],
+            "sign_in_needed": [*self.sign_in],
+        }
+
     def lines(self) -> Iterator[str]:
         """Yield each difference as `added KEY`, `removed KEY` or `changed KEY`."""
         for kind in ("added", "removed", "changed"):
             yield from (f"{kind} {key}" for key in getattr(self, kind))
 
 
-def canonical_form(config: Config) -> dict[str, Any]:
-    """Return the canonical form of a configuration.
+def canonical_form(config: Config, folder: str = "") -> dict[str, Any]:
+    """Return the canonical form of a configuration. Paths below `folder` become relative to it, so that the same files
+    in two folders are equal.
 
     Routes are converted one by one: pydantic would hold the interpreter for all of them together, and so the callers.
     """
     tree = _plain(config.model_copy(update={"routes": []}))
     tree["routes"] = {route.name: _plain(route, leave_out={"name"}) for route in config.routes}
     tree["listen"] = dict(_listeners(config))
+    if folder:
+        tree = {key: _map_leaves(value, partial(_shorten, f"{folder.rstrip('/')}/")) for key, value in tree.items()}
     return tree
+
+
+def digest_form(tree: Canonical) -> dict[str, Any]:
+    """Return a canonical form whose leaves are short digests: two of them can be compared, and no value can be read.
+
+    A digest has 16 bits only. A value that a person should not have written into the file, such as a key in
+    `headers.set`, cannot be found by guessing, because one in 65536 guesses fits. `fingerprint` shows a missed change.
+    """
+    return {key: _map_leaves(value, _digest) for key, value in tree.items()}
+
+
+def fingerprint(tree: Canonical) -> str:
+    """Return a hash of a whole canonical form, of 32 bits for the same reason."""
+    digest = hashlib.sha256()
+    for key in sorted(tree):
+        value = tree[key]
+        parts = sorted(value.items()) if isinstance(value, Mapping) else [("", value)]
+        for part in parts:  # route by route, for the same reason as above
+            digest.update(json.dumps([key, *part], sort_keys=True).encode())
+    return digest.hexdigest()[:8]
 
 
 def free(tree: dict[str, Any]) -> None:
@@ -86,6 +120,22 @@ def _listeners(config: Config) -> Iterator[tuple[str, dict[str, Any]]]:
         seen[listener.address] += 1
         number = f"#{seen[listener.address]}" if seen[listener.address] > 1 else ""
         yield listener.address + number, _plain(listener)
+
+
+def _map_leaves(value: Any, convert: Callable[[Any], Any]) -> Any:
+    if isinstance(value, Mapping) and value:
+        return {key: _map_leaves(inner, convert) for key, inner in value.items()}
+    return convert(value)
+
+
+def _shorten(folder: str, value: Any) -> Any:
+    if isinstance(value, list):
+        return [_map_leaves(inner, partial(_shorten, folder)) for inner in value]
+    return value.removeprefix(folder) if isinstance(value, str) else value
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:4]
 
 
 def _plain(settings: StrictModel, *, leave_out: set[str] | None = None) -> dict[str, Any]:
@@ -122,10 +172,13 @@ def _sign_ins(before: Canonical, after: Canonical) -> Iterator[str]:
     former = before.get("credentials", {})
     for name, credential in after.get("credentials", {}).items():
         old = former.get(name, {})
-        if credential.get("grant") == SIGN_IN_GRANT and (
+        if credential.get("grant") in _SIGN_IN_GRANTS and (
             has_other_store or any(old.get(key) != credential.get(key) for key in IDENTITY_KEYS)
         ):
             yield name
+
+
+_SIGN_IN_GRANTS = (SIGN_IN_GRANT, _digest(SIGN_IN_GRANT))
 
 
 def _dotted(steps: tuple[str, ...]) -> str:

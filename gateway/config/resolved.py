@@ -21,6 +21,8 @@ from gateway.config.strict_model import ProxySettings, SecretRef, TlsSettings, s
 from gateway.config.values import split_address
 from gateway.content.untrusted_text import normalize_host, read_host, read_origin
 
+RESTART_KEYS = ("workers", "listen", "admin", "admin_quit", "limits", "log")
+"""Keys that take effect only at a start; of `listen` the addresses, and whether one has `tls` or `proxy_protocol`."""
 CONNECT_TIMEOUT = 5.0
 RESPONSE_TIMEOUT = 330.0
 IDLE_TIMEOUT = 60.0
@@ -97,6 +99,12 @@ def keep_listeners(before: Config, after: Config) -> list[ListenSettings]:
             entries.remove(match)
         listeners.append(match or listener)
     return listeners
+
+
+def keep_start_settings(before: Config, after: Config) -> Config:
+    """Return `after` with the settings of `before` that need a restart."""
+    kept = {key: getattr(before, key) for key in RESTART_KEYS}
+    return after.model_copy(update=kept | {"listen": keep_listeners(before, after)})
 
 
 def restart_settings(listener: ListenSettings) -> tuple[object, ...]:

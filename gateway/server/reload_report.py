@@ -30,15 +30,7 @@ class ReloadReport:
         shared = {"state": "reloaded" if self.is_ok else "refused", "at": int(self.at), "warnings": warnings}
         if not self.is_ok:
             return {**shared, "detail": self.message, "errors": errors}
-        difference = self.difference
-        return {
-            **shared,
-            "added": [*difference.added],
-            "removed": [*difference.removed],
-            "changed": [*difference.changed],
-            "restart_needed": [*self.restart_needed],
-            "sign_in_needed": [*difference.sign_in],
-        }
+        return {**shared, **self.difference.document(), "restart_needed": [*self.restart_needed]}
 
     def summary(self) -> dict[str, Any]:
         """Return time and result, as `/status` shows them."""

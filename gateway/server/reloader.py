@@ -10,13 +10,23 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 from gateway import __version__
-from gateway.config.difference import RESTART_KEYS, Canonical, ConfigDifference, canonical_form, compare, free
+from gateway.config.difference import (
+    Canonical,
+    ConfigDifference,
+    canonical_form,
+    compare,
+    digest_form,
+    fingerprint,
+    free,
+)
 from gateway.config.issue import ConfigProblems
 from gateway.config.load import FileProblems, Loaded
 from gateway.config.model import Config
+from gateway.config.resolved import RESTART_KEYS, keep_start_settings
 from gateway.observe.log import log_event
 from gateway.observe.time_slices import short_switch_interval
 from gateway.server.config_watch import ConfigWatch
@@ -47,7 +57,7 @@ class Reloader:
         self.loaded = loaded
         self.started_at = self.loaded_at = time.time()
         self.last: ReloadReport | None = None
-        self._started_with = _restart_settings(canonical_form(loaded.config))
+        self._start_config = loaded.config.model_copy(update={"routes": []})  # routes need no restart
         self._read_again = read_again
         self._apply: Callable[[Config], Awaitable[None]] | None = None
         self._manager: ServiceManager | None = None
@@ -91,6 +101,18 @@ class Reloader:
         """Reload for a request at the admin port. Return whether the configuration is in use, and the document."""
         report = await self.reload("admin")
         return report.is_ok, report.document()
+
+    async def configuration_document(self) -> dict[str, Any]:
+        """Return the configuration in use as digests, for a comparison; no value of it can be read."""
+        return await in_thread(self._describe, owner=self)
+
+    def _describe(self) -> dict[str, Any]:
+        loaded = self.loaded
+        folder = str(Path(loaded.files[0].path).parent) if loaded.files else ""
+        tree = canonical_form(keep_start_settings(self._start_config, loaded.config), folder)
+        document = {"fingerprint": fingerprint(tree), "keys": digest_form(tree)}
+        free(tree)
+        return document
 
     def process_status(self) -> dict[str, Any]:
         """Return the process and the configuration that it runs, for `/status`; times in seconds since 1970."""
@@ -162,7 +184,8 @@ class Reloader:
         loaded = self._read_again()
         self._watched = loaded.watched
         before, after = canonical_form(self.loaded.config), canonical_form(loaded.config)
-        difference, restart = compare(before, after), compare(self._started_with, _restart_settings(after)).restart
+        difference, start = compare(before, after), _restart_settings(canonical_form(self._start_config))
+        restart = compare(start, _restart_settings(after)).restart
         free(before)
         free(after)
         return loaded, difference, restart

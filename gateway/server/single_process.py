@@ -37,7 +37,7 @@ class SingleProcess:
             self._gateway,
             may_call=self._gateway.may_call,
             request_stop=request_stop,
-            request_reload=reloader.reload_by_request,
+            reloads=reloader,
             openmetrics=self._gateway.openmetrics,
         )
         self._reloader = reloader

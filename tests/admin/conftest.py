@@ -81,7 +81,7 @@ class Port:
             self.backend,
             may_call=self.may_call,
             request_stop=self.request_stop if quits else None,
-            request_reload=self.request_reload,
+            reloads=self,
         )
         self.reloads_requested = 0
         self.address = ""
@@ -97,9 +97,12 @@ class Port:
     def request_stop(self) -> None:
         self.stops_requested += 1
 
-    async def request_reload(self) -> tuple[bool, dict[str, Any]]:
+    async def reload_by_request(self) -> tuple[bool, dict[str, Any]]:
         self.reloads_requested += 1
         return self.backend.answer
+
+    async def configuration_document(self) -> dict[str, Any]:
+        return {"keys": {}}
 
     async def arrived(self, number: int) -> None:
         """Waits until `number` requests more have been judged."""

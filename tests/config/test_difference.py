@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.config.difference import IDENTITY_KEYS, RESTART_KEYS, ConfigDifference, canonical_form, compare
+from gateway.config.difference import IDENTITY_KEYS, ConfigDifference, canonical_form, compare
 from gateway.config.model import Config, CredentialSettings
-from gateway.config.resolved import listeners_of, restart_settings
+from gateway.config.resolved import RESTART_KEYS, listeners_of, restart_settings
 from gateway.wiring.credentials import credential_key
 
 STATE = "state: {path: tokens.db, keys: [{env: STATE_KEY}]}\n"

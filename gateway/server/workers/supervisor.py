@@ -14,10 +14,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gateway.admin.admin_server import AdminServer
-from gateway.config.difference import RESTART_KEYS
 from gateway.config.load import Loaded
 from gateway.config.model import Config
-from gateway.config.resolved import keep_listeners, listeners_of
+from gateway.config.resolved import keep_start_settings, listeners_of
 from gateway.observe.log import Log, log_event, set_up_log
 from gateway.observe.snapshots import join_snapshot
 from gateway.server.console_mount import ConsoleMount
@@ -109,7 +108,7 @@ class Supervisor:
             self._backend,
             may_call=self._backend.may_call,
             request_stop=request_stop,
-            request_reload=reloader.reload_by_request,
+            reloads=reloader,
             openmetrics=self._backend.openmetrics,
         )
         self._watchers: set[asyncio.Task[None]] = set()
@@ -159,8 +158,7 @@ class Supervisor:
         Raise OSError if a worker refuses or times out. If a worker times out while it adopts the configuration, only
         that worker keeps the former one.
         """
-        fixed = {key: getattr(self._config, key) for key in RESTART_KEYS}
-        merged = config.model_copy(update=fixed | {"listen": keep_listeners(self._config, config)})
+        merged = keep_start_settings(self._config, config)
         await in_thread(partial(_import_libraries, merged), owner=self)
         async with self._changing:
             await send_config(merged, self._broadcast)
