@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -10,22 +11,32 @@ import pytest
 
 from gateway.config.secrets import SecretReader
 from gateway.config.state_model import StateSettings
+from gateway.limits.borrowed_allowance import LoanRequest
+from gateway.limits.caller_limits import CallerLimits, Quota, RateLimit
+from gateway.limits.replica_limits import ReplicaLimits
 from gateway.oauth.store import StoreDown
 from gateway.oauth.stores.backend_interface import MAX_ENTRY_BYTES
 from gateway.oauth.stores.encrypted import EncryptedStore
 from gateway.oauth.stores.redis import Login, RedisAddress, RedisBackend
+from gateway.services.replica_places import LEAVE_SCRIPT, RENEW_SCRIPT
 from gateway.wiring.token_stores import load_store_files
 from tests.fakes.certificates import server_pem
 from tests.fakes.ports import reserved_port
+from tests.fakes.process import ROOT
 from tests.fakes.redis import RedisServer
 from tests.fakes.waiting import TIME_LIMIT
 from tests.oauth.backends import VALUE, RecordedStoreEvents, encrypted_store, redis_store, token
 from tests.oauth.scene import ManualClock
 
 TOKEN_NAME, SECRET_NAME = "oic-gateway:1:token:key", "oic-gateway:1:secret:key"
-RIGHTS = "~oic-gateway:1:* resetchannels -@all +get +set +del +eval"
-ALL_RIGHTS = f"{RIGHTS} +getrange +pttl"
+PERMISSIONS = re.search(
+    r"\*\*Permissions:\*\* the Redis user needs `(.+?)`.* also `(.+?)`, and in a cluster also\s+`(.+?)`",
+    (ROOT / "docs" / "token-store.md").read_text(encoding="utf-8"),
+)
+assert PERMISSIONS is not None
+ALL_RIGHTS, RIGHTS_OF_LIMITS, RIGHTS_OF_CLUSTER = PERMISSIONS.groups()
 """As docs/token-store.md asks for them."""
+RIGHTS = ALL_RIGHTS.replace(" +getrange", "").replace(" +pttl", "")
 
 
 @pytest.fixture
@@ -306,6 +317,26 @@ async def test_with_a_user_who_may_do_no_more_than_is_needed(rights: str) -> Non
         await down(reached(place, login=lambda: ("gateway", "hunter2")), "it needs GET, SET, DEL and EVAL")
 
 
+async def test_the_documented_permissions_suffice_for_everything() -> None:
+    async with RedisServer(f"user gateway on >hunter2 {ALL_RIGHTS} {RIGHTS_OF_LIMITS}") as server:
+        place = RedisAddress((("127.0.0.1", server.port),))
+        backend = RedisBackend(place, connect_timeout=2.0, login=lambda: ("gateway", "hunter2"))
+        await works(encrypted_store(backend, ManualClock()))
+        limits = CallerLimits(RateLimit(10, 1, burst=5), Quota(100, 3600), Quota(100, 3600))
+        loan = await ReplicaLimits(backend.run_script, prefix="oic-gateway").borrow(
+            "erp", limits, LoanRequest(1, 0, 0, 0, 0, None)
+        )
+        assert loan is not None
+        assert loan.granted == 1
+        places = "oic-gateway:1:places:https://acme.example:443"
+        assert await backend.run_script(RENEW_SCRIPT, places, ["one", "6", "0", "1", "0", "5000"]) == [1, 0]
+        await backend.run_script(LEAVE_SCRIPT, places, ["one", "5000"])
+        async with server.client() as client:
+            assert await client.acl_log() == []
+            assert set(await client.keys("*")) == {b"oic-gateway:1:limits:erp", b"oic-gateway:1:check"}
+        await backend.close()
+
+
 async def test_a_password_that_cannot_be_read_is_a_store_that_is_down(server: RedisServer) -> None:
     def missing() -> tuple[str]:
         raise OSError("the secret file is missing")
@@ -314,7 +345,7 @@ async def test_a_password_that_cannot_be_read_is_a_store_that_is_down(server: Re
 
 
 async def test_a_cluster(server: RedisServer, bus: int) -> None:
-    settings = ("cluster-enabled yes", f"cluster-port {bus}", f"user gateway on >hunter2 {RIGHTS} +cluster +command")
+    settings = ("cluster-enabled yes", f"cluster-port {bus}", f"user gateway on >hunter2 {RIGHTS} {RIGHTS_OF_CLUSTER}")
     async with RedisServer(*settings) as node:
         place = RedisAddress((("127.0.0.1", server.port), ("127.0.0.1", node.port)), is_cluster=True)
         store = reached(place, login=lambda: ("gateway", "hunter2"))
