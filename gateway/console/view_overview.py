@@ -117,6 +117,8 @@ class Overview:
     connections: int
     connection_limit: int
     listen: str
+    version: str
+    started_at: float | None
 
 
 def overview(status: Mapping[str, Any], *, now: float) -> Overview:
@@ -124,7 +126,7 @@ def overview(status: Mapping[str, Any], *, now: float) -> Overview:
     credentials = tuple(credential_card(status, name, now=now) for name in status["credentials"])
     services, routes = tuple(service_rows(status)), tuple(route_rows(status))
     problems = sorted(_problems(status, credentials, services, routes, now=now), key=lambda one: _TONES[one.tone])
-    callers = status["callers"]
+    callers, process = status["callers"], status.get("process", {})
     return Overview(
         _overall_state(status, problems),
         tuple(problems),
@@ -137,6 +139,8 @@ def overview(status: Mapping[str, Any], *, now: float) -> Overview:
         callers["connections"],
         callers["limit"],
         status["listen"],
+        process.get("version", ""),
+        process.get("started_at"),
     )
 
 

@@ -12,6 +12,7 @@ from gateway.admin.console_backend import ConfigurationBlock, ReloadOutcome, Ser
 from gateway.config.console_model import Role
 from gateway.console.console import find_page
 from gateway.console.page import Page, PageDocument, PageRequest, Viewer
+from gateway.console.pages.caller_page import show_callers
 from gateway.console.rendering import TemplateRenderer
 from tests.console.recorded_gateway import NOW, RecordedGateway, recorded_configuration
 
@@ -179,6 +180,31 @@ async def test_a_route_shows_who_may_call_it_and_what_opens_it() -> None:
     assert '<a href="/console/credentials/orders-app">orders-app</a>' in text
     assert "0 of 180 places taken" in text
     assert "Everyone" in await render(RecordedGateway(), "routes/archive")
+
+
+async def test_the_list_of_routes_is_filtered_and_has_pages() -> None:
+    gate = RecordedGateway()
+    first = gate.status_document["routes"][0]
+    gate.status_document["routes"] += [{**first, "name": f"more-{at}"} for at in range(120)]
+    text = await render(gate, "routes?q=more")
+    assert "1 to 50 of 120" in text
+    assert 'href="/console/routes?q=more&amp;page=2" rel="next"' in text
+    assert "101 to 120 of 120" in await render(gate, "routes?q=more&page=3")
+    assert "No route matches" in await render(gate, "routes?q=nothing-like-this")
+    problems = await render(RecordedGateway(), "routes?state=problem")
+    assert problems.count('<th scope="row">') == 2  # one fails, and the credential of the other needs a sign-in
+
+
+async def test_a_quiet_caller_has_its_last_call_from_the_history() -> None:
+    gate = RecordedGateway()
+    gate.calls = tuple(line for line in gate.calls if b'"caller":"lab"' in line)
+    text = await render(gate, "callers")
+    assert "Active" in text
+    later = Viewer("x", "viewer", TOKEN)
+    answer = await show_callers(PageRequest(gate, later, ("callers",), {}, False, NOW + 3600, "http://x"))  # noqa: FBT003
+    html = TemplateRenderer().render(answer, is_fragment=False, values={"viewer": later}).decode()
+    assert "Active" not in html
+    assert "2026-11-30 10:33:45 UTC" in html
 
 
 async def test_times_are_utc_for_people_without_scripts() -> None:

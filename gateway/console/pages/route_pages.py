@@ -2,34 +2,56 @@
 
 import asyncio
 
-from gateway.admin.console_backend import Series
+from gateway.admin.console_backend import Series, SeriesQuery
 from gateway.console.page import Page, PageRequest
 from gateway.console.pages.configuration_page import block_settings
 from gateway.console.pages.missing_page import missing_page
 from gateway.console.view_calls import call_rows
 from gateway.console.view_charts import BLAMES, RANGES, chart_rows, series_query, series_url, sparkline, traffic
 from gateway.console.view_counters import instance_id_percent
-from gateway.console.view_overview import credential_card, route_rows, service_rows
+from gateway.console.view_overview import RouteRow, credential_card, route_rows, service_rows
+from gateway.console.view_state import page_url
 from gateway.history.interface import Unsearchable
 from gateway.history.query import HistoryQuery
 
 _LAST_CALLS = 8
 _DEFAULT_RANGE = RANGES["15m"]
-MAX_SERIES = 50
-"""The number of routes that have series at all."""
+PAGE_SIZE = 50
+"""Routes on one page of the list."""
 
 
 async def show_routes(request: PageRequest) -> Page:
-    """Return the list of routes."""
-    rows = list(route_rows(await request.backend.status()))
-    series = await asyncio.gather(*(_list_series(request, row.name) for row in rows[:MAX_SERIES]))
-    series += [Series(10)] * (len(rows) - len(series))
+    """Return the routes that match `q` and `state`, `PAGE_SIZE` on each `page`."""
+    q, only_problems = request.query.get("q", "").strip(), request.query.get("state") == "problem"
+    status = await request.backend.status()
+    matching = [row for row in route_rows(status) if _matches(row, q.lower(), only_problems=only_problems)]
+    first = PAGE_SIZE * (max(1, int(number)) - 1) if (number := request.query.get("page", "1")).isdecimal() else 0
+    rows = matching[first : first + PAGE_SIZE]
+    series = await asyncio.gather(*(_list_series(request, row.name) for row in rows))
     end, start = request.now, request.now - _DEFAULT_RANGE.length
-    table = [
-        (row, traffic(one, now=end, seconds=_DEFAULT_RANGE.length), sparkline(one, start=start, end=end))
-        for row, one in zip(rows, series, strict=True)
-    ]
-    return Page("routes.html", {"title": "Routes", "section": "Routes", "rows": table})
+    filters = {"q": q} | ({"state": "problem"} if only_problems else {})
+    page = first // PAGE_SIZE + 1
+    values = {
+        "title": "Routes",
+        "section": "Routes",
+        "rows": [
+            (row, traffic(one, now=end, seconds=_DEFAULT_RANGE.length), sparkline(one, start=start, end=end))
+            for row, one in zip(rows, series, strict=True)
+        ],
+        "q": q,
+        "only_problems": only_problems,
+        "total": len(matching),
+        "first": first + 1,
+        "url": page_url("routes", **filters, page=str(page)),
+        "previous_url": page_url("routes", **filters, page=str(page - 1)) if page > 1 else "",
+        "next_url": page_url("routes", **filters, page=str(page + 1)) if first + PAGE_SIZE < len(matching) else "",
+    }
+    return Page("routes.html", values)
+
+
+def _matches(row: RouteRow, q: str, *, only_problems: bool) -> bool:
+    texts = (row.name, row.path, row.credential, row.host, row.service or "")
+    return any(q in text.lower() for text in texts) and not (only_problems and row.state.tone == "ok")
 
 
 async def show_route(request: PageRequest) -> Page:
@@ -80,7 +102,8 @@ def example_url(listen: str, path: str) -> str:
 
 
 async def _list_series(request: PageRequest, name: str) -> Series:
-    return await request.backend.series(series_query("route", name, _DEFAULT_RANGE, now=request.now))
+    """Return 15 minutes in steps of ten seconds: enough for a line of 96 pixels."""
+    return await request.backend.series(SeriesQuery("route", name, 10, request.now - _DEFAULT_RANGE.length))
 
 
 async def _last_calls(request: PageRequest, name: str) -> object:
