@@ -28,7 +28,7 @@ class QuotaUse:
     resets_in: float
 
 
-class CallFacts(msgspec.Struct):
+class CallerCall(msgspec.Struct):
     """The fields of a record that this page needs; reading all would take five times as long."""
 
     time: str
@@ -38,7 +38,7 @@ class CallFacts(msgspec.Struct):
     error: str | None = None
 
 
-_DECODER = msgspec.json.Decoder(CallFacts)
+_DECODER = msgspec.json.Decoder(CallerCall)
 
 
 @dataclass(slots=True)

@@ -14,9 +14,11 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import Page, async_playwright, expect
 
+from gateway.admin.console_backend import ActionResult
+from gateway.diagnosis.finding import Finding, failed_finding
 from tests.console.pages import NAMES, PAGES
 from tests.console.recorded_gateway import RecordedGateway
-from tests.console.showcase import serve_console, showcase_gateway
+from tests.console.showcase import USER, log_in, serve_showcase, showcase_gateway
 from tests.fakes.waiting import TIME_LIMIT
 
 CHROMIUM = "/usr/bin/chromium"
@@ -44,15 +46,18 @@ class Visit:
 
 
 @asynccontextmanager
-async def visit(folder: Path, **options: Any) -> AsyncIterator[Visit]:
+async def visit(folder: Path, *, is_logged_in: bool = True, **options: Any) -> AsyncIterator[Visit]:
     """Open a browser at a console with fifteen minutes of traffic; `options` are those of its context."""
     gate = showcase_gateway(time.time())
     gate.feed = asyncio.Queue()
-    async with serve_console(gate, folder) as url, async_playwright() as playwright:
+    async with serve_showcase(gate, folder) as url, async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         context = await browser.new_context(locale="en-GB", timezone_id="Asia/Kolkata", **options)
         context.set_default_timeout(TIME_LIMIT * 1000)
-        yield Visit(await context.new_page(), url, gate)
+        visitor = Visit(await context.new_page(), url, gate)
+        if is_logged_in:
+            await log_in(visitor.page, url)
+        yield visitor
         await browser.close()
 
 
@@ -74,6 +79,54 @@ async def test_every_page_is_accessible(tmp_path: Path, scheme: str, width: int)
             if overflow > 0:
                 problems.append(f"{name}: {overflow} px wider than the window")
         assert problems == []
+        assert visitor.reports == []
+
+
+@pytest.mark.parametrize("width", [320, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_the_login_page_is_accessible(tmp_path: Path, scheme: str, width: int) -> None:
+    options = {"color_scheme": scheme, "viewport": {"width": width, "height": 800}}
+    async with visit(tmp_path, is_logged_in=False, **options) as visitor:
+        await visitor.open("")
+        await visitor.page.get_by_label("Name").fill(USER)
+        await visitor.page.get_by_label("Password").fill("a wrong password")
+        await visitor.page.keyboard.press("Enter")
+        await visitor.page.get_by_role("alert").wait_for()
+        found = await Axe().run(visitor.page)
+        assert [rule["id"] for rule in found.response["violations"]] == []
+        assert visitor.reports == []
+
+
+@pytest.mark.parametrize("has_scripts", [True, False])
+async def test_actions_show_what_they_did(tmp_path: Path, has_scripts: bool) -> None:  # noqa: FBT001
+    async with visit(tmp_path, java_script_enabled=has_scripts) as visitor:
+        visitor.gate.result = ActionResult(ok=True, message="a new token was obtained")
+        visitor.gate.findings = [
+            Finding(ok=True, subject="route orders", seen="200 with an instance id", step="request"),
+            failed_finding("role-missing", "route orders", "401 with a good token"),
+        ]
+        page = visitor.page
+        await visitor.open("credentials/orders-app")
+        await page.get_by_role("button", name="Renew token").click()
+        await expect(page.locator(".outcome")).to_contain_text("a new token was obtained")
+        assert page.url.endswith("/console/credentials/orders-app")
+        await visitor.open("")
+        await page.get_by_role("button", name="Close circuit of gone").first.click()
+        await expect(page.locator(".outcome")).to_contain_text("a new token was obtained")
+        await visitor.open("routes/orders")
+        await page.get_by_role("button", name="Check now").click()
+        await expect(page.locator(".outcome")).to_contain_text("Failed route orders")
+        await expect(page.locator(".outcome .do")).to_contain_text("What to do")
+        if has_scripts:  # the rest of the page is whole again
+            await expect(page.locator("figure canvas")).to_have_count(4)
+            await expect(page.locator("time[data-local]").first).to_be_attached()
+        found = await Axe().run(page) if has_scripts else None
+        assert found is None or [rule["id"] for rule in found.response["violations"]] == []
+        await page.get_by_role("link", name="Audit").click()
+        await expect(page.locator("tbody tr")).to_have_count(4)
+        await expect(page.locator("tbody tr").first).to_contain_text("check-route")
+        await page.get_by_role("button", name="Log out").click()
+        await expect(page.get_by_role("heading", name="Log in")).to_be_visible()
         assert visitor.reports == []
 
 

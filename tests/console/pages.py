@@ -12,6 +12,7 @@ PAGES = {
     "callers": "callers",
     "usage": "usage",
     "configuration": "configuration",
+    "audit": "audit",
     "missing": "routes/unknown",
 }
 NAMES = tuple(PAGES)

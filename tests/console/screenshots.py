@@ -12,7 +12,7 @@ from PIL import Image
 from playwright.async_api import async_playwright
 
 from tests.console.pages import PAGES
-from tests.console.showcase import serve_console, showcase_gateway
+from tests.console.showcase import log_in, serve_showcase, showcase_gateway
 
 PICTURES = {
     "overview": (1280, 860),
@@ -33,7 +33,7 @@ async def write_pictures(folder: Path) -> None:
     gate = showcase_gateway(time.time())
     gate.feed = asyncio.Queue()
     with tempfile.TemporaryDirectory() as own:
-        async with serve_console(gate, Path(own)) as url, async_playwright() as playwright:
+        async with serve_showcase(gate, Path(own)) as url, async_playwright() as playwright:
             browser = await playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
             for scheme in ("light", "dark"):
                 for name, (width, height) in PICTURES.items():
@@ -45,6 +45,7 @@ async def write_pictures(folder: Path) -> None:
                         reduced_motion="reduce",
                     )
                     page = await context.new_page()
+                    await log_in(page, url)
                     await page.goto(url + PAGES.get(name, ""))
                     await page.wait_for_selector("html.has-script")
                     if name == "route":

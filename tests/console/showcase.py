@@ -12,24 +12,35 @@ from typing import Any
 
 from gateway.admin.admin_server import AdminServer
 from gateway.admin.console_backend import Series, TokenClaims, TokenFetch
-from gateway.config.load import load
 from gateway.console.console import Console
 from gateway.observe.timestamp import timestamp
 from tests.console.recorded_gateway import NOW, RecordedGateway, recorded_calls, recorded_configuration, recorded_status
-from tests.system.scene import SECRETS, simple, written
+from tests.fakes.console_gate import PASSWORD, console_config, write_users
+
+USER = "jane.doe"
 
 
 @asynccontextmanager
-async def serve_console(gate: RecordedGateway, folder: Path) -> AsyncIterator[str]:
-    """Serve the console of `gate`; yield its URL. `folder` gets its configuration."""
-    file = written(folder, simple("http://127.0.0.1:1/token", "http://127.0.0.1:1/", console={}))
-    console = Console(gate, load(file, environ=SECRETS).config, environ=SECRETS)
+async def serve_showcase(gate: RecordedGateway, folder: Path) -> AsyncIterator[str]:
+    """Serve the console of `gate` to `USER` with `PASSWORD`, an admin; yield its URL. Its files are in `folder`."""
+    users = write_users(folder, **{USER: "admin"})
+    config = console_config(folder, {"users": str(users), "audit": str(folder / "audit.jsonl")})
+    console = Console(gate, config, environ={})
     server = AdminServer(gate, may_call=lambda _, __: None)
     server.set_console(console.answer)
     try:
         yield f"http://{await server.start('127.0.0.1:0')}/console/"
     finally:
         await server.close()
+
+
+async def log_in(page: Any, url: str) -> None:
+    """Log in as a person does, in the page of a browser."""
+    await page.goto(url)
+    await page.get_by_label("Name").fill(USER)
+    await page.get_by_label("Password").fill(PASSWORD)
+    await page.get_by_role("button", name="Log in", exact=True).click()
+    await page.get_by_role("heading", name="Overview").wait_for()
 
 
 _TIMES = ("since", "at", "obtained")

@@ -30,8 +30,8 @@ from tests.console.recorded_gateway import NOW, recorded_calls, recorded_series,
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (None, UNKNOWN), (0, "0 s"), (0.04, "0 s"), (3.5, "3.5 s"), (9.96, "10 s"), (59.6, "1 min"), (3588, "59 min 48 s"),
-        (7200, "2 h"), (90_061, "1 d 1 h"), (-3, "0 s"),
+        (None, UNKNOWN), (0, "0 s"), (0.04, "0 s"), (3.5, "3.5 s"), (9.96, "10 s"), (59.6, "1 min"),
+        (3588, "59 min 48 s"), (7200, "2 h"), (90_061, "1 d 1 h"), (-3, "0 s"),
     ],
 )  # fmt: skip
 def test_durations_have_at_most_two_units(seconds: float | None, text: str) -> None:
@@ -100,7 +100,7 @@ def test_a_credential_has_one_state(change: dict[str, Any], tone: str, text: str
     assert (card.state.tone, card.state.text) == (tone, text)
 
 
-def test_a_worker_without_calls_does_not_hide_the_token_of_another() -> None:
+def test_a_worker_without_calls_does_not_hide_a_token() -> None:
     status = recorded_status()
     fresh, none = status["credentials"]["orders-app"], status["credentials"]["developer-api"]
     status["credentials"]["orders-app"] = none
