@@ -5,6 +5,7 @@ provider with an asymmetric algorithm, for this client, now, and for this very l
 """
 
 import json
+import math
 import re
 from base64 import urlsafe_b64decode
 from collections.abc import Mapping, Sequence
@@ -226,7 +227,7 @@ def _check_claims(
         raise _rejected("is for another client", "Check `console.sign_in.client_id`.")
     for claim, is_over in (("exp", now - LEEWAY), ("nbf", None), ("iat", None)):
         moment = claims.get(claim, now if is_over is None else None)
-        if not isinstance(moment, int | float) or isinstance(moment, bool):
+        if not isinstance(moment, int | float) or isinstance(moment, bool) or not math.isfinite(moment):
             raise _rejected(f"has no usable `{claim}`", "Check the provider.")
         if (moment <= is_over) if is_over is not None else (moment > now + LEEWAY):
             state = "has expired" if claim == "exp" else "is not valid yet"

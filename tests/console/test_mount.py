@@ -14,7 +14,7 @@ from tests.system.scene import before, simple, written
 CONSOLE_ONLY = ("gateway.console", "gateway.server.console_data", "jinja2", "argon2")
 # Both kinds of gateway are imported, one is built.
 LIST_MODULES = """
-import sys
+import asyncio, sys
 import gateway.server.single_process, gateway.server.workers.supervisor
 from gateway.config.load import load
 from gateway.observe.log import set_up_log
