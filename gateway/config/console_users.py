@@ -54,9 +54,12 @@ def parse_users(text: str) -> dict[str, LocalUser]:
 def with_user(text: str, user: LocalUser) -> str:
     """Return the text with this user, in place of the one with the same name or at the end."""
     lines = text.splitlines()
-    places = [index for index, line in enumerate(lines) if line.partition(":")[0] == user.name]
-    lines[places[0] : places[0] + 1] = [user.line()] if places else []
-    return "\n".join(lines if places else [*lines, user.line()]) + "\n"
+    names = [line.partition(":")[0] for line in lines]
+    if user.name in names:
+        lines[names.index(user.name)] = user.line()
+    else:
+        lines.append(user.line())
+    return "".join(f"{line}\n" for line in lines)
 
 
 def without_user(text: str, name: str) -> str:

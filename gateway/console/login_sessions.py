@@ -48,9 +48,10 @@ class SessionTable:
 
     def open(self, identity: Identity, *, now: float) -> tuple[str, ConsoleSession]:
         """Open a session. Return its id of 256 random bits, which only the browser knows, and the session."""
-        own = [key for key, session in self._sessions.items() if session.identity == identity]
-        for key in own[: len(own) + 1 - MAX_SESSIONS_OF_ONE]:
-            del self._sessions[key]
+        if identity.kind != "machine":
+            own = [key for key, session in self._sessions.items() if session.identity == identity]
+            for key in own[: max(0, len(own) + 1 - MAX_SESSIONS_OF_ONE)]:
+                del self._sessions[key]
         while len(self._sessions) >= MAX_SESSIONS:
             self._sessions.popitem(last=False)
         session_id = secrets.token_urlsafe(ID_BYTES)
