@@ -1,4 +1,4 @@
-"""An OpenID Connect provider on a real socket that signs what a test tells it to, right or wrong."""
+"""An OpenID Connect provider on a real socket that signs right and wrong tokens."""
 
 import base64
 import hashlib
