@@ -84,7 +84,9 @@ def is_plain(key: str) -> bool:
 def is_secret(steps: Steps) -> bool:
     """Return True if the value at the steps is a secret or a list of secrets."""
     names = [step for step in steps if isinstance(step, str)]
-    return bool(names) and (names[-1] in SECRET_KEYS or names[:-1] == ["telemetry", "headers"])
+    return bool(names) and (
+        names[-1] in SECRET_KEYS or names[:-1] == ["telemetry", "headers"] or names[-2:] == ["notify", "url"]
+    )
 
 
 def has_free_keys(steps: Steps) -> bool:

@@ -20,6 +20,7 @@ from gateway.config.console_model import ConsoleSettings
 from gateway.config.default_addresses import DEFAULT_ADMIN, DEFAULT_LISTEN
 from gateway.config.include_model import Include
 from gateway.config.listen_model import Listen
+from gateway.config.notify_model import MAX_HOOKS, NotifySettings
 from gateway.config.route_model import RouteEntry, RouteSettings
 from gateway.config.service_model import ServiceEntry
 from gateway.config.state_model import StateSettings
@@ -320,6 +321,8 @@ class Config(StrictModel):
     """Limits of requests and connections of callers."""
     pool: PoolSettings = Field(default_factory=PoolSettings)
     """Connections to each upstream origin."""
+    notify: Annotated[list[NotifySettings], Field(max_length=MAX_HOOKS)] = Field(default_factory=list)
+    """Hooks that are called when a person should act."""
     state: StateSettings | None = None
     """Store for tokens; omitted: in the memory of each process."""
     history: HistorySettings = Field(default_factory=HistorySettings)

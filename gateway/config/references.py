@@ -24,7 +24,8 @@ from gateway.config.secret_strength import ENOUGH_BITS, estimate_bits
 from gateway.config.secrets import SecretReader, exposure, suspicious
 from gateway.config.state_model import StateSettings
 from gateway.config.strict_model import SecretRef
-from gateway.config.values import VALUE_PATTERN
+from gateway.config.values import VALUE_PATTERN, is_local
+from gateway.content.untrusted_text import DEFAULT_PORTS, read_url
 from gateway.history.free_space import bytes_used, volume_of
 from gateway.system.files import MAX_BYTES, check_regular, read_file
 from gateway.system.peer_credentials import user_id
@@ -39,6 +40,7 @@ def check_references(tree: Mapping[str, Any], *, base: Path, environ: Mapping[st
     """Yield problems of everything that the plain value `tree` references; relative paths are relative to `base`."""
     yield from _ReferenceReader(base, SecretReader(environ, base=base)).check(tree, ())
     yield from _check_caller_secrets(tree, SecretReader(environ, base=base))
+    yield from _check_hooks(tree, _ReferenceReader(base, SecretReader(environ, base=base)))
     yield from _check_history_room(tree, base)
     yield from _check_console_files(tree, base)
     vault_steps = next(_vault_steps(tree, ()), None)
@@ -79,12 +81,13 @@ class _ReferenceReader:
         """Report only warnings if one of several secrets is usable: during a rotation the others may be missing."""
         is_list = isinstance(value, list)
         secrets = [((*steps, index), secret) for index, secret in enumerate(value)] if is_list else [(steps, value)]
-        found = [self._check_secret(secret, secret_steps) for secret_steps, secret in secrets]
+        found = [self.check_secret(secret, secret_steps) for secret_steps, secret in secrets]
         is_one_usable = any(all(issue.severity == "warning" for issue in issues) for issues in found)
         for issue in (issue for issues in found for issue in issues):
             yield replace(issue, severity="warning") if is_list and is_one_usable else issue
 
-    def _check_secret(self, value: Any, steps: Steps, *, allows_spaces: bool = False) -> list[ConfigIssue]:
+    def check_secret(self, value: Any, steps: Steps, *, allows_spaces: bool = False) -> list[ConfigIssue]:
+        """Return issues of one reference to a secret."""
         ref = _reference(value)
         if ref is None:
             return []
@@ -110,8 +113,8 @@ class _ReferenceReader:
         for name, value in headers.items() if isinstance(headers, dict) else ():
             if isinstance(value, dict):
                 header_steps = (*steps, "headers", name)
-                yield from self._check_secret(value, header_steps, allows_spaces=True)
-                text = self._read_or_none(value)
+                yield from self.check_secret(value, header_steps, allows_spaces=True)
+                text = self.read_or_none(value)
                 if text is not None and re.fullmatch(VALUE_PATTERN, text) is None:
                     what = "is not the value of a header field"
                     yield ConfigIssue(header_steps, what, "write visible ASCII, without a blank at either end")
@@ -134,7 +137,7 @@ class _ReferenceReader:
         if not isinstance(cert, str) or not cert or _is_in_vault(tls.get("key_password")):
             return
         file, key_file = self.base / cert, self.base / (key if isinstance(key, str) and key else cert)
-        password = self._read_or_none(tls.get("key_password")) or ""
+        password = self.read_or_none(tls.get("key_password")) or ""
         yield from self._check_file_mode(
             SecretRef(file=str(key_file)), (*steps, "key" if isinstance(key, str) and key else "cert")
         )
@@ -152,14 +155,14 @@ class _ReferenceReader:
 
     def signing_key(self, signing: dict[str, Any], steps: Steps) -> Iterator[ConfigIssue]:
         """Check that the key is readable, fits the algorithm and belongs to the certificate."""
-        pem = self._read_or_none(signing.get("private_key"))
+        pem = self.read_or_none(signing.get("private_key"))
         if pem is None or _is_in_vault(signing.get("key_password")):
             return
         from gateway.config import key_files  # noqa: PLC0415 - imports cryptography, which most files do not need
 
         key_steps = (*steps, "private_key")
         try:
-            key = key_files.private_key(pem, password=self._read_or_none(signing.get("key_password")))
+            key = key_files.private_key(pem, password=self.read_or_none(signing.get("key_password")))
             key_steps = (*steps, "algorithm")
             key_files.algorithm(key, wanted=signing.get("algorithm"))
             key_steps = (*steps, "cert")
@@ -185,8 +188,8 @@ class _ReferenceReader:
                 yield ConfigIssue(ref_steps, problem.what, problem.remedy)
             yield from self._check_file_mode(ref, ref_steps)
 
-    def _read_or_none(self, value: Any) -> str | None:
-        """Return the secret, or None if `_check_secret` or the model reports it."""
+    def read_or_none(self, value: Any) -> str | None:
+        """Return the secret, or None if `check_secret` or the model reports it."""
         ref = _reference(value)
         if ref is None:
             return None
@@ -246,6 +249,24 @@ def _check_audit(path: Path) -> Iterator[ConfigIssue]:
     if not writable or path.is_dir():
         what = f"`{path}` cannot be written"
         yield ConfigIssue(("console", "audit"), what, "create its folder, and let the gateway's user write to it")
+
+
+def _check_hooks(tree: Mapping[str, Any], reader: _ReferenceReader) -> Iterator[ConfigIssue]:
+    """Yield issues of the URLs of hooks, which are secrets."""
+    hooks = tree.get("notify")
+    for index, hook in enumerate(hooks if isinstance(hooks, list) else ()):
+        reference = hook.get("url") if isinstance(hook, dict) else None
+        if not isinstance(reference, dict):
+            continue
+        steps: Steps = ("notify", index, "url")
+        yield from reader.check_secret(reference, steps)
+        text = reader.read_or_none(reference)
+        url = None if text is None else read_url(text.strip())
+        if text is not None and (url is None or not url.host or url.scheme not in DEFAULT_PORTS):
+            yield ConfigIssue(steps, "is not an http or https URL", "write the URL of the hook, like https://…")
+        elif url is not None and url.scheme == "http" and not is_local(url.host):
+            what = "sends notifications unencrypted, and shows the secret URL to the network"
+            yield ConfigIssue(steps, what, "use https", severity="warning")
 
 
 def _check_caller_secrets(tree: Mapping[str, Any], secrets: SecretReader) -> Iterator[ConfigIssue]:

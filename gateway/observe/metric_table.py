@@ -135,6 +135,9 @@ METRICS: dict[str, MetricDefinition] = {
             ("service", "reason"),
             "Calls without a place (overloaded, upstream-down), and second tries without a budget (retry-budget).",
         ),
+        "notifications_total": MetricDefinition(
+            "counter", ("hook", "result"), "Notifications of each hook, by result: ok, failed or dropped."
+        ),
         "log_lines_lost_total": MetricDefinition(
             "counter", (), "Log lines dropped because standard output was not read in time."
         ),

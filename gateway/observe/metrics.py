@@ -5,6 +5,7 @@ A counter or histogram of prometheus-client costs microseconds and a lock, more 
 prometheus-client.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 
 from gateway.observe.exposition import Labels, Value
@@ -27,6 +28,7 @@ class Metrics:
         "_read_limits",
         "_read_lost_calls",
         "_read_lost_lines",
+        "_read_notifications",
         "_read_services",
         "_read_store",
         "_read_telemetry",
@@ -47,6 +49,7 @@ class Metrics:
         self._read_tokens: Callable[[], Iterable[tuple[str, Labels, float]]] = tuple
         self._read_services: Callable[[], Iterable[tuple[str, Labels, Value]]] = tuple
         self._read_limits: Callable[[], Iterable[tuple[str, Labels, Value]]] = tuple
+        self._read_notifications: Callable[[], Iterable[tuple[str, Labels, Value]]] = tuple
         self._read_telemetry: Callable[[], Iterable[tuple[str, Labels, Value]]] = tuple
         self._read_lost_lines: Callable[[], int] = int
         self._read_lost_calls: Callable[[], int] = int
@@ -84,6 +87,10 @@ class Metrics:
     def watch_limits(self, read: Callable[[], Iterable[tuple[str, Labels, Value]]]) -> None:
         """Register a function for values of callers' limits: name in `METRICS` without its prefix, labels, value."""
         self._read_limits = read
+
+    def watch_notifications(self, read: Callable[[], Iterable[tuple[str, Labels, Value]]]) -> None:
+        """Register a function for notifications: name of the metric without `PREFIX`, label values, value."""
+        self._read_notifications = read
 
     def watch_telemetry(self, read: Callable[[], Iterable[tuple[str, Labels, Value]]]) -> None:
         """Register a function for exports: name of the metric without `PREFIX`, label values, value."""
@@ -129,7 +136,8 @@ class Metrics:
             yield
         for name, labels, count in self._read_callers():
             snapshot[PREFIX + name][labels] = count
-        for name, labels, reading in (*self._read_services(), *self._read_limits(), *self._read_telemetry()):
+        reads = (self._read_services, self._read_limits, self._read_notifications, self._read_telemetry)
+        for name, labels, reading in itertools.chain.from_iterable(read() for read in reads):
             snapshot[PREFIX + name][labels] = reading
         for origin, state, count in self._read_connections():
             snapshot[PREFIX + "upstream_connections"][origin, state] = count

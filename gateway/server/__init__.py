@@ -6,5 +6,6 @@ addresses for callers, `listeners` watches their certificates, and `shortage_mon
 and connections. `idle_renewals` uses the refresh tokens of idle credentials. `admin_documents` writes what the admin
 port shows, and `console_mount` adds the web console to it, if the configuration has one. `console_data` is the backend
 of the console. It asks the processes that serve callers, each of which answers with its `process_console`: one as a
-`local_process`, or the workers. `configuration_view` writes the configuration without secrets.
+`local_process`, or the workers. `configuration_view` writes the configuration without secrets. `notifier_mount`
+runs the notifications. Both use the `serving_processes`.
 """

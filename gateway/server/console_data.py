@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from gateway.admin.backend import AdminBackend
 from gateway.admin.console_backend import (
@@ -30,12 +30,12 @@ from gateway.history.query import HistoryQuery
 from gateway.history.usage_query import UsageQuery, UsageReport
 from gateway.observe.call_feed import CallFeed
 from gateway.observe.log import log_event
-from gateway.observe.snapshots import Snapshot
 from gateway.observe.time_series import TimeSeries
 from gateway.server.configuration_view import configuration_blocks, reload_outcome
 from gateway.server.process_console import Operation
 from gateway.server.reload_report import ReloadReport
 from gateway.server.reloader import Reloader
+from gateway.server.serving_processes import NoAnswer, ServingProcesses
 from gateway.system.files import in_thread
 from gateway.wiring.fetch_log import KEPT_FETCHES
 
@@ -49,29 +49,6 @@ ACTION_TIMEOUT = 60.0
 CHECK_TIMEOUT = 90.0
 NO_ANSWER = "no process that serves callers answers"
 _NO_ANSWER_REMEDY = "Try again in a moment; if it lasts, look at the workers on the overview and at the log."
-
-
-class NoAnswer(Exception):
-    """The processes that serve callers do not answer."""
-
-
-class ServingProcesses(Protocol):
-    """The processes that serve callers."""
-
-    async def ask_one(self, operation: Operation, *arguments: Any, within: float) -> Any:
-        """Return the answer of one process. Raise NoAnswer."""
-
-    async def ask_all(self, operation: Operation, *arguments: Any) -> list[Any]:
-        """Return the answers of all processes that answer."""
-
-    async def sample(self) -> Snapshot | None:
-        """Return the sums of all counters; None if there are no newer ones."""
-
-    def watch_records(self, feed: CallFeed, *, is_watched: bool) -> None:
-        """Begin or stop to publish the records of all calls in the feed."""
-
-    async def close_circuit(self, service: str) -> bool | None:
-        """Close the circuit of a service. Return whether it was open; None if no service has this name."""
 
 
 class ConsoleData(ConsoleBackend):

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from gateway.admin.admin_server import AdminServer
+from gateway.admin.backend import AdminBackend
 from gateway.config.model import Config
+from gateway.server.reloader import Reloader
+from gateway.server.serving_processes import ServingProcesses
 
 if TYPE_CHECKING:
     from gateway.console.console import Console
@@ -16,10 +19,18 @@ if TYPE_CHECKING:
 class ConsoleMount:
     """Serves the console at an admin server, if the configuration has one; else none of it is imported."""
 
-    def __init__(self, server: AdminServer, new_data: "Callable[[Config], ConsoleData]") -> None:
-        """`new_data` returns the backend of a new console."""
+    def __init__(
+        self,
+        server: AdminServer,
+        backend: AdminBackend,
+        processes: Callable[[], ServingProcesses],
+        reloader: Reloader,
+    ) -> None:
+        """Serve no console yet. `processes` returns the processes that serve callers; it is called only with one."""
         self._server = server
-        self._new_data = new_data
+        self._backend = backend
+        self._processes = processes
+        self._reloader = reloader
         self._console: Console | None = None
         self._data: ConsoleData | None = None
         self._closing: set[asyncio.Task[None]] = set()
@@ -30,8 +41,9 @@ class ConsoleMount:
             self._remove()
         elif self._console is None or self._data is None:
             from gateway.console.console import Console  # noqa: PLC0415 - a sidecar has no console
+            from gateway.server.console_data import ConsoleData  # noqa: PLC0415 - likewise
 
-            self._data = self._new_data(config)
+            self._data = ConsoleData(self._backend, self._processes(), self._reloader, config)
             self._console = Console(self._data, config, environ=os.environ)
         else:
             self._data.apply_config(config)

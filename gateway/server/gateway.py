@@ -47,6 +47,7 @@ from gateway.system.files import in_thread
 from gateway.wiring.callers import CallerProofWatch
 from gateway.wiring.components import Components, LoadedFiles, ProcessGates, Runtime
 from gateway.wiring.history import CallHistory, import_history
+from gateway.wiring.limit_coordination import MetricValues
 from gateway.wiring.telemetry import FLUSH_TIMEOUT, FORCED_FLUSH, import_telemetry
 from gateway.wiring.token_events import credential_gauges, log_stale_serving
 from gateway.wiring.usage_reader import UsageReader
@@ -313,16 +314,16 @@ class Gateway(AdminBackend):
         if not self._pipeline.is_closing_connections:
             await self._checks.refresh(runtime)
         routes = await run_in_slices(map(route_status, runtime.routes))
-        credentials = await run_in_slices((name, self._credential_status(runtime, name)) for name in runtime.sources)
+        credentials = await self.credential_statuses()
         connections = {pool.origin.name: pool.count_by_state() for pool in runtime.pools}
         process = {} if self._reloader is None else {"process": self._reloader.process_status()}
         return process | {
             "listen": join_addresses(self._addresses),
-            "listeners": self._listeners.status(),
+            "listeners": self.listener_statuses(),
             "draining": self._pipeline.is_closing_connections,
             "requests_under_way": self._pipeline.in_flight,
             "routes": routes,
-            "credentials": dict(credentials),
+            "credentials": credentials,
             "store": asdict(runtime.store.health()),
             "history": asdict(self._history.health()),
             "callers": self._shortages.status(),
@@ -332,9 +333,20 @@ class Gateway(AdminBackend):
             "names": dns_failures(asyncio.get_running_loop()),
         }
 
-    def _credential_status(self, runtime: Runtime, name: str) -> dict[str, Any]:
-        source = runtime.sources[name]
-        return credential_status(source.status(), self._checks.credential_finding(runtime.config, name, source))
+    async def credential_statuses(self) -> dict[str, dict[str, Any]]:
+        """Return the credentials of `status`, without starting checks."""
+        config, find = self._runtime.config, self._checks.credential_finding
+        sources = self._runtime.sources.items()
+        entries = ((name, credential_status(source.status(), find(config, name, source))) for name, source in sources)
+        return dict(await run_in_slices(entries))
+
+    def listener_statuses(self) -> list[dict[str, Any]]:
+        """Return the listeners of `status`."""
+        return self._listeners.status()
+
+    def watch_notifications(self, read: Callable[[], MetricValues]) -> None:
+        """Register a function for the metrics of notifications."""
+        self._metrics.watch_notifications(read)
 
     async def instances(self, query: HistoryQuery) -> SearchResult:
         """Return the calls of the history that match."""

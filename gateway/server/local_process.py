@@ -2,10 +2,11 @@
 
 from typing import TYPE_CHECKING, Any
 
-from gateway.server.console_data import ServingProcesses
 from gateway.server.process_console import Operation, ProcessConsole
+from gateway.server.serving_processes import ServingProcesses
 
 if TYPE_CHECKING:
+    from gateway.notifications.conditions import Condition
     from gateway.observe.call_feed import CallFeed
     from gateway.observe.snapshots import Snapshot
     from gateway.server.gateway import Gateway
@@ -30,6 +31,12 @@ class LocalProcess(ServingProcesses):
     async def sample(self) -> "Snapshot | None":
         """Return all current values."""
         return await self._gateway.snapshot()
+
+    async def conditions(self) -> "list[Condition]":
+        """Return what is wrong now."""
+        from gateway.notifications.conditions import merge_reports  # noqa: PLC0415 - only with hooks
+
+        return merge_reports(await self.ask_all("conditions"))
 
     def watch_records(self, feed: "CallFeed", *, is_watched: bool) -> None:
         """Begin or stop to publish the records of all calls in the feed."""

@@ -1,5 +1,6 @@
 """What one process that serves callers answers for the console: its tokens, and checks with them."""
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -11,9 +12,12 @@ from gateway.oauth.grants import read_jwt_claims
 from gateway.oauth.lifetime import Token
 
 if TYPE_CHECKING:
+    from gateway.notifications.conditions import ProcessReport
     from gateway.server.gateway import Gateway
 
-Operation = Literal["claims", "fetches", "renew", "adopt", "sign_out", "forget", "check_credential", "check_route"]
+Operation = Literal[
+    "claims", "fetches", "renew", "adopt", "sign_out", "forget", "check_credential", "check_route", "conditions"
+]
 
 SHOWN_CLAIMS = (
     *("iss", "sub", "sub_type", "aud", "azp", "client_id", "client_name", "scope", "tenant", "user_displayname"),
@@ -44,6 +48,7 @@ class ProcessConsole:
             "forget": self._forget,
             "check_credential": self._check_credential,
             "check_route": self._check_route,
+            "conditions": self._conditions,
         }
 
     async def run(self, operation: Operation, *arguments: Any) -> Any:
@@ -110,6 +115,18 @@ class ProcessConsole:
         if all(route.name != name for route in gateway.runtime.routes):
             return []
         return await check_one_route(gateway.components, gateway.runtime, name)
+
+    async def _conditions(self) -> "ProcessReport":
+        from gateway.notifications.conditions import process_report  # noqa: PLC0415 - only with hooks
+
+        gateway = self._gateway
+        return process_report(
+            await gateway.credential_statuses(),
+            services=gateway.components.services.status(),
+            callers=gateway.components.limits.status(),
+            listeners=gateway.listener_statuses(),
+            now=time.time(),
+        )
 
 
 def _unused_credential(name: str) -> ActionResult:

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 from gateway.admin.admin_server import AdminServer
 from gateway.config.issue import SecretProblem
@@ -16,11 +15,10 @@ from gateway.server.console_mount import ConsoleMount
 from gateway.server.gateway import Gateway
 from gateway.server.lifecycle import choose_pseudonym, raise_file_limit, run_until_stopped
 from gateway.server.listen_socket import ListenSockets, explain_bind_error, join_addresses
+from gateway.server.notifier_mount import NotifierMount
 from gateway.server.reloader import Reloader
+from gateway.server.serving_processes import ServingProcesses
 from gateway.system.passed_sockets import PassedSockets
-
-if TYPE_CHECKING:
-    from gateway.server.console_data import ConsoleData
 
 log = logging.getLogger("gateway.server.gateway")
 
@@ -40,8 +38,9 @@ class SingleProcess:
             reloads=reloader,
             openmetrics=self._gateway.openmetrics,
         )
-        self._reloader = reloader
-        self._console = ConsoleMount(self._admin, self._new_console_data)
+        self._console = ConsoleMount(self._admin, self._gateway, self._processes, reloader)
+        self._notifier = NotifierMount(self._processes, environ)
+        self._gateway.watch_notifications(self._notifier.metrics)
         self._console.apply_config(config)
         self._listen_sockets: ListenSockets | None = None
         self.listen = ""
@@ -56,12 +55,14 @@ class SingleProcess:
         passed.require_all_taken()
         self.listen = join_addresses(self._listen_sockets.addresses)
         await self._gateway.open(self._listen_sockets.addresses, self._listen_sockets.sockets())
+        self._notifier.apply_config(self._config)
 
     async def reload(self, config: Config) -> None:
         """Use another configuration at once; requests in progress end with the old one."""
         await self._gateway.prepare(config)
         self._gateway.adopt()
         self._console.apply_config(config)
+        self._notifier.apply_config(config)
 
     async def drain(self) -> int:
         """Stop listening for callers."""
@@ -74,15 +75,15 @@ class SingleProcess:
         drained = await self._gateway.finish(force_stop=force_stop)
         if self._listen_sockets is not None:
             self._listen_sockets.hand_back()
+        await self._notifier.close()
         await self._console.close()
         await self._admin.close()
         return drained
 
-    def _new_console_data(self, config: Config) -> "ConsoleData":
-        from gateway.server.console_data import ConsoleData  # noqa: PLC0415 - only with a console
-        from gateway.server.local_process import LocalProcess  # noqa: PLC0415 - likewise
+    def _processes(self) -> ServingProcesses:
+        from gateway.server.local_process import LocalProcess  # noqa: PLC0415 - only with a console or hooks
 
-        return ConsoleData(self._gateway, LocalProcess(self._gateway), self._reloader, config)
+        return LocalProcess(self._gateway)
 
 
 async def serve(loaded: Loaded, read_again: Callable[[], Loaded], records: Log) -> int:

@@ -13,7 +13,16 @@ import jsonschema  # type: ignore[import-untyped] # has no types
 import pytest
 from pydantic import BaseModel
 
-from gateway.config import caller_model, include_model, listen_model, model, route_model, state_model, telemetry_model
+from gateway.config import (
+    caller_model,
+    include_model,
+    listen_model,
+    model,
+    notify_model,
+    route_model,
+    state_model,
+    telemetry_model,
+)
 from gateway.config.load import load
 from gateway.config.schema import schema, schema_text
 from gateway.config.strict_model import StrictModel
@@ -28,7 +37,16 @@ TEAM = (FOLDER / "team.example.yaml").read_text(encoding="utf-8")
 UNCOVERED = re.sub(r"(?m)^( *)#(?=[a-z])", r"\1", EXAMPLE)
 KINDS = {
     kind
-    for module in (include_model, listen_model, state_model, telemetry_model, route_model, caller_model, model)
+    for module in (
+        include_model,
+        listen_model,
+        state_model,
+        notify_model,
+        telemetry_model,
+        route_model,
+        caller_model,
+        model,
+    )
     for kind in vars(module).values()
     if isinstance(kind, type)
 }

@@ -4,6 +4,7 @@ Run it in place of `python -m gateway`: `Process("serve", …).under(CONSOLE)`.
 """
 
 import sys
+from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import asdict, is_dataclass
 from typing import Any
@@ -21,8 +22,8 @@ CONSOLE = (sys.executable, "-m", "tests.fakes.console_program")
 class JsonConsole:
     """Serves the methods of the backend; `watch_calls` is a stream of lines, after one empty line."""
 
-    def __init__(self, backend: ConsoleBackend, config: Config) -> None:
-        del config
+    def __init__(self, backend: ConsoleBackend, config: Config, *, environ: Mapping[str, str]) -> None:
+        del config, environ
         self._backend = backend
 
     def apply_config(self, config: Config) -> None:

@@ -66,6 +66,7 @@ def used() -> Metrics:
             ("caller_limits_shared", (), 1),
         ]
     )
+    metrics.watch_notifications(lambda: [("notifications_total", ("notify[0]", "ok"), 3)])
     metrics.watch_telemetry(
         lambda: [
             ("telemetry_exports_total", ("traces", "ok"), 4),

@@ -29,7 +29,7 @@ from gateway.server.workers.rpc import ChannelError
 from gateway.server.workers.worker import join_status
 from gateway.server.workers.worker_handle import WorkerHandle
 from gateway.wiring.history import open_history_reader
-from gateway.wiring.limit_coordination import LimitCoordination
+from gateway.wiring.limit_coordination import LimitCoordination, MetricValues
 from gateway.wiring.services import sum_services
 from gateway.wiring.telemetry import Telemetry
 from gateway.wiring.usage_reader import UsageReader
@@ -67,6 +67,10 @@ class AggregatedAdmin(AdminBackend):
         """Report the limits of callers, which this process coordinates."""
         self._limits = limits
         self._metrics.watch_limits(limits.metrics)
+
+    def watch_notifications(self, read: Callable[[], MetricValues]) -> None:
+        """Report the notifications, which this process sends."""
+        self._metrics.watch_notifications(read)
 
     def watch_telemetry(self, telemetry: Telemetry) -> None:
         """Report the exports of this process."""

@@ -22,6 +22,7 @@ from gateway.observe.snapshots import join_snapshot
 from gateway.server.console_mount import ConsoleMount
 from gateway.server.lifecycle import choose_pseudonym, raise_file_limit, run_until_stopped
 from gateway.server.listen_socket import ListenSockets, explain_bind_error, join_addresses
+from gateway.server.notifier_mount import NotifierMount
 from gateway.server.reloader import Reloader
 from gateway.server.workers.aggregation import PING_TIMEOUT, AggregatedAdmin
 from gateway.server.workers.call_lines import CallLines
@@ -38,7 +39,6 @@ from gateway.wiring.service_coordination import ServiceCoordination
 from gateway.wiring.telemetry import FLUSH_TIMEOUT, FORCED_FLUSH, Telemetry, import_telemetry
 
 if TYPE_CHECKING:
-    from gateway.server.console_data import ConsoleData
     from gateway.server.workers.worker_processes import WorkerProcesses
 
 log = logging.getLogger("gateway.server.workers")
@@ -122,9 +122,10 @@ class Supervisor:
         self._channels = WorkerChannels(
             self._coordination.coordinators, self._limits.coordinators, self._publish_call_lines
         )
-        self._reloader = reloader
         self._processes: WorkerProcesses | None = None
-        self._console = ConsoleMount(self._admin, self._new_console_data)
+        self._console = ConsoleMount(self._admin, self._backend, self._serving_processes, reloader)
+        self._notifier = NotifierMount(self._serving_processes, os.environ)
+        self._backend.watch_notifications(self._notifier.metrics)
         self._console.apply_config(config)
         self._telemetry = Telemetry(
             os.environ, instance_id=self._pseudonym, exports_traces=False, read_metrics=self._backend.snapshot
@@ -148,6 +149,7 @@ class Supervisor:
         workers = [await self._fork_worker() for _ in range(self._count)]
         await asyncio.gather(*(self._activate(worker) for worker in workers))
         self._backend.is_open = True
+        self._notifier.apply_config(self._config)
         self._telemetry.configure(self._config)
         self._watchers = {asyncio.create_task(self._watch(worker)) for worker in workers}
         self._watchers.add(asyncio.create_task(self._watch_fork_server()))
@@ -165,7 +167,7 @@ class Supervisor:
             self._config = merged
             self._backend.apply_config(merged)
             self._console.apply_config(merged)
-            self._processes = self._processes if merged.console is not None else None
+            self._notifier.apply_config(merged)
             self._coordination.configure(merged)
             self._limits.configure(merged)
             self._telemetry.configure(merged)
@@ -193,6 +195,7 @@ class Supervisor:
         await self._coordination.close()
         await self._limits.close()
         await self._fork_server.close()
+        await self._notifier.close()
         await self._console.close()
         await self._admin.close()
         return not any(statuses) and not self._fork_server.lost.is_set()
@@ -283,7 +286,7 @@ class Supervisor:
                     await self._request_twice(worker, "ping")
                     continue
                 with contextlib.suppress(OSError):  # the worker answers, but has no counters now
-                    is_sampled = self._processes is not None
+                    is_sampled = self._config.console is not None
                     worker.keep_counters(join_snapshot(await self._request_twice(worker, "counters", is_sampled)))
                 due = time() + POLL_BACKOFF * (time() - requested_at)
                 self._backend.processes.read_processes()
@@ -303,12 +306,13 @@ class Supervisor:
         except ChannelError:
             return await worker.channel.request(verb, argument, within=LAST_CHANCE)
 
-    def _new_console_data(self, config: Config) -> "ConsoleData":
-        from gateway.server.console_data import ConsoleData  # noqa: PLC0415 - only with a console
-        from gateway.server.workers.worker_processes import WorkerProcesses  # noqa: PLC0415 - likewise
+    def _serving_processes(self) -> "WorkerProcesses":
+        from gateway.server.workers.worker_processes import WorkerProcesses  # noqa: PLC0415 - with a console or hooks
 
-        self._processes = WorkerProcesses(self._workers, self._backend.sum_counters, self._coordination)
-        return ConsoleData(self._backend, self._processes, self._reloader, config)
+        if self._processes is None:
+            sums, coordination = self._backend.sum_counters, self._coordination
+            self._processes = WorkerProcesses(self._workers, sums, coordination, self._limits)
+        return self._processes
 
     def _publish_call_lines(self, notice: CallLines) -> None:
         if self._processes is not None:

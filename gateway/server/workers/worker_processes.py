@@ -1,17 +1,22 @@
 """The workers as the console uses them: one answers, or all; their counters and their records together."""
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway.observe.call_feed import CallFeed
 from gateway.observe.snapshots import Snapshot
-from gateway.server.console_data import NoAnswer, ServingProcesses
 from gateway.server.process_console import Operation
+from gateway.server.serving_processes import NoAnswer, ServingProcesses
 from gateway.server.workers.call_lines import CallLines
 from gateway.server.workers.rpc import Channel, ChannelError
 from gateway.server.workers.worker_handle import WorkerHandle
+from gateway.wiring.limit_coordination import LimitCoordination
 from gateway.wiring.service_coordination import ServiceCoordination
+
+if TYPE_CHECKING:
+    from gateway.notifications.conditions import Condition
 
 PING_TIMEOUT = 1.0  # seconds for the answer of a running loop
 ALL_TIMEOUT = 15.0  # seconds for an answer of all workers, who only look something up
@@ -28,10 +33,12 @@ class WorkerProcesses(ServingProcesses):
         workers: Mapping[int, WorkerHandle],
         sum_counters: Callable[[], Snapshot],
         coordination: ServiceCoordination,
+        limits: LimitCoordination,
     ) -> None:
         self._workers = workers
         self._sum_counters = sum_counters
         self._coordination = coordination
+        self._limits = limits
         self._feed: CallFeed | None = None
         self._polls: dict[int, int] = {}
         self._sampled_at = -MAX_AGE
@@ -67,6 +74,17 @@ class WorkerProcesses(ServingProcesses):
             return None
         self._polls, self._sampled_at = polls, now
         return self._sum_counters()
+
+    async def conditions(self) -> "list[Condition]":
+        """Return what is wrong now; this process coordinates the limits of callers."""
+        from gateway.notifications.conditions import (  # noqa: PLC0415 - only with hooks
+            ProcessReport,
+            merge_reports,
+            quota_conditions,
+        )
+
+        own = ProcessReport(tuple(quota_conditions(self._limits.status(), time.time())))
+        return merge_reports([own, *await self.ask_all("conditions")])
 
     def watch_records(self, feed: CallFeed, *, is_watched: bool) -> None:
         """Let all workers send their records, or stop it."""
