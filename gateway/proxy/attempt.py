@@ -119,8 +119,7 @@ async def renew_token(exchange: Exchange) -> RetryDecision:
     """Force a renewal after a 401. Without a new token the 401 is delivered."""
     route, began = exchange.route_match.route, time.monotonic()
     exchange.retry_state.was_token_renewed = True
-    if exchange.trace is not None:
-        exchange.trace.end_attempt(began)
+    exchange.end_attempt()
     await exchange.caller.become_task()
     try:
         token = await route.token_source.renew_rejected_token(exchange.token, route.name)

@@ -149,16 +149,19 @@ class Exchange:
     def start_attempt(self) -> None:
         """Count an attempt, and begin its time."""
         self.retry_state.attempts = self.record.attempts = self.retry_state.attempts + 1
-        self.upstream_started_at = now = time.monotonic()
+        self.upstream_started_at = time.monotonic()
         self.id_scanner = None
-        if self.trace is not None:
-            self.trace.start_attempt(self.upstream.base, self.request_target, now)
 
     def record_retry(self, reason: str, error: str | None = None) -> None:
         """Count a further attempt, and end the one before it; `error` is why that one had no response."""
         self.route_match.route.meter.record_retry(reason)
-        if self.trace is not None:
-            self.trace.end_attempt(time.monotonic(), error)
+        self.end_attempt(error)
+
+    def end_attempt(self, error: str | None = None) -> None:
+        """End the attempt in the trace, unless it has ended, because another may follow."""
+        if self.trace is not None and self.trace.ended_attempts < self.record.attempts:
+            times = self.upstream_started_at, time.monotonic()
+            self.trace.end_attempt(self.upstream.base, self.request_target, times, error)
 
     def record_failed_attempt(self, error: GatewayError) -> None:
         """Record the error that ends the request while or after it was sent."""
@@ -166,7 +169,7 @@ class Exchange:
             health = self.route_match.route.health
             self.health_update = partial(health.record_failure, error.code, error.reason, at=time.time())
         if self.trace is not None:
-            self.trace.fail_attempt(error.code)
+            self.trace.error = error.code
 
     def record_token_wait(self, began: float) -> None:
         """Record that the request has waited for a token since then."""
@@ -188,6 +191,7 @@ class Exchange:
         may_follow = self.retry_state.may_retry and self.body.is_replayable and self.redirects < MAX_REDIRECTS
         if found is None or not may_follow:
             return False
+        self.end_attempt()
         self.redirects += 1
         self.needs_fresh_connection = False
         if route.cookies is not None and found[0] != self.upstream.base:  # cookies belong to one host
@@ -233,7 +237,7 @@ class Exchange:
         record.upstream_status = upstream_status
         record.instance_id, record.opc_request_id = ids
         if self.trace is not None:
-            self.trace.record_response(upstream_status)
+            self.trace.status = upstream_status
 
     def public_base_url(self) -> str:
         """Return the gateway's own URL for responses, without a slash at its end: `public_url`, else the host that the

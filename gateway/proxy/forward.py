@@ -185,7 +185,8 @@ class RequestPipeline:
         if route.service is not None and not exchange.try_acquire_place(route.service):
             token = await self._wait_for_place(exchange, route.service)
         exchange.token, exchange.upstream = token, route.upstream
-        lines = head.lines if exchange.trace is None else traced_lines(exchange, exchange.trace)
+        trace = exchange.trace
+        lines = head.lines if trace is None or not trace.replaces_fields else traced_lines(head, trace)
         exchange.request_target, exchange.request_lines = match.target, lines
         exchange.retry_state = RetryState(match.method or head.method, route.replay, route.idempotent)
         if route.edits is not None or exchange.body.bytes_removed or not EDITED_FIELDS.isdisjoint(head.known_fields):

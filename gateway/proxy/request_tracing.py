@@ -1,11 +1,10 @@
 """The trace of a request in the pipeline: begun with the request, sent with each attempt, exported after the record."""
 
-import time
-
 from gateway.http.fields import remove_fields
+from gateway.http.request_head import RequestHead
 from gateway.proxy.exchange import Exchange
-from gateway.telemetry.request_trace import RequestTrace
-from gateway.telemetry.trace_context import TRACEPARENT, TRACESTATE
+from gateway.telemetry.request_trace import RequestTrace, ended_with_error
+from gateway.telemetry.trace_context import SAMPLED, TRACEPARENT, TRACESTATE
 from gateway.telemetry.tracer import Tracer
 
 _REPLACED, _CONTINUED = frozenset({TRACEPARENT, TRACESTATE}), frozenset({TRACEPARENT})
@@ -13,29 +12,42 @@ _REPLACED, _CONTINUED = frozenset({TRACEPARENT, TRACESTATE}), frozenset({TRACEPA
 
 def start_trace(exchange: Exchange, tracer: Tracer) -> None:
     """Begin the trace of the request, or continue the caller's."""
-    trace = tracer.start(exchange.head.known_fields, exchange.caller.peer, exchange.started_at)
-    exchange.trace, exchange.record.trace_id = trace, trace.trace_id
+    caller = exchange.caller
+    exchange.trace = trace = tracer.start(exchange.head, caller.peer, caller.scheme, exchange.started_at)
+    exchange.record.trace_id = trace.trace_id
 
 
-def traced_lines(exchange: Exchange, trace: RequestTrace) -> list[bytes]:
+def traced_lines(head: RequestHead, trace: RequestTrace) -> list[bytes]:
     """Return the caller's field lines without its `traceparent`, which the gateway replaces, and without its
     `tracestate` unless its trace goes on (W3C Trace Context §3.3).
     """
-    lines = exchange.head.lines
-    return remove_fields(_CONTINUED if trace.is_continued else _REPLACED, lines) if trace.replaces_fields else lines
+    if not trace.is_continued:
+        return remove_fields(_REPLACED, head.lines)
+    lines, line = head.lines, b"traceparent: " + head.known_fields[TRACEPARENT]
+    if line not in lines:  # in another spelling
+        return remove_fields(_CONTINUED, lines)
+    lines = lines.copy()
+    lines.remove(line)
+    return lines
 
 
 def trace_line(exchange: Exchange, trace: RequestTrace) -> str:
     """Return the `traceparent` line of the attempt; empty if the route sets or removes the field itself."""
     edits = exchange.route_match.route.edits
-    return "" if edits is not None and TRACEPARENT in edits.dropped else trace.traceparent_line()
+    if edits is not None and TRACEPARENT in edits.dropped:
+        return ""
+    return f"traceparent: 00-{trace.trace_id}-{trace.attempt_id}-0{trace.flags}\r\n"
 
 
 def finish_trace(exchange: Exchange, trace: RequestTrace, tracer: Tracer) -> None:
-    """Export the trace, if it is to be exported, after the record is written."""
+    """Export the trace if it is sampled, or if the request ended with an error, after the record is written."""
     record = exchange.record
-    trace.scheme, trace.is_http11, trace.host = exchange.caller.scheme, exchange.head.is_http11, exchange.host
+    if not trace.flags & SAMPLED and not ended_with_error(record):
+        return
     if record.route is not None:
         trace.route_path = exchange.route_match.route.path
-    if tracer.finish(trace, record) and exchange.meter is not None:
-        exchange.meter.record_exemplar(trace.trace_id, record.duration_ms / 1000, time.time())
+        if record.attempts and record.attempts > trace.ended_attempts:
+            trace.server, trace.target = exchange.upstream.base, exchange.request_target
+            trace.attempt_started_at = exchange.upstream_started_at
+    trace.record = record
+    tracer.export(trace)

@@ -1,6 +1,7 @@
 """The resource and the attributes of OTLP messages. Imported only with `telemetry`: it loads protobuf."""
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
@@ -9,6 +10,10 @@ from gateway import __version__
 from gateway.observe.json_line import escape_surrogates
 
 AttributeValue = str | int | None
+UNIQUE = frozenset(
+    ("oic.instance_id", "oic.opc_request_id", "oic_gateway.request_id", "url.path", "url.full", "client.address")
+)
+"""Attributes whose values differ from call to call; the others are made once."""
 SCOPE = InstrumentationScope(name="oic-gateway", version=__version__)
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.37.0"
 """The version of the semantic conventions whose names are used."""
@@ -26,7 +31,11 @@ def make_resource(attributes: Iterable[tuple[str, str]], *, instance_id: str, pr
 
 def make_attributes(values: Mapping[str, AttributeValue]) -> list[KeyValue]:
     """Return the attributes that have a value."""
-    return [KeyValue(key=key, value=_any_value(value)) for key, value in values.items() if value is not None]
+    return [
+        _make_attribute(key, value) if key in UNIQUE else _cached_attribute(key, value)
+        for key, value in values.items()
+        if value is not None
+    ]
 
 
 def valid_text(text: str) -> str:
@@ -34,5 +43,10 @@ def valid_text(text: str) -> str:
     return text if text.isascii() else escape_surrogates(text)
 
 
-def _any_value(value: str | int) -> AnyValue:
-    return AnyValue(int_value=value) if isinstance(value, int) else AnyValue(string_value=valid_text(value))
+def _make_attribute(key: str, value: str | int) -> KeyValue:
+    if isinstance(value, int):
+        return KeyValue(key=key, value=AnyValue(int_value=value))
+    return KeyValue(key=key, value=AnyValue(string_value=valid_text(value)))
+
+
+_cached_attribute = lru_cache(maxsize=4096)(_make_attribute)

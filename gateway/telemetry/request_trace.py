@@ -8,7 +8,7 @@ from typing import Protocol
 
 import msgspec
 
-from gateway.observe.record import Record
+from gateway.observe.record import Record, record_level
 
 
 class Server(Protocol):
@@ -31,15 +31,15 @@ _SPAN_BITS = (1 << 64) - 1
 
 
 class AttemptTrace(msgspec.Struct):
-    """One attempt to send a request upstream. `ended_at` is 0 if the attempt ends with the request."""
+    """One attempt to send a request upstream. `error` is why it has no response, or none that can be delivered."""
 
     span_id: str
     started_at: float
+    ended_at: float
     server: Server
     target: str
-    ended_at: float = 0.0
-    status: int | None = None
-    error: str | None = None
+    status: int | None
+    error: str | None
 
 
 class WaitTrace(msgspec.Struct):
@@ -52,63 +52,72 @@ class WaitTrace(msgspec.Struct):
 
 
 class RequestTrace(msgspec.Struct):
-    """The trace of one request. `parent_id` is the caller's span, empty in a trace that begins here; `attempt_id` is
-    the span id of the first attempt.
+    """The trace of one request. Most requests have one attempt and no wait: little is stored for them, since every call
+    pays for it.
 
-    `replaces_fields`: the caller sent `traceparent` or `tracestate`. `is_continued`: its trace goes on, with its
-    `tracestate`. `record`, and the attributes after it, are set when the request has ended.
+    `attempt_id` is the span id of the present attempt, `status` and `error` are its result; `earlier` has the attempts
+    before it. `parent_id` is the caller's span, empty in a trace that begins here. `replaces_fields`: the caller sent
+    `traceparent` or `tracestate`. `is_continued`: its trace goes on, with its `tracestate`.
+
+    `record` and the attributes after it are set when the request has ended. `server` is None if nothing was sent.
     """
 
     trace_id: str
-    span_id: str
     attempt_id: str
     flags: int
     started_at: float
+    scheme: str = "http"
+    is_http11: bool = True
+    host: bytes | None = None
     parent_id: str = ""
     is_continued: bool = False
     replaces_fields: bool = False
     tracestate: bytes = b""
-    attempts: list[AttemptTrace] = []
-    waits: list[WaitTrace] = []
+    status: int | None = None
+    error: str | None = None
+    ended_attempts: int = 0
+    earlier: list[AttemptTrace] | None = None
+    waits: list[WaitTrace] | None = None
     record: Record | None = None
-    scheme: str = "http"
-    is_http11: bool = True
-    host: bytes | None = None
     route_path: str | None = None
+    server: Server | None = None
+    target: str = ""
+    attempt_started_at: float = 0.0
 
     @property
     def span_count(self) -> int:
         """Return the number of spans."""
-        return 1 + len(self.waits) + len(self.attempts)
-
-    def start_attempt(self, server: Server, target: str, now: float) -> None:
-        """Begin an attempt to send the request."""
-        number = len(self.attempts)
-        span_id = f"{(int(self.attempt_id, 16) + number) & _SPAN_BITS or 1:016x}" if number else self.attempt_id
-        self.attempts.append(AttemptTrace(span_id, now, server, target))
-
-    def traceparent_line(self) -> str:
-        """Return the `traceparent` line of the current attempt, with CRLF."""
-        return f"traceparent: 00-{self.trace_id}-{self.attempts[-1].span_id}-0{self.flags}\r\n"
+        return 1 + len(self.waits or ()) + len(self.earlier or ()) + (self.server is not None)
 
     def add_wait(self, name: str, began: float, ended: float, link: str | None = None) -> None:
         """Record a time in which the request waited."""
-        self.waits.append(WaitTrace(name, began, ended, link))
+        self.waits = [*(self.waits or ()), WaitTrace(name, began, ended, link)]
 
-    def end_attempt(self, now: float, error: str | None = None) -> None:
-        """End the current attempt, because another follows; `error` is why it has no response."""
-        attempt = self.attempts[-1]
-        attempt.ended_at, attempt.error = attempt.ended_at or now, error
+    def end_attempt(self, server: Server, target: str, times: tuple[float, float], error: str | None) -> None:
+        """Record the present attempt, because another follows."""
+        attempt = AttemptTrace(self.attempt_id, *times, server, target, self.status, error or self.error)
+        self.earlier = [*(self.earlier or ()), attempt]
+        self.attempt_id = f"{(int(self.attempt_id, 16) + 1) & _SPAN_BITS or 1:016x}"
+        self.status = self.error = None
+        self.ended_attempts += 1
 
-    def fail_attempt(self, error: str) -> None:
-        """Record why the current attempt, if there is one, has no response, or none that can be delivered."""
-        if self.attempts:
-            self.attempts[-1].error = error
+    def all_attempts(self, ended_at: float) -> list[AttemptTrace]:
+        """Return all attempts; the last one ended then."""
+        attempts = [*(self.earlier or ())]
+        if self.server is not None:
+            times = self.attempt_started_at, ended_at
+            attempts.append(AttemptTrace(self.attempt_id, *times, self.server, self.target, self.status, self.error))
+        return attempts
 
-    def record_response(self, status: int | None) -> None:
-        """Record the status of the current attempt."""
-        if self.attempts:
-            self.attempts[-1].status = status
+    def server_span_id(self) -> int:
+        """Return the id of the span of the whole request, which is derived from that of the first attempt."""
+        first = self.earlier[0].span_id if self.earlier else self.attempt_id
+        return int(first, 16) ^ 1 << 63 or 1
+
+
+def ended_with_error(record: Record) -> bool:
+    """Return whether the trace of a request is exported even if it is not sampled."""
+    return record_level(record) != "info"
 
 
 class TokenRequestTrace(msgspec.Struct):

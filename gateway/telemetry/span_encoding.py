@@ -56,10 +56,14 @@ def request_spans(trace: RequestTrace, offset: float) -> Iterator[Span]:
     record = trace.record
     assert record is not None
     yield _server_span(trace, record, offset)
-    for number, wait in enumerate(trace.waits):
+    for number, wait in enumerate(trace.waits or ()):
         yield _wait_span(trace, wait, record, number, offset)
-    for number in range(len(trace.attempts)):
-        yield _attempt_span(trace, number, record, offset)
+    attempts = trace.all_attempts(_end_of_last_attempt(trace, record))
+    for number, attempt in enumerate(attempts):
+        span = _attempt_span(trace, attempt, record, number, offset)
+        if attempt is attempts[-1]:
+            span.attributes.extend(make_attributes({"oic.instance_id": record.instance_id}))
+        yield span
 
 
 def fetch_spans(trace: FetchTrace, offset: float) -> Iterator[Span]:
@@ -73,7 +77,7 @@ def fetch_spans(trace: FetchTrace, offset: float) -> Iterator[Span]:
     yield span
     url = read_url(trace.token_url)
     for number, request in enumerate(trace.requests):
-        ids = trace_id, _derived_id(trace.span_id, number + 1), span_id
+        ids = trace_id, _derived_id(int(trace.span_id, 16), number + 1), span_id
         span = _span(ids, "POST", Span.SPAN_KIND_CLIENT, (request.started_at, request.ended_at), offset)
         attributes: dict[str, AttributeValue] = {
             "http.request.method": "POST",
@@ -95,7 +99,7 @@ def _server_span(trace: RequestTrace, record: Record, offset: float) -> Span:
     name = "HTTP" if method == OTHER_METHOD else method
     parent = bytes.fromhex(trace.parent_id)
     span = _span(
-        (bytes.fromhex(trace.trace_id), bytes.fromhex(trace.span_id), parent),
+        (bytes.fromhex(trace.trace_id), _derived_id(trace.server_span_id(), 0), parent),
         name if trace.route_path is None else f"{name} {trace.route_path}",
         Span.SPAN_KIND_SERVER,
         (trace.started_at, _end_of_request(trace, record)),
@@ -135,7 +139,11 @@ def _server_span(trace: RequestTrace, record: Record, offset: float) -> Span:
 
 
 def _wait_span(trace: RequestTrace, wait: WaitTrace, record: Record, number: int, offset: float) -> Span:
-    ids = bytes.fromhex(trace.trace_id), _derived_id(trace.span_id, number + 1), bytes.fromhex(trace.span_id)
+    ids = (
+        bytes.fromhex(trace.trace_id),
+        _derived_id(trace.server_span_id(), number + 1),
+        _derived_id(trace.server_span_id(), 0),
+    )
     span = _span(ids, wait.name, Span.SPAN_KIND_INTERNAL, (wait.started_at, wait.ended_at), offset)
     span.flags = trace.flags | _HAS_REMOTE
     if wait.name == "token":
@@ -146,13 +154,11 @@ def _wait_span(trace: RequestTrace, wait: WaitTrace, record: Record, number: int
     return span
 
 
-def _attempt_span(trace: RequestTrace, number: int, record: Record, offset: float) -> Span:
-    attempt, method = trace.attempts[number], _method(record)
-    is_last = number == len(trace.attempts) - 1
-    ids = bytes.fromhex(trace.trace_id), bytes.fromhex(attempt.span_id), bytes.fromhex(trace.span_id)
+def _attempt_span(trace: RequestTrace, attempt: AttemptTrace, record: Record, number: int, offset: float) -> Span:
+    method = _method(record)
+    ids = bytes.fromhex(trace.trace_id), bytes.fromhex(attempt.span_id), _derived_id(trace.server_span_id(), 0)
     name = "HTTP" if method == OTHER_METHOD else method
-    times = attempt.started_at, attempt.ended_at or _end_of_attempt(attempt, trace, record)
-    span = _span(ids, name, Span.SPAN_KIND_CLIENT, times, offset)
+    span = _span(ids, name, Span.SPAN_KIND_CLIENT, (attempt.started_at, attempt.ended_at), offset)
     span.flags = trace.flags | _HAS_REMOTE
     server, status = attempt.server, attempt.status
     error = attempt.error or (str(status) if status is not None and status >= 400 else None)
@@ -163,7 +169,6 @@ def _attempt_span(trace: RequestTrace, number: int, record: Record, offset: floa
         "network.protocol.version": "1.1",
         "url.full": _url(server, attempt.target),
         "error.type": error,
-        "oic.instance_id": record.instance_id if is_last else None,
         "oic_gateway.route": record.route,
     }
     span.attributes.extend(make_attributes(attributes | _server_attributes(server.scheme, server.host, server.port)))
@@ -181,10 +186,11 @@ def _end_of_request(trace: RequestTrace, record: Record) -> float:
     return trace.started_at + record.duration_ms / 1000
 
 
-def _end_of_attempt(attempt: AttemptTrace, trace: RequestTrace, record: Record) -> float:
-    """Return when the last attempt ended: its time is that of the record."""
+def _end_of_last_attempt(trace: RequestTrace, record: Record) -> float:
     ended_at = _end_of_request(trace, record)
-    return ended_at if record.upstream_ms is None else min(ended_at, attempt.started_at + record.upstream_ms / 1000)
+    if record.upstream_ms is None:
+        return ended_at
+    return min(ended_at, trace.attempt_started_at + record.upstream_ms / 1000)
 
 
 def _span(
@@ -207,9 +213,9 @@ def _span(
     )
 
 
-def _derived_id(span_id: str, number: int) -> bytes:
-    """Return the id of a span inside another one of the gateway."""
-    return ((int(span_id, 16) ^ (number << 32)) or 1).to_bytes(8, "big")
+def _derived_id(span_id: int, number: int) -> bytes:
+    """Return the id of a span inside another one of the gateway; number 0 is that one itself."""
+    return ((span_id ^ (number << 32)) or 1).to_bytes(8, "big")
 
 
 def _url(server: Server, target: str) -> str:

@@ -60,7 +60,7 @@ class SpanExporter:
         await asyncio.wait({self._task}, timeout=within)
         self._task.cancel()
         await asyncio.wait({self._task})
-        self._count_lost("stopped", self._take(len(self._pending)))
+        self._count_lost("stopped", self.take(len(self._pending)))
 
     async def _run(self) -> None:
         while not self._client.is_closing.is_set():
@@ -76,7 +76,7 @@ class SpanExporter:
 
     async def _export_batch(self) -> None:
         """Export the oldest traces. A defect loses them, and ends nothing."""
-        batch = self._take(BATCH_SIZE)
+        batch = self.take(BATCH_SIZE)
         if not batch:
             return
         try:
@@ -94,7 +94,8 @@ class SpanExporter:
         elif result.outcome != "ok":
             self._count_lost("refused" if result.outcome == "refused" else "failed", batch)
 
-    def _take(self, count: int) -> list[Trace]:
+    def take(self, count: int) -> list[Trace]:
+        """Remove the oldest traces from the queue, at most so many."""
         return [self._pending.popleft() for _ in range(min(count, len(self._pending)))]
 
     def _count_lost(self, reason: str, batch: Sequence[Trace]) -> None:

@@ -5,7 +5,6 @@ other systems read in another way. `tracestate` is never read: it belongs to the
 """
 
 import re
-from typing import NamedTuple
 
 TRACEPARENT, TRACESTATE = b"traceparent", b"tracestate"
 SAMPLED = 0x01
@@ -15,19 +14,12 @@ RANDOM = 0x02
 RANDOM_BITS = 56
 """Number of random bits at the end of a trace id, by which its share is decided."""
 
-_KNOWN_FLAGS = SAMPLED | RANDOM
-_TRACEPARENT = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-[^\x00-\x1f]*)?")
-_LENGTH = 55
-"""Bytes of a `traceparent` of version 00."""
-_NO_TRACE, _NO_SPAN = b"0" * 32, b"0" * 16
+SpanContext = tuple[str, str, int]
+"""A span as others refer to it: trace id and span id in lower-case hex, and the flags that this gateway knows."""
 
-
-class SpanContext(NamedTuple):
-    """A span as others refer to it: ids in lower-case hex, and the flags that this gateway knows."""
-
-    trace_id: str
-    span_id: str
-    flags: int
+_IDS = r"-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})"
+_read_version_00 = re.compile(rf"00{_IDS}").fullmatch
+_read_later_version = re.compile(rf"(?!ff|00)[0-9a-f]{{2}}{_IDS}(?:-[^\x00-\x1f]*)?").fullmatch
 
 
 def read_traceparent(value: bytes | None) -> SpanContext | None:
@@ -35,19 +27,14 @@ def read_traceparent(value: bytes | None) -> SpanContext | None:
 
     A value of a later version is read as far as version 00 goes (§4.3 of Level 2); flags of later versions are dropped.
     """
-    if value is None or (match := _TRACEPARENT.fullmatch(value)) is None:
+    if value is None:
         return None
-    version, trace_id, span_id, flags = match.group(1, 2, 3, 4)
-    if version == b"ff" or (version == b"00" and len(value) != _LENGTH):
+    text = value.decode("latin-1")
+    match = _read_version_00(text) or _read_later_version(text)
+    if match is None:
         return None
-    if trace_id == _NO_TRACE or span_id == _NO_SPAN:
-        return None
-    return SpanContext(trace_id.decode(), span_id.decode(), int(flags, 16) & _KNOWN_FLAGS)
-
-
-def write_traceparent(context: SpanContext) -> str:
-    """Return the `traceparent` of a span, of version 00."""
-    return f"00-{context.trace_id}-{context.span_id}-{context.flags:02x}"
+    trace_id, span_id, flags = match.groups()
+    return trace_id, span_id, int(flags, 16) & (SAMPLED | RANDOM)
 
 
 def sampling_threshold(share: float) -> int:

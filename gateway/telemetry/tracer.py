@@ -8,8 +8,8 @@ import ipaddress
 import random
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
+from typing import Protocol
 
-from gateway.observe.record import Record, record_level
 from gateway.telemetry.request_trace import FetchTrace, RequestTrace
 from gateway.telemetry.trace_context import (
     RANDOM,
@@ -26,7 +26,20 @@ Trace = RequestTrace | FetchTrace
 
 _LOOPBACK = ipaddress.ip_address("127.0.0.1")
 _CACHED_PEERS = 1024
-_NOT_ZERO = 1 << 64 | 1  # span ids must not be zero
+_NOT_ZERO = 1 << 64
+"""In a trace id: its first half is the id of the first span, which must not be zero."""
+
+
+class RequestHead(Protocol):
+    """What the tracer reads of a request."""
+
+    @property
+    def known_fields(self) -> Mapping[bytes, bytes]:
+        """Return the fields that the gateway reads, by lower-case name."""
+
+    @property
+    def is_http11(self) -> bool:
+        """Return whether the caller uses HTTP/1.1."""
 
 
 class Tracer:
@@ -44,41 +57,34 @@ class Tracer:
     ) -> None:
         self._threshold = sampling_threshold(share)
         self._trust = tuple(trust)
-        self._export = export
+        self.export = export
         self._random_bits = random_bits
         self._is_trusted = lru_cache(maxsize=_CACHED_PEERS)(self._is_in_trusted_network)
 
-    def start(self, known_fields: Mapping[bytes, bytes], peer: str | None, started_at: float) -> RequestTrace:
+    def start(self, head: RequestHead, peer: str | None, scheme: str, started_at: float) -> RequestTrace:
         """Return the trace of a request: the caller's, if it is valid and its network is trusted, else a new one."""
-        bits = self._random_bits(256)
-        ids = f"{bits | _NOT_ZERO:064x}"
-        flags = RANDOM | SAMPLED if is_in_share(bits >> 128, self._threshold) else RANDOM
-        trace = RequestTrace(ids[:32], ids[32:48], ids[48:], flags, started_at)
-        if TRACEPARENT in known_fields or TRACESTATE in known_fields:
+        known = head.known_fields
+        bits = self._random_bits(128) | _NOT_ZERO
+        trace_id = bits.to_bytes(16, "big").hex()
+        flags = RANDOM | SAMPLED if not self._threshold or is_in_share(bits, self._threshold) else RANDOM
+        trace = RequestTrace(trace_id, trace_id[:16], flags, started_at, scheme, head.is_http11, known.get(b"host"))
+        if TRACEPARENT in known or TRACESTATE in known:
             trace.replaces_fields = True
-            parent = read_traceparent(known_fields.get(TRACEPARENT)) if self._is_trusted(peer) else None
+            parent = read_traceparent(known.get(TRACEPARENT)) if self._is_trusted(peer) else None
             if parent is not None:
-                trace.is_continued, trace.tracestate = True, known_fields.get(TRACESTATE, b"")
+                trace.is_continued, trace.tracestate = True, known.get(TRACESTATE, b"")
                 trace.trace_id, trace.parent_id, trace.flags = parent
         return trace
 
-    def finish(self, trace: RequestTrace, record: Record) -> bool:
-        """Export the trace of a request that has ended, if it is sampled or ended with an error. Return whether."""
-        if not trace.flags & SAMPLED and record_level(record) == "info":
-            return False
-        trace.record = record
-        self._export(trace)
-        return True
-
     def start_fetch(self, credential: str, token_url: str, now: float) -> FetchTrace:
         """Return the trace of a fetch of a token, which is always exported."""
-        ids = f"{self._random_bits(192) | 1:048x}"
-        return FetchTrace(ids[:32], ids[32:], credential, token_url, now)
+        trace_id = f"{self._random_bits(128) | _NOT_ZERO:032x}"
+        return FetchTrace(trace_id, trace_id[:16], credential, token_url, now)
 
     def finish_fetch(self, trace: FetchTrace, now: float) -> None:
         """Export the trace of a fetch that has ended."""
         trace.ended_at = now
-        self._export(trace)
+        self.export(trace)
 
     def _is_in_trusted_network(self, peer: str | None) -> bool:
         """Return whether the peer is in a trusted network. One on a unix socket counts as 127.0.0.1."""

@@ -103,7 +103,7 @@ class Components:
         places of services and the limits of callers. `instance_id` is the gateway's in `telemetry`.
         """
         self.metrics = metrics
-        self.telemetry = Telemetry(environ, instance_id=instance_id)
+        self.telemetry = Telemetry(environ, instance_id=instance_id, meters=metrics)
         self.services = Services(environ, None if gates is None else gates.services)
         self.limits = Limits(environ, None if gates is None else gates.limits)
         self.usage = UsageBuckets()

@@ -4,8 +4,7 @@ import asyncio
 import os
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping
-from functools import partial
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from gateway.config.model import Config
@@ -14,8 +13,10 @@ from gateway.config.secrets import SecretReader
 from gateway.config.strict_model import ClientTlsSettings, SecretRef
 from gateway.config.vault import Vault
 from gateway.network.egress_proxy import ProxyEnvironment
+from gateway.observe.metrics import Metrics
 from gateway.observe.snapshots import Snapshot
 from gateway.telemetry.export_counters import ExportCounters
+from gateway.telemetry.request_trace import RequestTrace
 from gateway.telemetry.tracer import Trace, Tracer
 from gateway.wiring.outbound import EgressSelector, TlsContexts, client_certificate_context, client_tls_context
 
@@ -40,7 +41,8 @@ class Telemetry:
     """The tracer and the exporters of this process, by the present configuration. Construct it inside the loop; call
     `close` at the end.
 
-    `instance_id` is that of the gateway, the same in all its processes. `read_metrics` returns the values of the whole
+    `instance_id` is that of the gateway, the same in all its processes. `meters` gets the exemplars; None: this process
+    serves no callers, and traces nothing. `read_metrics` returns the values of the whole
     gateway; None: another process exports them.
     """
 
@@ -49,14 +51,14 @@ class Telemetry:
         environ: Mapping[str, str],
         *,
         instance_id: str,
-        exports_traces: bool = True,
+        meters: Metrics | None = None,
         read_metrics: Callable[[], Awaitable[Snapshot]] | None = None,
     ) -> None:
         self.tracer: Tracer | None = None
         self.read_metrics = read_metrics
         self._environ = environ
         self._instance_id = instance_id
-        self._exports_traces = exports_traces
+        self._meters = meters
         self._started_at = time.time()
         self._counters = ExportCounters()
         self._resolved: ResolvedTelemetry | None = None
@@ -69,7 +71,7 @@ class Telemetry:
         if resolved == self._resolved:
             return
         former, self._exporters, self._resolved = self._exporters, [], resolved
-        self.tracer = None if resolved is None or not self._exports_traces else self._open_tracer(resolved, config)
+        self.tracer = None if resolved is None or self._meters is None else self._open_tracer(resolved, config)
         if resolved is not None and resolved.metrics is not None and self.read_metrics is not None:
             self._exporters.append(self._open_metrics(resolved, resolved.metrics, self.read_metrics, config))
         if former:
@@ -94,15 +96,31 @@ class Telemetry:
             from gateway.telemetry.span_exporter import SpanExporter  # noqa: PLC0415 - only with `telemetry`
 
             resource = make_resource(resolved.resource, instance_id=self._instance_id, process_id=os.getpid())
+
+            def encode(batch: Sequence[Trace]) -> bytes:
+                self._record_exemplars(batch)
+                return encode_traces(batch, resource)
+
             exporter = SpanExporter(
                 self._client("traces", target, config, read_trace_response),
-                encode=partial(encode_traces, resource=resource),
+                encode=encode,
                 max_queue=settings.traces.queue,
                 counters=self._counters,
             )
             self._exporters.append(exporter)
             export = exporter.export
         return Tracer(share=settings.traces.share, trust=settings.trust, export=export)
+
+    def _record_exemplars(self, batch: Sequence[Trace]) -> None:
+        """Make these traces the examples of their durations; in the thread that encodes them."""
+        if self._meters is None:
+            return
+        for trace in batch:
+            record = trace.record if isinstance(trace, RequestTrace) else None
+            if record is not None and record.route is not None:
+                seconds = record.duration_ms / 1000
+                ended_at = time.time() - time.monotonic() + trace.started_at + seconds
+                self._meters.route(record.route).record_exemplar(trace.trace_id, seconds, ended_at)
 
     def _open_metrics(
         self,

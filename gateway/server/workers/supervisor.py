@@ -127,9 +127,7 @@ class Supervisor:
         self._notifier = NotifierMount(self._serving_processes, os.environ)
         self._backend.watch_notifications(self._notifier.metrics)
         self._console.apply_config(config)
-        self._telemetry = Telemetry(
-            os.environ, instance_id=self._pseudonym, exports_traces=False, read_metrics=self._backend.snapshot
-        )
+        self._telemetry = Telemetry(os.environ, instance_id=self._pseudonym, read_metrics=self._backend.snapshot)
         self._backend.watch_telemetry(self._telemetry)
         self.listen = ""
         self.admin = config.admin
