@@ -22,7 +22,7 @@ from gateway.observe.exposition import Labels, Value
 from gateway.observe.meters import BUCKETS
 from gateway.observe.metric_table import METRICS
 from gateway.observe.snapshots import Snapshot
-from gateway.telemetry.otlp_resource import SCHEMA_URL, SCOPE, AttributeValue, make_attributes
+from gateway.telemetry.otlp_resource import SCHEMA_URL, SCOPE, AttributeValue, decode_message, make_attributes
 
 _UNITS = {"_seconds": "s", "_bytes": "By"}
 
@@ -39,7 +39,7 @@ def encode_metrics(snapshot: Snapshot, resource: Resource, *, started_at: float,
 
 def read_metric_response(body: bytes) -> tuple[int, str]:
     """Return the number of rejected points and the text in a response. Raise ValueError if it is malformed."""
-    response = ExportMetricsServiceResponse.FromString(body)  # DecodeError is a ValueError
+    response = decode_message(ExportMetricsServiceResponse, body)
     return response.partial_success.rejected_data_points, response.partial_success.error_message
 
 

@@ -2,13 +2,16 @@
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import TypeVar
 
+from google.protobuf.message import DecodeError, Message
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from gateway import __version__
 from gateway.observe.json_line import escape_surrogates
 
+M = TypeVar("M", bound=Message)
 AttributeValue = str | int | None
 UNIQUE = frozenset(
     ("oic.instance_id", "oic.opc_request_id", "oic_gateway.request_id", "url.path", "url.full", "client.address")
@@ -36,6 +39,15 @@ def make_attributes(values: Mapping[str, AttributeValue]) -> list[KeyValue]:
         for key, value in values.items()
         if value is not None
     ]
+
+
+def decode_message(kind: type[M], body: bytes) -> M:
+    """Return a message. Raise ValueError if it is malformed."""
+    try:
+        message: M = kind.FromString(body)
+    except DecodeError as cause:
+        raise ValueError("is not a message of OTLP") from cause
+    return message
 
 
 def valid_text(text: str) -> str:

@@ -17,7 +17,14 @@ from gateway.content.untrusted_text import DEFAULT_PORTS, bracket_ipv6, read_aut
 from gateway.observe.meters import METHODS
 from gateway.observe.record import MAX_PATH, MAX_REASON, Record, remove_secret_parts
 from gateway.observe.secret_mask import mask_start
-from gateway.telemetry.otlp_resource import SCHEMA_URL, SCOPE, AttributeValue, make_attributes, valid_text
+from gateway.telemetry.otlp_resource import (
+    SCHEMA_URL,
+    SCOPE,
+    AttributeValue,
+    decode_message,
+    make_attributes,
+    valid_text,
+)
 from gateway.telemetry.request_trace import AttemptTrace, FetchTrace, RequestTrace, Server, WaitTrace
 from gateway.telemetry.tracer import Trace
 
@@ -47,7 +54,7 @@ def encode_traces(traces: Sequence[Trace], resource: Resource) -> bytes:
 
 def read_trace_response(body: bytes) -> tuple[int, str]:
     """Return the number of rejected spans and the text in a response. Raise ValueError if it is malformed."""
-    response = ExportTraceServiceResponse.FromString(body)  # DecodeError is a ValueError
+    response = decode_message(ExportTraceServiceResponse, body)
     return response.partial_success.rejected_spans, response.partial_success.error_message
 
 

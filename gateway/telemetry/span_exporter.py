@@ -63,7 +63,7 @@ class SpanExporter:
         self._count_lost("stopped", self.take(len(self._pending)))
 
     async def _run(self) -> None:
-        while not self._client.is_closing.is_set():
+        while not self._client.is_closing.is_set() or self._pending:
             try:
                 async with asyncio.timeout(self._interval):
                     await self._wakeup.wait()
