@@ -11,7 +11,7 @@ import msgspec
 from gateway.observe.record import Record, record_level
 
 
-class Server(Protocol):
+class AttemptServer(Protocol):
     """Where an attempt is sent to."""
 
     @property
@@ -36,7 +36,7 @@ class AttemptTrace(msgspec.Struct):
     span_id: str
     started_at: float
     ended_at: float
-    server: Server
+    server: AttemptServer
     target: str
     status: int | None
     error: str | None
@@ -80,7 +80,7 @@ class RequestTrace(msgspec.Struct):
     waits: list[WaitTrace] | None = None
     record: Record | None = None
     route_path: str | None = None
-    server: Server | None = None
+    server: AttemptServer | None = None
     target: str = ""
     attempt_started_at: float = 0.0
 
@@ -93,7 +93,7 @@ class RequestTrace(msgspec.Struct):
         """Record a time in which the request waited."""
         self.waits = [*(self.waits or ()), WaitTrace(name, began, ended, link)]
 
-    def end_attempt(self, server: Server, target: str, times: tuple[float, float], error: str | None) -> None:
+    def end_attempt(self, server: AttemptServer, target: str, times: tuple[float, float], error: str | None) -> None:
         """Record the present attempt, because another follows."""
         attempt = AttemptTrace(self.attempt_id, *times, server, target, self.status, error or self.error)
         self.earlier = [*(self.earlier or ()), attempt]

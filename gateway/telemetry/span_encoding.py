@@ -25,7 +25,7 @@ from gateway.telemetry.otlp_resource import (
     make_attributes,
     valid_text,
 )
-from gateway.telemetry.request_trace import AttemptTrace, FetchTrace, RequestTrace, Server, WaitTrace
+from gateway.telemetry.request_trace import AttemptServer, AttemptTrace, FetchTrace, RequestTrace, WaitTrace
 from gateway.telemetry.tracer import Trace
 
 KNOWN_METHODS = METHODS | {"CONNECT", "TRACE"}
@@ -225,7 +225,7 @@ def _derived_id(span_id: int, number: int) -> bytes:
     return ((span_id ^ (number << 32)) or 1).to_bytes(8, "big")
 
 
-def _url(server: Server, target: str) -> str:
+def _url(server: AttemptServer, target: str) -> str:
     """Return the URL of an attempt, without its query."""
     host = bracket_ipv6(server.host)
     port = "" if server.port == DEFAULT_PORTS[server.scheme] else f":{server.port}"

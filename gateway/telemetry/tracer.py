@@ -30,7 +30,7 @@ _NOT_ZERO = 1 << 64
 """In a trace id: its first half is the id of the first span, which must not be zero."""
 
 
-class RequestHead(Protocol):
+class TracedHead(Protocol):
     """What the tracer reads of a request."""
 
     @property
@@ -61,7 +61,7 @@ class Tracer:
         self._random_bits = random_bits
         self._is_trusted = lru_cache(maxsize=_CACHED_PEERS)(self._is_in_trusted_network)
 
-    def start(self, head: RequestHead, peer: str | None, scheme: str, started_at: float) -> RequestTrace:
+    def start(self, head: TracedHead, peer: str | None, scheme: str, started_at: float) -> RequestTrace:
         """Return the trace of a request: the caller's, if it is valid and its network is trusted, else a new one."""
         known = head.known_fields
         bits = self._random_bits(128) | _NOT_ZERO
