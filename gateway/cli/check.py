@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterable, Sized
 from typing import TYPE_CHECKING
@@ -93,11 +94,19 @@ def _check_live(config: "Config", options: argparse.Namespace) -> "list[Finding]
     from gateway.diagnosis import failed_finding  # noqa: PLC0415
 
     try:
-        return run_coroutine(run_checks(config))
+        return run_coroutine(run_checks(config)) + _check_console(config)
     except SecretProblem as problem:
         if not options.json:
             raise
         return [failed_finding("secret", "configuration", problem.what, remedy=problem.remedy, step="configuration")]
+
+
+def _check_console(config: "Config") -> "list[Finding]":
+    if config.console is None:
+        return []
+    from gateway.console.provider_check import check_provider  # noqa: PLC0415 - few files have a console
+
+    return run_coroutine(check_provider(config, environ=os.environ))
 
 
 def _config_findings(problems: ConfigProblems) -> "list[Finding]":

@@ -111,6 +111,16 @@ class IdentityProvider:
             params={"nonce": attempt.nonce},
         )
 
+    async def describe(self) -> str:
+        """Return what was found at the provider, in one line. Raise LoginRejected."""
+        known = await self._provider()
+        assert known.metadata is not None
+        if not known.keys:
+            raise LoginRejected("the provider publishes no key for signatures", "Check `jwks_uri` of the provider.")
+        count = len(known.keys)
+        issuer = safe_text(known.metadata.issuer)
+        return f"metadata of {issuer}, {count} {'key' if count == 1 else 'keys'}; redirect URI {self._redirect_uri}"
+
     async def identify(self, query: str, attempt: LoginAttempt) -> Identity:
         """Return who signed in, from the query of the redirection (OpenID Connect Core §3.1.2.5). Raise LoginRejected,
         or UnrelatedRequest for a response to something else.

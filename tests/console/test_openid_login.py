@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from gateway.config.console_model import Role
-from tests.fakes.console_gate import CONSOLE_HOST, ConsoleGate, WebBrowser, WebResponse, serve_console
+from gateway.console.provider_check import check_provider
+from tests.fakes.console_gate import CONSOLE_HOST, ConsoleGate, WebBrowser, WebResponse, console_config, serve_console
 from tests.fakes.openid_provider import (
     CLIENT_ID,
     CLIENT_SECRET,
@@ -286,3 +287,16 @@ async def test_an_identity_domain_names_the_shared_issuer(scene: Scene) -> None:
     """Only a domain may: any other provider must name itself."""
     scene.provider.metadata = {"issuer": "https://identity.oraclecloud.com/"}
     assert (await scene.gate.browser().get(START)).status == 502
+
+
+async def test_check_live_tries_the_provider(scene: Scene, tmp_path: Path) -> None:
+    config = console_config(tmp_path, settings(tmp_path, scene.provider))
+    [finding] = await check_provider(config, environ={})
+    assert (finding.ok, finding.seen) == (
+        True,
+        f"metadata of {scene.provider.url}, 1 key; redirect URI {URL}/console/login/callback",
+    )
+    scene.provider.keys = []
+    [finding] = await check_provider(config, environ={})
+    assert (finding.ok, finding.seen) == (False, "the provider publishes no key for signatures")
+    assert await check_provider(console_config(tmp_path, {}), environ={}) == []
