@@ -9,6 +9,7 @@ FUZZ := $(VENV)/fuzz
 AJV := $(VENV)/ajv
 DOCS := $(VENV)/docs
 BROWSERS := $(VENV)/browsers
+OIDC := $(VENV)/oidc
 DEPLOY := $(VENV)/deploy
 PROMTOOL := $(VENV)/promtool
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -40,10 +41,11 @@ coverage:  ## run all tests and measure which lines of gateway/ they run; fails 
 CLIENT_PACKAGES := default-jdk-headless libjaxws-java libaxis-java mono-mcs gsoap libgsoap-dev gcc php-cli php-soap testssl.sh \
 	libmono-system-servicemodel4.0a-cil libmono-system-web-services4.0-cil
 
-test-clients: $(STAMP)  ## clients of other languages prove callers and read Faults; installs them (Debian)
+test-clients: $(STAMP) $(OIDC)/.installed  ## clients of other languages prove callers and read Faults; installs them (Debian)
 	@dpkg-query --show $(CLIENT_PACKAGES) >/dev/null 2>&1 || { $(AS_ROOT) apt-get update -qq && \
 		$(AS_ROOT) apt-get install -qq --no-install-recommends -y $(CLIENT_PACKAGES); } >/dev/null
-	@$(BIN)/python -m pytest tests/clients/soap_clients.py tests/clients/credentials.py tests/clients/tls_scan.py $(ARGS)
+	@$(BIN)/python -m pytest tests/clients/soap_clients.py tests/clients/credentials.py tests/clients/tls_scan.py \
+		tests/clients/console_login.py $(ARGS)
 
 test-browsers: $(STAMP) $(BROWSERS)/.installed  ## a web page calls the gateway, and people use the console, in a real Chromium; installs it (Debian)
 	@$(BROWSERS)/bin/python -m pytest tests/clients/browser.py tests/console/browser.py $(ARGS)
@@ -145,6 +147,12 @@ $(AJV)/.installed: tests/config/ajv/package-lock.json | $(STAMP)
 		echo "the tests of the schema need npm; by hand: apt-get install nodejs npm" >&2
 	@mkdir -p $(AJV) && cp tests/config/ajv/package*.json $(AJV)
 	@npm ci --prefix $(AJV) --no-audit --no-fund --silent && touch $@ || echo "npm cannot install Ajv; its tests fail" >&2
+
+$(OIDC)/.installed: tests/clients/oidc/package-lock.json tests/clients/oidc/server.mjs | $(STAMP)
+	@command -v npm >/dev/null || { $(AS_ROOT) apt-get update -qq && \
+		$(AS_ROOT) apt-get install -qq --no-install-recommends -y nodejs npm; } >/dev/null 2>&1
+	@mkdir -p $(OIDC) && cp tests/clients/oidc/package*.json tests/clients/oidc/server.mjs $(OIDC)
+	@npm ci --prefix $(OIDC) --no-audit --no-fund --silent && touch $@
 
 # Debian's package, unpacked and not installed: installing it would start a Prometheus.
 $(PROMTOOL)/.installed: | $(STAMP)
