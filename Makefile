@@ -41,7 +41,7 @@ coverage:  ## run all tests and measure which lines of gateway/ they run; fails 
 CLIENT_PACKAGES := default-jdk-headless libjaxws-java libaxis-java mono-mcs gsoap libgsoap-dev gcc php-cli php-soap testssl.sh \
 	libmono-system-servicemodel4.0a-cil libmono-system-web-services4.0-cil
 
-test-clients: $(STAMP) $(OIDC)/.installed  ## clients of other languages prove callers and read Faults; installs them (Debian)
+test-clients: $(STAMP) $(OIDC)/.installed  ## clients of other languages, and a foreign OpenID Connect provider; installs them (Debian)
 	@dpkg-query --show $(CLIENT_PACKAGES) >/dev/null 2>&1 || { $(AS_ROOT) apt-get update -qq && \
 		$(AS_ROOT) apt-get install -qq --no-install-recommends -y $(CLIENT_PACKAGES); } >/dev/null
 	@$(BIN)/python -m pytest tests/clients/soap_clients.py tests/clients/credentials.py tests/clients/tls_scan.py \

@@ -11,6 +11,6 @@ documents of the gateway into what a template shows; `formatting` writes times, 
 
 `login_flow` logs people in. `login_sessions` are their sessions, `authentication` knows the present role of each. Local
 users are those of a file (`user_directory`); others come from an `identity_provider`, whose tokens
-`openid_connect` checks; `provider_check` tries that provider. `sealed_state` is what the browser keeps during a login, and
-`login_limits` slows down guesses.
+`openid_connect` checks; `provider_check` tries that provider. `sealed_state` is what the browser keeps during a login,
+and `login_limits` slows down guesses.
 """
