@@ -71,8 +71,8 @@ class ActionResult:
 @dataclass(frozen=True, slots=True)
 class ConfigurationBlock:
     """A block of the configuration: a top-level key (`console`), or an entry of one (`credentials.acme`,
-    `routes.orders`). `text` is its YAML without comments; secrets are references, and values that may be secret are
-    `…`.
+    `routes.orders`), with the line that it begins at; `file` is empty and `line` 0 where it is not in a file. `text` is
+    its YAML without comments and defaults; secrets are references, and values that may be secret are `…`.
     """
 
     name: str

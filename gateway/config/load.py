@@ -59,6 +59,8 @@ class Loaded:
     files: tuple[ConfigFile, ...] = ()
     sha256: str = ""
     watched: WatchedFiles = field(default_factory=WatchedFiles)
+    positions: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    """File and line of each block, for the console; empty without one."""
 
 
 class FileProblems(ConfigProblems):
@@ -92,8 +94,10 @@ def load(
         problems += [problem for problem in unused if problem.path not in variables]
     if config is not None and check_secrets:
         problems += _environment_problems(config, environ)
-    for file in sources.files:
-        file.document.free()
+    has_console = config is not None and config.console is not None
+    positions = {name: (file, line) for name, file, line in tree.positions()} if has_console else {}
+    for source in sources.files:
+        source.document.free()
     order = {name: number for number, name in enumerate(["", *(file.name for file in sources.files)])}
     problems.sort(key=lambda problem: (order.get(problem.file, len(order)), problem.line))
     try:
@@ -101,7 +105,7 @@ def load(
     except ConfigProblems as error:
         raise FileProblems(error.problems, sources.watched) from None
     files = tuple(ConfigFile(file.path, file.digest) for file in sources.files)
-    return Loaded(config, warnings, files, sources.sha256, sources.watched)
+    return Loaded(config, warnings, files, sources.sha256, sources.watched, positions)
 
 
 def one_route(

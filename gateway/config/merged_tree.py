@@ -12,6 +12,7 @@ from gateway.config.model import Config
 from gateway.config.source_file import SourceFile
 
 _NAMED = ("credentials", "callers")
+_SHOWN_BY_NAME = (*_NAMED, "services")
 _OTHER = "{other}"  # in the text of an issue: the place of `issue.other`
 
 
@@ -44,6 +45,20 @@ class MergedTree:
         for index, route in enumerate(routes if isinstance(routes, list) else ()):
             if isinstance(route, dict):
                 yield self._route_files[bisect_right(self._starts, index) - 1], index, route
+
+    def positions(self) -> Iterator[tuple[str, str, int]]:
+        """Yield each block with its file and line: a top-level key, or an entry such as `credentials.acme`."""
+        for key, value in self.value.items():
+            if key == "routes":
+                for file, index, route in self.routes():
+                    _, steps = self._origin(("routes", index))
+                    yield f"routes.{route.get('name')}", file.path, file.document.line(steps)
+            elif key in _SHOWN_BY_NAME and isinstance(value, dict):
+                for name in value:
+                    file, steps = self._origin((key, name))
+                    yield f"{key}.{name}", file.path, file.document.line(steps)
+            else:
+                yield key, self._main.path, self._main.document.line((key,))
 
     def locate(self, issue: ConfigIssue) -> Iterator[LocatedIssue]:
         """Yield an issue of the tree with its file and line; one between two files is reported at both."""

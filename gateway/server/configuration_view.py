@@ -54,7 +54,8 @@ def _named_values(tree: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 def _block(loaded: Loaded, name: str, value: Any) -> ConfigurationBlock:
     key, _, entry = name.partition(".")
     text = yaml.safe_dump({entry or key: _redacted(value)}, sort_keys=False, allow_unicode=True, width=100)
-    return ConfigurationBlock(name, loaded.files[0].path if loaded.files else "", 0, text)
+    file, line = loaded.positions.get(name, ("", 0))
+    return ConfigurationBlock(name, file, line, text)
 
 
 def _redacted(value: Any, *, is_hidden: bool = False) -> Any:

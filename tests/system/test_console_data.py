@@ -183,6 +183,11 @@ async def test_a_reload_and_the_configuration_without_secrets(tmp_path: Path, sa
         assert "X-Key: …" in blocks["routes.orders"]["text"]
         assert "X-Other" in blocks["routes.orders"]["text"]
         assert PLANTED not in json.dumps(view)
+        lines = file.read_text(encoding="utf-8").splitlines()
+        assert {block["file"] for block in blocks.values()} == {str(file)}
+        assert lines[blocks["credentials.app"]["line"] - 1].strip() == '"app": {'
+        order = lines[blocks["routes.orders"]["line"] :]
+        assert order[0].strip() == '"name": "orders",'
         document["routes"].append(route("more", sandbox.upstream("ORDERS")))
         written(tmp_path, document)
         result = await ask(gate, "reload")
@@ -216,6 +221,24 @@ async def test_live_calls_and_series_survive_a_killed_worker(tmp_path: Path, san
         await wait_until(has_all_calls)
         assert len(await watch.read(count)) >= count
         watch.end()
+
+
+async def test_100_readers_watch_calls_and_one_never_reads(tmp_path: Path, sandbox: Sandbox) -> None:
+    async with console(written(tmp_path, settings(sandbox, workers=2, console={}))) as gate:
+        readers = [Watch(gate) for _ in range(100)]
+        for reader in readers:
+            await reader.begin()
+        caller = await gate.caller()
+        for _ in range(300):
+            await caller.send(request("/orders/"))
+            assert (await caller.reply())[0] == 200
+        sleeper, *others = readers
+        for lines in await asyncio.gather(*(reader.read(300) for reader in others)):
+            assert [line["event"] for line in lines] == ["request"] * 300
+        assert (await gate.ask("/readyz"))[0] == 200
+        for reader in (sleeper, *others):
+            reader.end()
+        assert (await gate.get("/orders/"))[0] == 200
 
 
 async def busy_workers(gate: Process) -> list[Document]:

@@ -1,6 +1,7 @@
 """`login` and `logout` as real processes: an HTTP client that follows the redirects stands for the browser."""
 
 import asyncio
+import json
 import re
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -17,6 +18,7 @@ from yarl import URL
 from gateway.sandbox import RegisteredClient, Sandbox, Switches
 from tests.fakes.authlib_server import Client as AuthlibClient
 from tests.fakes.authlib_server import serving
+from tests.fakes.console_program import CONSOLE
 from tests.fakes.ports import reserved_port
 from tests.fakes.process import CompletedVerb, Process, communicate, gateway, kill_group, run
 from tests.fakes.redis import RedisServer
@@ -373,3 +375,27 @@ async def test_with_a_server_that_we_did_not_write(tmp_path: Path, closed_port: 
             assert refresh_token not in output
         ended = await run("logout", "person", "-c", file, **secrets)
         assert (ended.status, server.refresh_tokens) == (0, {}), ended.err
+
+
+async def test_a_sign_out_in_the_console_reaches_all_workers(scene: Scene) -> None:
+    file = scene.file()
+    file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | {"workers": 2, "console": {}}))
+    await signed_in(file)
+    async with Process("serve", "-c", file, **KEY).under(CONSOLE) as gate:
+        await gate.wait_started()
+        states: set[str] = set()
+        async with asyncio.timeout(TIME_LIMIT):
+            while states != {"fresh"}:
+                assert (await gate.get("/orders/"))[0] == 200
+                workers = (await gate.ask("/status"))[1]["workers"]
+                states = {worker["credentials"]["person"]["state"] for worker in workers}
+        _, result = await gate.ask("/console/sign_out?name=person")
+        assert result["ok"], result
+        assert "revoked and deleted" in result["message"]
+        assert {(await gate.get("/orders/"))[0] for _ in range(20)} == {502}
+        _, ready = await gate.ask("/readyz")
+        assert ready["credentials"]["person"]["state"] == "sign-in-needed"
+        fetches: Any = (await gate.ask("/console/token_fetches?name=person"))[1]
+        assert {fetch["code"] for fetch in fetches if fetch["outcome"] == "refused"} == {"sign-in"}
+        _, again = await gate.ask("/console/sign_out?name=person")
+        assert "no person was signed in" in again["message"]
