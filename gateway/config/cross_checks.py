@@ -5,7 +5,7 @@ itself reports values of the wrong type.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,6 +24,7 @@ from gateway.content.untrusted_text import DEFAULT_PORTS, is_loopback_host, norm
 
 _ALL_ADDRESSES = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
 
+_LOOP = "leads to this gateway itself"
 _PATH_ISSUES = (
     (re.compile(r"//"), "has an empty segment (`//`)", "write single slashes"),
     (re.compile(r"%2f", re.IGNORECASE), "has an encoded slash (`%2f`)", "write a plain path"),
@@ -113,24 +114,46 @@ def _admin_address(tree: Mapping[str, Any]) -> list[tuple[Steps, str]]:
 
 def _loops(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
     """Yield issues of URLs that lead back to the gateway: a request to one would loop."""
-    credentials = _mapping(tree.get("credentials")).items()
-    urls = [(("credentials", name, "token_url"), _mapping(value).get("token_url")) for name, value in credentials]
-    for steps, url in (*_route_texts(tree, "upstream"), *_route_texts(tree, "design"), *urls):
-        named = read_url(url) if isinstance(url, str) else None
-        if named is None or named.scheme not in DEFAULT_PORTS:
-            continue
-        where = normalize_host(named.host), named.effective_port
-        remedy = "write the URL of OIC" if steps[-1] != "token_url" else "write the URL of the identity domain"
+    for steps, where in _targets(tree):
         places = (
             place
             for place, text in (*_listen_addresses(tree), *_admin_address(tree))
             if _is_listen_address(where, text)
         )
         if place := next(places, None):
-            yield ConfigIssue(steps, f"leads to this gateway itself: `{dotted_path(place)}` is this address", remedy)
+            what = f"{_LOOP}: `{dotted_path(place)}` is this address"
+            yield ConfigIssue(steps, what, _loop_remedy(steps))
         elif where in _public_addresses(tree):
-            what = "leads to this gateway itself, by the name of `public_url` or `hosts`"
-            yield ConfigIssue(steps, what, remedy, severity="warning")
+            what = f"{_LOOP}, by the name of `public_url` or `hosts`"
+            yield ConfigIssue(steps, what, _loop_remedy(steps), severity="warning")
+
+
+def check_own_hosts(tree: Mapping[str, Any], is_own_host: Callable[[str], bool]) -> Iterator[ConfigIssue]:
+    """Yield warnings of URLs to another address or name of this machine, on a port of all its addresses. `is_own_host`
+    knows these. The gateway may run on another machine than the check.
+    """
+    addresses = [text for _, text in (*_listen_addresses(tree), *_admin_address(tree))]
+    ports = {port for host, port in map(split_address, addresses) if normalize_host(host) in _ALL_ADDRESSES}
+    for steps, where in _targets(tree) if ports else ():
+        if where[1] not in ports or where in _public_addresses(tree):
+            continue
+        if not any(_is_listen_address(where, text) for text in addresses) and is_own_host(where[0]):
+            what = f"{_LOOP}, if it runs on this machine: it listens on all addresses"
+            yield ConfigIssue(steps, what, _loop_remedy(steps), severity="warning")
+
+
+def _targets(tree: Mapping[str, Any]) -> Iterator[tuple[Steps, tuple[str, int]]]:
+    """Yield host and port of each URL that the gateway sends requests to."""
+    credentials = _mapping(tree.get("credentials")).items()
+    urls = [(("credentials", name, "token_url"), _mapping(value).get("token_url")) for name, value in credentials]
+    for steps, url in (*_route_texts(tree, "upstream"), *_route_texts(tree, "design"), *urls):
+        named = read_url(url) if isinstance(url, str) else None
+        if named is not None and named.scheme in DEFAULT_PORTS:
+            yield steps, (normalize_host(named.host), named.effective_port)
+
+
+def _loop_remedy(steps: Steps) -> str:
+    return "write the URL of OIC" if steps[-1] != "token_url" else "write the URL of the identity domain"
 
 
 def _is_listen_address(where: tuple[str, int], text: str) -> bool:

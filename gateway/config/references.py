@@ -18,6 +18,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from gateway.config import otel_package, vault
 from gateway.config.console_users import UnusableUsers, read_users
+from gateway.config.cross_checks import check_own_hosts
 from gateway.config.issue import SECRET_KEYS, ConfigIssue, SecretProblem, Steps, has_free_keys
 from gateway.config.model import HistorySettings
 from gateway.config.secret_strength import ENOUGH_BITS, estimate_bits
@@ -28,6 +29,7 @@ from gateway.config.values import VALUE_PATTERN, is_local
 from gateway.content.untrusted_text import DEFAULT_PORTS, read_url
 from gateway.history.free_space import bytes_used, volume_of
 from gateway.system.files import MAX_BYTES, check_regular, read_file
+from gateway.system.own_host import is_own_host
 from gateway.system.peer_credentials import user_id
 
 MIB = 1024 * 1024
@@ -42,6 +44,7 @@ def check_references(tree: Mapping[str, Any], *, base: Path, environ: Mapping[st
     yield from _check_caller_secrets(tree, SecretReader(environ, base=base))
     yield from _check_hooks(tree, _ReferenceReader(base, SecretReader(environ, base=base)))
     yield from _check_history_room(tree, base)
+    yield from check_own_hosts(tree, is_own_host)
     yield from _check_console_files(tree, base)
     vault_steps = next(_vault_steps(tree, ()), None)
     if vault_steps is not None and not vault.is_installed():

@@ -12,7 +12,13 @@ from urllib.parse import urlsplit
 
 from gateway.config.corrections.client_secret import client_id
 from gateway.config.corrections.identity_domain import TOKEN_PATH, token_url
-from gateway.config.corrections.integration_url import UNKNOWN, Integration, integration, review_upstream
+from gateway.config.corrections.integration_url import (
+    UNKNOWN,
+    Integration,
+    integration,
+    review_route_path,
+    review_upstream,
+)
 from gateway.config.corrections.pasted_scope import scope
 from gateway.config.corrections.pasted_text import Corrected, InvalidInput
 from gateway.config.issue import ConfigIssue, Severity, Steps
@@ -47,6 +53,9 @@ def review(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
         if isinstance(upstream, str):
             yield from _check_upstream(("routes", index, "upstream"), upstream)
             upstreams.setdefault(str(route.get("credential") or fallback), []).append(upstream)
+        path = route.get("path") if isinstance(route, dict) else None
+        for what, remedy, severity in review_route_path(path) if isinstance(path, str) else ():
+            yield ConfigIssue(("routes", index, "path"), what, remedy, severity=severity)
     for name, credential in _mapping(tree.get("credentials")).items():
         yield from _check_credential(("credentials", name), _mapping(credential), upstreams.get(name, []))
 
@@ -61,11 +70,20 @@ def _check_credential(steps: Steps, credential: Mapping[str, Any], upstreams: li
     text = " ".join(map(str, words)) if isinstance(words, list) else words
     if isinstance(text, str) and text.strip():
         yield from _check_scope((*steps, "scope"), text, credential, upstreams)
-    elif text is None and isinstance(url, str) and is_identity_domain(_host(url)) and _requires_scope(credential):
+    elif text is None and isinstance(url, str) and _issues_oic_tokens(url, upstreams) and _requires_scope(credential):
         yield ConfigIssue((*steps, "scope"), *_NO_SCOPE, severity="warning")
     for key in _TEXT_KEYS:
         if isinstance(credential.get(key), str) and (found := typographic(credential[key])):
             yield ConfigIssue((*steps, key), f"has {found}", "remove it", severity="warning")
+
+
+def _issues_oic_tokens(url: str, upstreams: list[str]) -> bool:
+    """Return whether a token URL is that of an identity domain: by its host or, under another name, by its path
+    and the upstreams.
+    """
+    if is_identity_domain(_host(url)):
+        return True
+    return _path(url) == TOKEN_PATH and any(is_oracle_host(_host(upstream)) for upstream in upstreams)
 
 
 def _requires_scope(credential: Mapping[str, Any]) -> bool:

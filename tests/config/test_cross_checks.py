@@ -1,6 +1,7 @@
 """Problems that involve several keys, and ambiguous paths."""
 
 import re
+import socket
 from collections.abc import Callable
 
 import pytest
@@ -170,6 +171,28 @@ def test_configured_refresh_token_without_state_is_a_warning(problems_of: Proble
 
 
 SELF = "leads to this gateway itself"
+
+
+@pytest.mark.parametrize(
+    ("listen", "host", "is_reported"),
+    [
+        ("0.0.0.0:8080", "127.9.9.9:8080", True),
+        ("0.0.0.0:8080", f"{socket.gethostname()}:8080", True),
+        ("0.0.0.0:8080", f"{socket.gethostname()}:8081", False),
+        ("0.0.0.0:8080", "192.0.2.199:8080", False),
+        ("127.0.0.1:8080", f"{socket.gethostname()}:8080", False),
+    ],
+)
+def test_other_addresses_of_this_machine_are_found(
+    problems_of: ProblemsOf,
+    valid: str,
+    listen: str,
+    host: str,
+    is_reported: bool,  # noqa: FBT001
+) -> None:
+    text = valid.replace("listen: 127.0.0.1:8080", f"listen: {listen}\nallow: [10.0.0.0/8]")
+    found = problems_of(text.replace("https://acme.example/", f"https://{host}/"))
+    assert any(SELF in line for line in found) == is_reported
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ FLOW = f"https://{HOST}/ic/api/integration/v1/flows/rest"
 UPSTREAM = f"{FLOW}/ORDERS/1.0/"
 
 
-def reported(folder: Path, *, upstream: str = UPSTREAM, **keys: Any) -> list[str]:
+def reported(folder: Path, *, upstream: str = UPSTREAM, path: str = "/orders/", **keys: Any) -> list[str]:
     """Each problem and warning as it is printed, without the file."""
     credential = {
         "token_url": TOKEN_URL,
@@ -31,7 +31,7 @@ def reported(folder: Path, *, upstream: str = UPSTREAM, **keys: Any) -> list[str
         "scope": SCOPE,
         **keys,
     }
-    route = {"name": "orders", "path": "/orders/", "upstream": upstream, "credential": "app"}
+    route = {"name": "orders", "path": path, "upstream": upstream, "credential": "app"}
     document = {"credentials": {"app": {key: value for key, value in credential.items() if value}}, "routes": [route]}
     file = folder / "gateway.yaml"
     file.write_text(json.dumps(document, indent=1), encoding="utf-8")
@@ -41,6 +41,42 @@ def reported(folder: Path, *, upstream: str = UPSTREAM, **keys: Any) -> list[str
         problems = found.problems
     assert all(problem.line > 1 for problem in problems)
     return [str(problem).partition(f"{file}:")[2].partition(": ")[2] for problem in problems]
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/orders/", []),
+        ("/ORDERS/1.0/", []),
+        ("/a%7Cb/", []),
+        ("/ORDERS|01.00.0000/", ["has code and version in the form of the console"]),
+        ("/x/ORDERS%7c01.02/", ["has code and version in the form of the console"]),
+        ("/a|b/", ["has a bare `|`, which most callers send as %7C"]),
+    ],
+)
+def test_a_path_in_the_form_of_the_console_is_a_warning(tmp_path: Path, path: str, expected: list[str]) -> None:
+    found = reported(tmp_path, path=path)
+    assert [
+        line.startswith(f"routes[0].path: warning: {text}") for line, text in zip(found, expected, strict=True)
+    ] == [True] * len(expected)
+
+
+@pytest.mark.parametrize(
+    ("token_url", "upstream", "is_reported"),
+    [
+        ("https://login.corp.example/oauth2/v1/token", UPSTREAM, True),
+        ("https://login.corp.example/oauth2/v1/token", "https://api.example/", False),
+        ("https://login.corp.example/token", UPSTREAM, False),
+    ],
+)
+def test_a_domain_under_another_name_needs_a_scope(
+    tmp_path: Path,
+    token_url: str,
+    upstream: str,
+    is_reported: bool,  # noqa: FBT001
+) -> None:
+    found = reported(tmp_path, upstream=upstream, token_url=token_url, scope=None)
+    assert any("scope: warning: is missing" in line for line in found) == is_reported
 
 
 def test_good_values_are_silent(tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ _IDENTIFIER = re.compile(
     rf"(?P<flow>.*{FLOWS}[a-z]+/{PROJECT}[^/|%]+)"
     r"(?P<separator>/|\||%7[Cc])(?P<version>[0-9]+(?:\.[0-9]+)*)(?P<subpath>/.*)?"
 )
+_CONSOLE_IDENTIFIER = re.compile(r"[^/|%]+(?:\||%7[Cc])[0-9]{2}(?:\.[0-9]+)+(?:/|$)")
 _API = re.compile(r"(?:/[^/]+)*/ic/api/.+")
 _CONSOLE = re.compile(r"/?|/ic/?|/ic/(?!api/|ws/).*", re.IGNORECASE)
 _DESCRIPTION = re.compile(r"/metadata(?:/(?:swagger|openapi))?/?", re.IGNORECASE)
@@ -121,6 +122,15 @@ def review_upstream(host: str, path: str) -> Iterator[tuple[str, str, Severity]]
         yield "is an address of the identity domain, not of an integration", _WHERE, "warning"
     elif is_flow and host.startswith(f"{DESIGN}.") and parse_oic_host(host):
         yield "is on the design host, which runs no integrations", _WHERE, "error"
+
+
+def review_route_path(path: str) -> Iterator[tuple[str, str, Severity]]:
+    """Yield problem, remedy and severity of a route's path that was copied from the console."""
+    if _CONSOLE_IDENTIFIER.search(path):
+        yield "has code and version in the form of the console", "write it like /ORDERS/1.0/, or any name", "warning"
+    elif "|" in path:
+        what = "has a bare `|`, which most callers send as %7C, so that their requests do not match"
+        yield what, "write %7C, or another name", "warning"
 
 
 def _refuse_pages(url: PastedUrl, path: str) -> None:
