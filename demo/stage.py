@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
+from urllib.parse import urlencode
 
 HERE = Path(__file__).parent
 CONFIG = HERE.parent / "config" / "demo.yaml"
@@ -29,6 +30,9 @@ TOUR_LIMIT = 10 * TIME_LIMIT
 _SANDBOX, _DESIGN = "http://127.0.0.1:8181", "http://localhost:8181"
 _LISTEN, _ADMIN = "listen: 127.0.0.1:8080", "admin: 127.0.0.1:9090"
 _SCOPE = "urn:opc:resource:consumer::all"
+USER, PASSWORD = "demo", "demo-only-password"
+"""The login of the console in the tour."""
+_CONSOLE = "console: {users: users}"
 _SLOW = """\
   - name: slow
     path: /slow/
@@ -77,6 +81,7 @@ class Stage:
             stack.callback(_end, process)
             self.sandbox = _origin(process)
             self._configure("127.0.0.1:0", "127.0.0.1:0")
+            self._add_user()
             self._gateway = self._start(stack, "serve", "--config", str(self.config))
             self.log = Log(_pipe(self._gateway))
             stack.callback(self.log.close)
@@ -113,12 +118,32 @@ class Stage:
         finally:
             connection.close()
 
-    def run(self, *arguments: str) -> tuple[int, str]:
+    def log_in(self) -> str:
+        """Log in at the console as a browser does. Return its first page."""
+        connection = http.client.HTTPConnection(self.admin, timeout=TIME_LIMIT)
+        try:
+            connection.request("GET", "/console/login")
+            response = connection.getresponse()
+            token = response.read().decode().partition('name="csrf_token" value="')[2].partition('"')[0]
+            form = urlencode({"name": USER, "password": PASSWORD, "csrf_token": token})
+            fields = {"Content-Type": "application/x-www-form-urlencoded", "Origin": f"http://{self.admin}"}
+            connection.request("POST", "/console/login", form, {**fields, "Cookie": _cookies(response)})
+            response = connection.getresponse()
+            response.read()
+            connection.request("GET", "/console/", headers={"Cookie": _cookies(response)})
+            return connection.getresponse().read().decode()
+        except (OSError, http.client.HTTPException) as cause:
+            raise StepFailed(f"the console does not respond: {cause!r}") from cause
+        finally:
+            connection.close()
+
+    def run(self, *arguments: str, stdin: str = "") -> tuple[int, str]:
         """Run another verb with the gateway's configuration. Return its exit status and output."""
         done = subprocess.run(
             [sys.executable, "-m", "gateway", *arguments, "--config", str(self.config)],
             env=self._environ,
             cwd=HERE.parent,
+            input=stdin,
             capture_output=True,
             text=True,
             encoding="utf-8",
@@ -139,9 +164,14 @@ class Stage:
         """Wait until the gateway has ended. Return its exit status."""
         return self._gateway.wait()
 
+    def _add_user(self) -> None:
+        code, text = self.run("user", "add", USER, "--role", "admin", stdin=f"{PASSWORD}\n")
+        if code != 0:
+            raise StepFailed(f"the user of the console cannot be added: {text}")
+
     def _configure(self, listen: str, admin: str) -> None:
         """Write config/demo.yaml with these addresses, short-lived tokens, and a slow route for the stop."""
-        text = f"{CONFIG.read_text(encoding='utf-8').rstrip()}\n{_SLOW.format(sandbox=_SANDBOX)}"
+        text = f"{CONFIG.read_text(encoding='utf-8').rstrip()}\n{_SLOW.format(sandbox=_SANDBOX)}{_CONSOLE}\n"
         text = text.replace(_LISTEN, f"listen: {listen}").replace(_ADMIN, f"admin: {admin}")
         text = text.replace(_SCOPE, _SCOPE + SHORT_LIFE)
         text = text.replace(_SANDBOX, self.sandbox).replace(_DESIGN, self.sandbox.replace("127.0.0.1", "localhost"))
@@ -215,6 +245,11 @@ def _environ() -> dict[str, str]:
     """Return the environment of both processes: ours without settings of another gateway, plus the sandbox's secret."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("OIC_GATEWAY_")}
     return {**environ, "OIC_SANDBOX_SECRET": SECRET.read_text(encoding="utf-8").strip()}
+
+
+def _cookies(response: http.client.HTTPResponse) -> str:
+    """Return the cookies that a response sets, as the next request sends them back."""
+    return "; ".join(line.partition(";")[0] for line in response.headers.get_all("Set-Cookie", []))
 
 
 def _origin(process: subprocess.Popen[str]) -> str:

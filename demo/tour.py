@@ -15,7 +15,20 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from demo.screen import Screen
-from demo.stage import HERE, SECRET, SHORT_LIFE, TIME_LIMIT, TOKEN_LIFE, TOUR_LIMIT, Answer, Event, Stage, StepFailed
+from demo.stage import (
+    HERE,
+    PASSWORD,
+    SECRET,
+    SHORT_LIFE,
+    TIME_LIMIT,
+    TOKEN_LIFE,
+    TOUR_LIMIT,
+    USER,
+    Answer,
+    Event,
+    Stage,
+    StepFailed,
+)
 from gateway.cli.output import OutputError, run_with_output
 
 _HELLO = HERE / "hello.xml"
@@ -178,9 +191,20 @@ def check(stage: Stage, screen: Screen) -> None:
     screen.good("exit status 0")
 
 
-def stay(_: Stage, screen: Screen) -> None:
+def console(stage: Stage, screen: Screen) -> None:
+    """The console: the same in a browser, for a team"""
+    screen.command(f"xdg-open http://{stage.admin}/console/")
+    screen.show(f"log in as {USER} with the password {PASSWORD}")
+    page = stage.log_in()
+    _expect('href="/console/credentials/sandbox"' in page, "the overview does not show the credential")
+    _expect(f'<span class="name" title="{USER}">' in page, "the login failed")
+    screen.good("the overview shows the credentials with their state, and each page has its own address")
+
+
+def stay(stage: Stage, screen: Screen) -> None:
     """Your turn: repeat any step; press Ctrl-C to continue"""
     signal.alarm(0)
+    screen.show(f"console  http://{stage.admin}/console/   name {USER}, password {PASSWORD}")
     try:
         signal.pause()
     except KeyboardInterrupt:
@@ -220,6 +244,7 @@ STEPS: tuple[Step, ...] = (
     renewal,
     mistake,
     check,
+    console,
 )
 
 
