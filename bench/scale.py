@@ -9,7 +9,7 @@ import os
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -108,12 +108,7 @@ def routes(bench: Bench) -> list[Fact]:
         all_routes = stack.enter_context(start("all-routes", routes=many))
         path = f"/r{MIDDLE}/k1"
         found = bench.turns({"one": one_route.load(path), "all": all_routes.load(path)})
-    one, every = found["one"].cpu_us, found["all"].cpu_us
-    return [
-        Fact("routes.one", "1 route, CPU per request", one, "µs"),
-        Fact("routes.all", "10,000 routes, CPU per request", every, "µs"),
-        Fact("routes.ratio", "10,000 routes / 1 route", every / one),
-    ]
+    return _one_and_all("routes", "1 route", "10,000 routes", found)
 
 
 def credentials(bench: Bench) -> list[Fact]:
@@ -134,11 +129,16 @@ def credentials(bench: Bench) -> list[Fact]:
             running[label] = stack.enter_context(start)
             await_ready(running[label])
         found = bench.turns({label: each.load(f"/{used}/k1") for label, each in running.items()})
-    one, every = found["one"].cpu_us, found["all"].cpu_us
+    return _one_and_all("credentials", "1 credential", "1,000 credentials", found)
+
+
+def _one_and_all(key: str, one: str, many: str, found: Mapping[str, Figures]) -> list[Fact]:
+    """Return the CPU time per request with one thing and with many, and their ratio."""
+    one_us, all_us = found["one"].cpu_us, found["all"].cpu_us
     return [
-        Fact("credentials.one", "1 credential, CPU per request", one, "µs"),
-        Fact("credentials.all", "1,000 credentials, CPU per request", every, "µs"),
-        Fact("credentials.ratio", "1,000 credentials / 1 credential", every / one),
+        Fact(f"{key}.one", f"{one}, CPU per request", one_us, "µs"),
+        Fact(f"{key}.all", f"{many}, CPU per request", all_us, "µs"),
+        Fact(f"{key}.ratio", f"{many} / {one}", all_us / one_us),
     ]
 
 
