@@ -25,6 +25,8 @@ DURATION = PREFIX + "request_duration_seconds"
 PART_SIZE = 1000
 """Maximum series in a part of a snapshot; a tenth as many for histograms."""
 
+SAMPLED_COUNTERS = (PREFIX + "requests_total", PREFIX + "request_duration_seconds")
+"""The counters that `time_series` reads."""
 SAMPLED_GAUGES = tuple(
     PREFIX + name
     for name in ("requests_in_flight", "service_calls_running", "service_calls_waiting", "service_calls_limit")
@@ -42,13 +44,24 @@ def merge_snapshots(snapshots: Iterable[Snapshot]) -> Snapshot:
     """Merge snapshots of several processes: sum the values, or take the maximum or minimum, as the table defines."""
     merged: Snapshot = new_snapshot()
     for snapshot in snapshots:
-        for name, rows in snapshot.items():
-            values = merged[name]
-            for labels, value in rows.items():
-                values[labels] = (
-                    _merge_values(values[labels], value, METRICS[name].merge) if labels in values else value
-                )
+        _merge_into(merged, snapshot)
     return merged
+
+
+def merge_samples(snapshots: Iterable[Snapshot], merged: Snapshot) -> Iterator[None]:
+    """Merge what `time_series` reads of several snapshots into `merged`, piece by piece."""
+    names = (*SAMPLED_COUNTERS, *SAMPLED_GAUGES)
+    for snapshot in snapshots:
+        for part in split_snapshot({name: snapshot[name] for name in names if name in snapshot}):
+            _merge_into(merged, part)
+            yield
+
+
+def _merge_into(merged: Snapshot, snapshot: Snapshot) -> None:
+    for name, rows in snapshot.items():
+        values = merged[name]
+        for labels, value in rows.items():
+            values[labels] = _merge_values(values[labels], value, METRICS[name].merge) if labels in values else value
 
 
 def counters_only(snapshot: Snapshot) -> Snapshot:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from math import isnan, nan
 from typing import Literal
 
-from gateway.observe.meters import BUCKETS, NO_BLAME
+from gateway.observe.meters import BUCKETS, NO_BLAME, new_histogram
 from gateway.observe.metric_table import PREFIX
 from gateway.observe.snapshots import Snapshot
 
@@ -37,6 +37,7 @@ _GAUGES = {
     "limit": PREFIX + "service_calls_limit",
 }
 _DEFAULTS = dict.fromkeys((*_PERCENTILES, "limit"), nan)  # of an interval without a value; 0 for other columns
+_NO_DURATIONS = new_histogram()
 _Key = tuple[SeriesSubject, str]
 _Row = dict[str, float]
 
@@ -104,21 +105,38 @@ class TimeSeries:
         """Add a sample: the difference from the snapshot before. The first one, and one after a clock that went back,
         only begin.
         """
+        for _ in self.add_in_pieces(now, snapshot):
+            pass
+
+    def add_in_pieces(self, now: float, snapshot: Snapshot) -> Iterator[None]:
+        """Add a sample piece by piece, for `time_slices`; thousands of routes take many milliseconds."""
         last, self._last = self._last, (now, snapshot)
         if last is None or now <= last[0]:
             self._started_at, self._changes = now, {}
             return
-        changes = _read_changes(last[1], snapshot)
+        changes: dict[str, _Change] = {}
+        yield from _read_changes(last[1], snapshot, changes)
         for route, change in changes.items():
             self._scores[route] = self._scores.get(route, 0.0) + change.calls
             if len(self._routes) < MAX_ROUTES:
                 self._routes.add(route)
             self._changes.setdefault(route, _Change()).add(change)
-        self._rings[1].append(now, now - last[0], self._rows(changes, snapshot))
+            yield
+        rows: dict[_Key, _Row] = {}
+        yield from self._collect_rows(changes, snapshot, rows)
+        self._append(1, now, now - last[0], rows)
         if now // 10 > self._started_at // 10:
             self._choose_busiest(now - self._started_at)
-            self._rings[10].append(now, now - self._started_at, self._rows(self._changes, snapshot))
+            yield
+            rows = {}
+            yield from self._collect_rows(self._changes, snapshot, rows)
+            self._append(10, now, now - self._started_at, rows)
             self._started_at, self._changes = now, {}
+
+    def _append(self, step: SeriesStep, now: float, seconds: float, rows: Mapping[_Key, _Row]) -> None:
+        """Append an interval, without services that were removed meanwhile."""
+        present = {key: row for key, row in rows.items() if key[0] != "service" or key[1] in self._services}
+        self._rings[step].append(now, seconds, present)
 
     def read(self, query: SeriesQuery, now: float) -> Series:
         """Return the series of a query."""
@@ -131,8 +149,10 @@ class TimeSeries:
         """Return the bytes of all columns."""
         return sum(ring.memory for ring in self._rings.values())
 
-    def _rows(self, changes: Mapping[str, "_Change"], snapshot: Snapshot) -> dict[_Key, _Row]:
-        """Return the values of an interval for everything that has a series."""
+    def _collect_rows(
+        self, changes: Mapping[str, "_Change"], snapshot: Snapshot, rows: dict[_Key, _Row]
+    ) -> Iterator[None]:
+        """Fill `rows` with the values of an interval for everything that has a series."""
         sums: dict[_Key, _Change] = {("total", ""): _Change()}
         sums |= {("service", name): _Change() for name in self._services}
         sums |= {("route", name): _Change() for name in self._routes}
@@ -140,18 +160,21 @@ class TimeSeries:
             for key in self._keys(route):
                 if key in sums:
                     sums[key].add(change)
+            yield
         for (route,), count in snapshot[PREFIX + "requests_in_flight"].items():
             assert not isinstance(count, list)
-            for key in self._keys(route):
+            for key in self._keys(route) if count else ():
                 if key in sums:
                     sums[key].in_flight += count
-        rows = {key: change.row() for key, change in sums.items()}
+            yield
+        for key, total in sums.items():
+            rows[key] = total.row()
+            yield
         for column, metric in _GAUGES.items():
             for (service,), value in snapshot[metric].items():
                 if (row := rows.get(("service", service))) is not None:
                     assert not isinstance(value, list)
                     row[column] = value
-        return rows
 
     def _keys(self, route: str) -> Iterator[_Key]:
         yield "total", ""
@@ -187,8 +210,7 @@ class _Change:
         self.calls += other.calls
         for blame, count in other.errors.items():
             self.errors[blame] = self.errors.get(blame, 0) + count
-        for index, count in enumerate(other.durations):
-            self.durations[index] += count
+        self.durations = [mine + more for mine, more in zip(self.durations, other.durations, strict=True)]
 
     def row(self) -> _Row:
         row: _Row = {"calls": self.calls, "in_flight": self.in_flight}
@@ -198,9 +220,8 @@ class _Change:
         return row
 
 
-def _read_changes(before: Snapshot, snapshot: Snapshot) -> dict[str, _Change]:
-    """Return what each route with new calls did between two snapshots. Counters never count backwards."""
-    changes: dict[str, _Change] = {}
+def _read_changes(before: Snapshot, snapshot: Snapshot, changes: dict[str, _Change]) -> Iterator[None]:
+    """Fill `changes` with what each route with new calls did between two snapshots. Counters never count backwards."""
     name = PREFIX + "requests_total"
     former = before[name]
     for labels, count in snapshot[name].items():
@@ -213,13 +234,14 @@ def _read_changes(before: Snapshot, snapshot: Snapshot) -> dict[str, _Change]:
             change.calls += count - known
             if blame != NO_BLAME:
                 change.errors[blame] = change.errors.get(blame, 0) + count - known
+        yield
     name = PREFIX + "request_duration_seconds"
     for route, change in changes.items():
-        counts, known = snapshot[name].get((route,), []), before[name].get((route,), [])
+        counts, known = snapshot[name].get((route,), _NO_DURATIONS), before[name].get((route,), _NO_DURATIONS)
         assert isinstance(counts, list)
-        for index, count in enumerate(counts[:-1]):
-            change.durations[index] = max(0, count - (known[index] if isinstance(known, list) and known else 0))
-    return changes
+        assert isinstance(known, list)
+        change.durations = [max(0, count - other) for count, other in zip(counts[:-1], known[:-1], strict=True)]
+        yield
 
 
 def percentile_ms(counts: list[float], share: float) -> float:

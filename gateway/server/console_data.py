@@ -31,6 +31,7 @@ from gateway.history.usage_query import UsageQuery, UsageReport
 from gateway.observe.call_feed import CallFeed
 from gateway.observe.log import log_event
 from gateway.observe.time_series import TimeSeries
+from gateway.observe.time_slices import run_in_slices
 from gateway.server.configuration_view import configuration_blocks, reload_outcome
 from gateway.server.process_console import Operation
 from gateway.server.reload_report import ReloadReport
@@ -191,7 +192,7 @@ class ConsoleData(ConsoleBackend):
             started_at = clock()
             try:
                 if (snapshot := await self._processes.sample()) is not None:
-                    self._series.add(time.time(), snapshot)
+                    await run_in_slices(self._series.add_in_pieces(time.time(), snapshot))
             except Exception as error:  # noqa: BLE001 - a defect must not end the series; it is logged
                 log_event(log, logging.ERROR, "console-failed", "cannot sample the counters", exc=error)
             ended_at = clock()

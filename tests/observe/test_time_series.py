@@ -114,6 +114,16 @@ def test_a_busier_route_replaces_the_least_busy_one() -> None:
     assert scene.series.read(SeriesQuery("route", "route-49"), scene.now).times
 
 
+def test_a_sample_of_many_routes_is_added_in_small_pieces() -> None:
+    scene = Scene()
+    for number in range(500):
+        scene.call(f"route-{number}", count=2)
+    scene.now += 1
+    pieces = sum(1 for _ in scene.series.add_in_pieces(scene.now, scene.metrics.snapshot()))
+    assert pieces > 3 * 500
+    assert scene.series.read(SeriesQuery(), scene.now).calls == (1000,)
+
+
 def test_a_lost_worker_makes_no_negative_rate() -> None:
     scene = Scene()
     scene.call(count=50)

@@ -21,7 +21,16 @@ from gateway.history.usage_query import UsageQuery, UsageReport
 from gateway.observe.metric_table import PREFIX
 from gateway.observe.metrics import Metrics
 from gateway.observe.scrape import ProcessStats, processes_registry, render_openmetrics_scrape, render_processes
-from gateway.observe.snapshots import Snapshot, counters_only, join_snapshot, merge_exemplars, merge_snapshots
+from gateway.observe.snapshots import (
+    Snapshot,
+    counters_only,
+    join_snapshot,
+    merge_exemplars,
+    merge_samples,
+    merge_snapshots,
+    new_snapshot,
+)
+from gateway.observe.time_slices import run_in_slices
 from gateway.proxy.admission import Admission
 from gateway.server.admin_documents import rejection_reason
 from gateway.server.reloader import Reloader
@@ -192,10 +201,12 @@ class AggregatedAdmin(AdminBackend):
         lost = sum(lost for lost, *_ in replies.values())
         return await self._usage_reader.report(query, rows, lost=lost, stuck=tuple(answers.keys() - replies.keys()))
 
-    def sum_counters(self) -> Snapshot:
-        """Return the sums of the counters of all workers as last read, and of the gauges that the console samples."""
+    async def sum_samples(self) -> Snapshot:
+        """Return the sums of what the console samples, as last read from all workers."""
         current = [worker.counters | worker.gauges for worker in self._workers.values()]
-        return merge_snapshots([*current, self._past])
+        merged = new_snapshot()
+        await run_in_slices(merge_samples([*current, self._past], merged))
+        return merged
 
     async def _query_workers(
         self, verb: str, argument: object = None, *, within: float = PING_TIMEOUT

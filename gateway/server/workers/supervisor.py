@@ -308,7 +308,7 @@ class Supervisor:
         from gateway.server.workers.worker_processes import WorkerProcesses  # noqa: PLC0415 - with a console or hooks
 
         if self._processes is None:
-            sums, coordination = self._backend.sum_counters, self._coordination
+            sums, coordination = self._backend.sum_samples, self._coordination
             self._processes = WorkerProcesses(self._workers, sums, coordination, self._limits)
         return self._processes
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gateway.observe.call_feed import CallFeed
@@ -24,19 +24,19 @@ MAX_AGE = 5.0  # seconds after which a sample is used even if a worker has no ne
 
 
 class WorkerProcesses(ServingProcesses):
-    """The active ones of `workers`, which the supervisor keeps up to date. `sum_counters` returns the sums of all
+    """The active ones of `workers`, which the supervisor keeps up to date. `sum_samples` returns the sums of all
     workers, also of those that ended.
     """
 
     def __init__(
         self,
         workers: Mapping[int, WorkerHandle],
-        sum_counters: Callable[[], Snapshot],
+        sum_samples: Callable[[], Awaitable[Snapshot]],
         coordination: ServiceCoordination,
         limits: LimitCoordination,
     ) -> None:
         self._workers = workers
-        self._sum_counters = sum_counters
+        self._sum_samples = sum_samples
         self._coordination = coordination
         self._limits = limits
         self._feed: CallFeed | None = None
@@ -73,7 +73,7 @@ class WorkerProcesses(ServingProcesses):
         if not is_newer and now - self._sampled_at < MAX_AGE:
             return None
         self._polls, self._sampled_at = polls, now
-        return self._sum_counters()
+        return await self._sum_samples()
 
     async def conditions(self) -> "list[Condition]":
         """Return what is wrong now; this process coordinates the limits of callers."""
