@@ -175,7 +175,7 @@ def test_a_wrong_setting_is_reported(tmp_path: Path, telemetry: dict[str, Any], 
 
 
 def test_header_fields_may_have_blanks_and_go_to_this_machine(tmp_path: Path) -> None:
-    telemetry = {"endpoint": "http://127.0.0.1:4318", "headers": {"Authorization": {"env": "K"}}}
+    telemetry: dict[str, Any] = {"endpoint": "http://127.0.0.1:4318", "headers": {"Authorization": {"env": "K"}}}
     file = written(tmp_path, simple("http://127.0.0.1:1/t", "http://127.0.0.1:1/u", telemetry=telemetry))
     assert load(file, environ={"APP_SECRET": "s", "K": "dataKey abc"}).warnings == ()
     telemetry = {**telemetry, "endpoint": "http://c.corp", "insecure": True}
