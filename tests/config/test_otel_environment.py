@@ -143,7 +143,7 @@ def test_a_variable_that_cannot_be_read_is_reported(environ: dict[str, str], iss
     assert "secret-alone" not in found
 
 
-def test_the_protocol_does_not_matter_with_an_endpoint_in_the_file() -> None:
+def test_protocol_of_variables_is_not_for_endpoints_of_the_file() -> None:
     assert issues_of({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, endpoint="http://c:4318") == []
 
 

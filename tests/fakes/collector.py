@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
@@ -102,16 +103,17 @@ TAKEN = answer(200, b"", content_type="application/x-protobuf")
 class Collector:
     """The collector: plays `script` answer by answer, then takes everything."""
 
-    def __init__(self, *script: Answer) -> None:
+    def __init__(self, *script: Answer, tls: ssl.SSLContext | None = None) -> None:
         self.script = list(script)
+        self._tls = tls
         self.exports: list[Export] = []
         self.url = ""
         self._change = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=BACKLOG)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls, backlog=BACKLOG)
+        self.url = f"{'https' if self._tls else 'http'}://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
 
     async def __aexit__(
@@ -150,7 +152,7 @@ class Collector:
             await self._serve_request(reader, writer)
             writer.close()
             await writer.wait_closed()
-        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+        except (asyncio.IncompleteReadError, ConnectionError, ssl.SSLError, asyncio.CancelledError):
             writer.transport.abort()
         finally:
             self._tasks.discard(task)

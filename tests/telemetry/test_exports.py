@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,9 @@ from gateway.telemetry.otlp_resource import make_resource
 from gateway.telemetry.request_trace import RequestTrace
 from gateway.telemetry.span_encoding import encode_traces, read_trace_response
 from gateway.telemetry.span_exporter import BATCH_SIZE, SpanExporter
+from tests.fakes.certificates import self_signed, server_context
 from tests.fakes.collector import TAKEN, Collector
+from tests.fakes.egress import Egress
 from tests.fakes.gate import scene
 from tests.fakes.identity import CLOSE, Answer, answer
 from tests.fakes.ports import reserved_port
@@ -266,3 +269,27 @@ async def test_calls_succeed_while_no_collector_listens() -> None:
             gate.problems.clear()
             lost = {labels: value for name, labels, value in gate.components.telemetry.metrics() if "lost" in name}
         assert lost["failed",] == 5
+
+
+async def test_exports_use_tls_and_verify_the_collector(tmp_path: Path) -> None:
+    pem = self_signed(tmp_path / "collector.pem", is_ca=True)
+    async with Collector(tls=server_context(pem)) as collector:
+        for tls, count in ((None, 0), ({"ca": str(pem)}, 3)):
+            telemetry = {"endpoint": collector.url, "tls": tls, "metrics": {"enabled": False}}
+            async with scene(telemetry=telemetry) as (gate, _, _):
+                assert (await gate.get("/orders/1"))[0] == 200
+                await gate.components.telemetry.close(TIME_LIMIT)
+                assert (not gate.problems) == bool(count)
+                assert all("is not trusted" in problem for problem in gate.problems)
+                gate.problems.clear()
+            assert len([span for span in collector.spans if span.name != "POST"][:3]) == count
+
+
+async def test_exports_pass_the_egress_proxy(tmp_path: Path) -> None:
+    pem = self_signed(tmp_path / "collector.pem", is_ca=True)
+    async with Collector(tls=server_context(pem)) as collector, Egress() as egress:
+        telemetry = {"endpoint": collector.url, "tls": {"ca": str(pem)}, "proxy": {"url": egress.url}}
+        async with scene(telemetry=telemetry) as (gate, _, _):
+            await gate.get("/orders/1")
+        assert collector.spans
+        assert {head.split(b" ")[0] for head in egress.heads} == {b"CONNECT"}
