@@ -58,7 +58,7 @@ def test_the_urls_of_oci_apm_are_used_as_they_are() -> None:
     assert target(found.metrics).url == f"{base}/v1/metrics"
 
 
-def test_header_fields_are_decoded_and_those_of_a_signal_count_first() -> None:
+def test_header_fields_are_decoded_and_the_signals_own_count() -> None:
     found = resolved(
         {
             "OTEL_EXPORTER_OTLP_HEADERS": "api-key=a%20b%3D, other = c ",
