@@ -41,7 +41,7 @@ ConsoleHandler = Callable[[web.BaseRequest, str | None, str], Awaitable[web.Stre
 _log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 32
-MAX_CONSOLE_CONNECTIONS = 512
+MAX_CONSOLE_CONNECTIONS = 256
 """With a console: a browser keeps several connections, and a page with live rows one for as long as it is open."""
 BACKLOG = 128
 

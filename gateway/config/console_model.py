@@ -54,7 +54,7 @@ class SessionSettings(StrictModel):
     """Lifetime of a login."""
 
     idle: Duration = 1800.0
-    """Time without a request after which a session ends."""
+    """Time after which a session ends if its person uses no link and no form."""
     longest: Duration = 36000.0
     """Time after which every session ends."""
 

@@ -75,7 +75,9 @@ class Authentication:
         if session_id is None:
             return None
         times = self.settings.session
-        session = self._sessions.find(session_id, now=now, idle=times.idle, longest=times.longest)
+        session = self._sessions.find(
+            session_id, now=now, idle=times.idle, longest=times.longest, is_use=request.is_by_person
+        )
         if session is None or (session.identity == MACHINE and not request.is_on_this_machine):
             return None
         role = await self.role_of(session.identity)

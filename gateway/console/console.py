@@ -142,7 +142,7 @@ class Console:
     def _request_login(self, request: ConsoleRequest) -> web.Response:
         """Lead to the login; a script gets 401, because a redirection would put the login into a part of its page."""
         login = self._login.login_path(safe_return_path(request.raw.rel_url.raw_path_qs))
-        if not request.is_fragment and "text/html" in request.raw.headers.get("Accept", "text/html"):
+        if request.is_by_person:
             return redirect(login)
         response = self._responses.error(401, SESSION_ENDED)
         response.headers["HX-Redirect"] = self._login.login_path(HOME)
@@ -171,10 +171,14 @@ class Console:
         )
         answer = await handler(page_request)
         if isinstance(answer, PageStream):
-            return await send_stream(request.raw, answer, *cookies)
+            return await send_stream(request.raw, answer, partial(self._is_open, request))
         if isinstance(answer, PageDocument):
             return with_cookies(self._responses.document(answer), *cookies)
         return with_cookies(self._responses.page(answer, values, is_fragment=request.is_fragment), *cookies)
+
+    async def _is_open(self, request: ConsoleRequest) -> bool:
+        """Return whether the session of a request is still open, and its person still has a role."""
+        return await self._access.authorize(request, now=self._clock.monotonic()) is not None
 
     def _values(self, authorized: AuthorizedRequest) -> dict[str, object]:
         """Return the values of all templates."""

@@ -67,6 +67,18 @@ class ConsoleRequest:
         return self.raw.headers.get("HX-Request") == "true"
 
     @property
+    def accepts_html(self) -> bool:
+        """Return whether the answer is shown as a page; scripts accept other types."""
+        return "text/html" in self.raw.headers.get("Accept", "text/html")
+
+    @property
+    def is_by_person(self) -> bool:
+        """Return whether a person acts: follows a link or sends a form. A page that refreshes itself does not keep a
+        session alive.
+        """
+        return not self.is_read or (self.accepts_html and not self.is_fragment)
+
+    @property
     def is_embedded(self) -> bool:
         """Return whether another site loads the answer into its own page."""
         return is_embedded(self._fetch_site, self.raw.headers.get("Sec-Fetch-Mode"))

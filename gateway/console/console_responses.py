@@ -1,7 +1,8 @@
 """Responses of the console, with the fields that protect them."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 
 from aiohttp import web
 
@@ -10,7 +11,10 @@ from gateway.console.rendering import TemplateRenderer
 from gateway.console.security_headers import SECURITY_HEADERS
 from gateway.console.static_files import static_files
 
+CHECK_INTERVAL = 1.0  # seconds between two checks of the session of a reader of events
+HEARTBEAT = 5.0  # seconds
 WRITE_TIMEOUT = 30.0  # seconds until a reader of events that does not read is disconnected
+_COMMENT = b": waiting\n\n"
 _HTML = {"Content-Type": "text/html; charset=utf-8"}
 
 
@@ -64,20 +68,58 @@ def with_cookies(response: web.Response, *cookies: str) -> web.Response:
     return response
 
 
-async def send_stream(request: web.BaseRequest, stream: PageStream, *cookies: str) -> web.StreamResponse:
-    """Send events until they end, the reader leaves, or it does not read for `WRITE_TIMEOUT`."""
+async def send_stream(
+    request: web.BaseRequest, stream: PageStream, is_allowed: Callable[[], Awaitable[bool]]
+) -> web.StreamResponse:
+    """Send events until they end, the reader leaves or does not read for `WRITE_TIMEOUT`, or is no longer allowed to
+    read them. A comment every `HEARTBEAT` finds readers that have left.
+    """
     response = web.StreamResponse(headers=SECURITY_HEADERS | {"Content-Type": "text/event-stream"})
-    for cookie in cookies:
-        response.headers.add("Set-Cookie", cookie)
     await response.prepare(request)
     try:
-        async for event in stream.events:
-            async with asyncio.timeout(WRITE_TIMEOUT):
-                await response.write(event)
+        async with aclosing(_with_heartbeats(stream)) as events:
+            await _write_events(response, events, is_allowed)
         await response.write_eof()
     except (TimeoutError, ConnectionError):
         response.force_close()
+    return response
+
+
+async def _write_events(
+    response: web.StreamResponse, events: AsyncIterator[bytes], is_allowed: Callable[[], Awaitable[bool]]
+) -> None:
+    loop = asyncio.get_running_loop()
+    checked_at = loop.time()
+    async for event in events:
+        if loop.time() - checked_at >= CHECK_INTERVAL:
+            if not await is_allowed():
+                return
+            checked_at = loop.time()
+        async with asyncio.timeout(WRITE_TIMEOUT):
+            await response.write(event)
+
+
+async def _with_heartbeats(stream: PageStream) -> AsyncGenerator[bytes, None]:
+    """Yield the events of a stream, and a comment whenever none arrives for `HEARTBEAT`."""
+    waiting: asyncio.Future[bytes | None] | None = None
+    try:
+        while True:
+            waiting = waiting or asyncio.ensure_future(_next_event(stream))
+            await asyncio.wait((waiting,), timeout=HEARTBEAT)
+            if not waiting.done():
+                yield _COMMENT
+                continue
+            event, waiting = waiting.result(), None
+            if event is None:
+                return
+            yield event
     finally:
+        if waiting is not None:
+            waiting.cancel()
+            await asyncio.wait((waiting,))
         if (close := getattr(stream.events, "aclose", None)) is not None:
             await close()
-    return response
+
+
+async def _next_event(stream: PageStream) -> bytes | None:
+    return await anext(stream.events, None)

@@ -219,8 +219,8 @@ class IdentityProvider:
             age = self._clock.monotonic() - self._known.fetched_at
             is_usable = self._known.failure is None and self._known.fetched_at > newer_than and age < METADATA_AGE
             if is_usable or age < RETRY_AFTER:
-                if self._known.failure is not None:
-                    raise self._known.failure
+                if (failure := self._known.failure) is not None:
+                    raise LoginRejected(failure.seen, failure.remedy)
                 return self._known
             try:
                 self._known = await self._fetch()

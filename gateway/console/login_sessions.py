@@ -59,8 +59,12 @@ class SessionTable:
         self._sessions[_hash(session_id)] = session
         return session_id, session
 
-    def find(self, session_id: str, *, now: float, idle: float, longest: float) -> ConsoleSession | None:
-        """Return the session of an id, and count this as a use of it; None if there is none, or its time is over."""
+    def find(
+        self, session_id: str, *, now: float, idle: float, longest: float, is_use: bool = True
+    ) -> ConsoleSession | None:
+        """Return the session of an id; None if there is none, or its time is over. If a person uses it, its idle time
+        begins again.
+        """
         key = _hash(session_id)
         session = self._sessions.get(key)
         if session is None:
@@ -68,8 +72,9 @@ class SessionTable:
         if now - session.used_at >= idle or now - session.opened_at >= longest:
             del self._sessions[key]
             return None
-        session.used_at = now
-        self._sessions.move_to_end(key)
+        if is_use:
+            session.used_at = now
+            self._sessions.move_to_end(key)
         return session
 
     def close(self, session_id: str) -> None:

@@ -154,7 +154,8 @@ def read_groups(claims: Mapping[str, Any], name: str) -> tuple[str, ...] | None:
 def person_name(claims: Mapping[str, Any], name_claim: str) -> str:
     """Return the name of the person in one line: the claim, else the subject."""
     value = claims.get(name_claim)
-    return safe_text(value if isinstance(value, str) and value.strip() else str(claims["sub"]), limit=128)
+    name = value if isinstance(value, str) and value.strip() else str(claims["sub"])
+    return "".join(letter if letter.isprintable() else "?" for letter in name[:128])
 
 
 def read_object(body: bytes) -> dict[str, Any]:

@@ -55,7 +55,8 @@ class UserDirectory:
         """Return the user with this name and password, else None. Both kinds of failure take the same time."""
         user = await self.find(name)
         async with self._verifying:
-            stored = await in_thread(_dummy_hash, owner=self) if user is None else user.password_hash
+            dummy = await in_thread(_dummy_hash, owner=self)  # made once, before a first login of either kind
+            stored = dummy if user is None else user.password_hash
             is_right = await in_thread(partial(_is_password, stored, password), owner=self)
         return user if is_right else None
 

@@ -206,11 +206,11 @@ def console_config(folder: Path, settings: dict[str, Any]) -> Config:
 
 @asynccontextmanager
 async def serve_console(
-    folder: Path, *, environ: dict[str, str] | None = None, **settings: Any
+    folder: Path, *, environ: dict[str, str] | None = None, backend: RecordingBackend | None = None, **settings: Any
 ) -> AsyncIterator[ConsoleGate]:
     """Serve a console with these settings."""
     config = console_config(folder, settings)
-    backend, admission = RecordingBackend(), Admission([], [])
+    backend, admission = backend or RecordingBackend(), Admission([], [])
     clock = LaterClock()
     console = Console(backend, config, environ=environ or {}, clock=clock)
 
