@@ -23,6 +23,7 @@ def test_every_row_has_symptom_meaning_and_remedy(code: str) -> None:
         assert text[0].isupper() or text[0] == "`"
         assert text.endswith((".", ")"))
         assert "|" not in text
+        assert "docs/" not in text  # an installed package has no documentation
 
 
 def test_no_two_codes_say_the_same() -> None:

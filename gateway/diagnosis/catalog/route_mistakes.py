@@ -142,7 +142,8 @@ CHECKS = {
     "state": CatalogEntry(
         "the store of `state` cannot be read or written",
         "The gateway continues with tokens in memory: tokens are not shared, sign-ins are not stored.",
-        "Repair the store; docs/token-store.md lists what the store needs.",
+        "Repair the store: a file needs a writable folder on a local disk, Redis must be reachable and its user needs "
+        "GET, SET, DEL and EVAL.",
     ),
     "out-of-time": CatalogEntry(
         "the check took too long",
