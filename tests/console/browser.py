@@ -239,6 +239,26 @@ async def test_charts_are_drawn_and_follow_the_pointer(tmp_path: Path) -> None:
         assert visitor.reports == []
 
 
+async def test_a_page_without_input_stops_to_refresh(tmp_path: Path) -> None:
+    async with visit(tmp_path) as visitor:
+        page = visitor.page
+        await page.clock.install()
+        await visitor.open("")
+        requests: list[str] = []
+        page.on("request", lambda request: requests.append(request.url))
+        await page.clock.run_for(10_000)
+        assert requests != []
+        await page.clock.run_for(15 * 60_000)
+        await expect(page.locator("#announcement")).to_contain_text("Paused after 15 minutes")
+        requests.clear()
+        await page.clock.run_for(10 * 60_000)
+        assert requests == []
+        await page.mouse.move(40, 40)
+        await expect(page.locator("#announcement")).to_have_text("")
+        await page.clock.run_for(10_000)
+        assert requests != []
+
+
 async def test_the_overview_refreshes_without_a_reload(tmp_path: Path) -> None:
     async with visit(tmp_path) as visitor:
         await visitor.open("")

@@ -1,6 +1,7 @@
 """The HTML of each page, from recorded documents: complete, valid, and with every value escaped."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -12,8 +13,10 @@ from gateway.admin.console_backend import ConfigurationBlock, ReloadOutcome, Ser
 from gateway.config.console_model import Role
 from gateway.console.console import find_page
 from gateway.console.page import Page, PageDocument, PageRequest, Viewer
+from gateway.console.pages.call_pages import MAX_ROWS, row_events
 from gateway.console.pages.caller_page import show_callers
 from gateway.console.rendering import TemplateRenderer
+from gateway.history.query import HistoryQuery
 from tests.console.recorded_gateway import NOW, RecordedGateway, recorded_configuration
 
 TOKEN = "csrf-token-of-the-session"
@@ -138,7 +141,7 @@ async def test_search_fields_repeat_hostile_texts_escaped() -> None:
 
 async def test_live_rows_are_escaped_and_keep_their_lines_apart() -> None:
     gate = hostile_gateway()
-    gate.batches = (gate.calls, (b'{"event":"lost","lines":3}\n',))
+    gate.batches = (gate.calls[:5], (b'{"event":"lost","lines":3}\n',))
     handler = find_page(("calls", "live"))
     assert handler is not None
     viewer = Viewer("x", "viewer", TOKEN)
@@ -162,6 +165,15 @@ async def test_live_rows_follow_the_search() -> None:
     events = b"".join([event async for event in answer.events]).decode()
     assert events.count("<tr>") == 1
     assert "/slow/1" in events
+
+
+def test_a_reader_gets_the_newest_rows_and_the_number_of_others() -> None:
+    batch = [*RecordedGateway().calls[::-1], b'{"event":"lost","lines":3}\n']  # oldest first
+    lost, rows = (event.decode() for event in row_events(HistoryQuery(), batch))
+    assert lost == f"event: lost\ndata: {len(batch) - 1 - MAX_ROWS + 3}\n\n"
+    assert rows.count("<tr>") == MAX_ROWS
+    newest = [json.loads(line)["request_id"] for line in RecordedGateway().calls[:MAX_ROWS]]
+    assert re.findall(r"/console/calls/(\w+)", rows) == newest
 
 
 async def test_a_problem_shows_its_meaning_and_its_remedy() -> None:

@@ -1,19 +1,23 @@
 """The search of calls, one call, and calls as they end."""
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from functools import lru_cache
 from urllib.parse import urlencode
 
 from gateway.console.page import Page, PageRequest, PageStream
 from gateway.console.pages.missing_page import missing_page
 from gateway.console.pages.route_pages import example_url
 from gateway.console.rendering import render_macro
-from gateway.console.view_calls import call_detail, call_rows, form_values, search_pairs
+from gateway.console.view_calls import call_detail, call_row, call_rows, form_values, search_pairs
 from gateway.history.interface import SearchResult, Unsearchable
 from gateway.history.query import BadQuery, HistoryQuery, filter_lines, parse_query
 
 _PAGE_LIMIT = "50"
+SLOT, MAX_ROWS = 0.5, 10
+"""A reader of live calls gets at most so many rows in so many seconds: more cannot be read, and each one costs time."""
 _LOST = b'{"event":"lost"'
 
 
@@ -71,18 +75,30 @@ async def _row_events(request: PageRequest, query: HistoryQuery) -> AsyncGenerat
         async for batch in batches:
             for event in row_events(query, batch):
                 yield event
+            await _next_slot()
+
+
+async def _next_slot() -> None:
+    """Wait for the next of the moments at which all readers get rows: so they get the same ones, rendered once."""
+    now = asyncio.get_running_loop().time()
+    await asyncio.sleep(SLOT - now % SLOT)
 
 
 def row_events(query: HistoryQuery, batch: Sequence[bytes]) -> list[bytes]:
-    """Return the server-sent events of a batch: the number of lines that were lost, then the rows, newest first."""
+    """Return the server-sent events of a batch: how many rows are left out, then the newest ones, newest first."""
     lost = sum(json.loads(line)["lines"] for line in batch if line.startswith(_LOST))
     calls = filter_lines(query, [line for line in batch if not line.startswith(_LOST)])
+    shown = calls[-MAX_ROWS:]
+    lost += len(calls) - len(shown)
     events = [_event("lost", str(lost))] if lost else []
-    if calls:
-        events.append(
-            _event("calls", "".join(render_macro("call_rows.html", "row", row) for row in call_rows(calls)[::-1]))
-        )
+    if shown:
+        events.append(_event("calls", "".join(_row_html(line) for line in reversed(shown))))
     return events or [b": nothing\n\n"]
+
+
+@lru_cache(maxsize=4 * MAX_ROWS)
+def _row_html(line: bytes) -> str:
+    return render_macro("call_rows.html", "row", call_row(json.loads(line)))
 
 
 def _event(name: str, data: str) -> bytes:

@@ -3,6 +3,7 @@
 "use strict";
 
 const REFRESH = 5000; // milliseconds between two refreshes of the region `live`
+const UNATTENDED = 15 * 60000; // milliseconds without input after which pages stop to refresh, so that a session can end
 const MAX_ROWS = 200;
 const root = document.documentElement;
 
@@ -56,7 +57,7 @@ document.addEventListener("click", async event => {
   }
 });
 
-function announce(text) {
+function announce(text, time = 2500) {
   let region = document.getElementById("announcement");
   if (!region) {
     region = Object.assign(document.createElement("p"), {id: "announcement", className: "toast"});
@@ -65,14 +66,36 @@ function announce(text) {
   }
   region.textContent = text;
   clearTimeout(announce.timer);
-  announce.timer = setTimeout(() => { region.textContent = ""; }, 2500);
+  if (time) announce.timer = setTimeout(() => { region.textContent = ""; }, time);
 }
 
 // Refresh -------------------------------------------------------------------------------------------------------------
 
+let lastInput = Date.now();
+let isPausedByRest = false;
+
+function noteInput() {
+  lastInput = Date.now();
+  if (isPausedByRest) announce("");
+  isPausedByRest = false;
+}
+
+for (const kind of ["pointermove", "pointerdown", "keydown", "wheel", "focusin"]) {
+  addEventListener(kind, noteInput, {passive: true});
+}
+
+/** Return whether someone looks at the page: it is visible, and there was input lately. */
+function isAttended() {
+  if (document.hidden) return false;
+  if (Date.now() - lastInput < UNATTENDED) return true;
+  if (!isPausedByRest) announce("Paused after 15 minutes without input; move the pointer to go on", 0);
+  isPausedByRest = true;
+  return false;
+}
+
 function mayRefresh() {
   const live = document.getElementById("live");
-  if (!live || document.hidden || live.contains(document.activeElement)) return false;
+  if (!live || !isAttended() || live.contains(document.activeElement)) return false;
   const selection = document.getSelection();
   return selection.isCollapsed || !live.contains(selection.anchorNode);
 }
@@ -230,7 +253,7 @@ function forgetCharts() {
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { forgetCharts(); drawCharts(); });
 let resizing;
 addEventListener("resize", () => { clearTimeout(resizing); resizing = setTimeout(drawCharts, 150); });
-setInterval(() => { if (!document.hidden) drawCharts(); }, REFRESH);
+setInterval(() => { if (isAttended()) drawCharts(); }, REFRESH);
 
 // Start ---------------------------------------------------------------------------------------------------------------
 
