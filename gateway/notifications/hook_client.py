@@ -12,7 +12,7 @@ from gateway.config.issue import SecretProblem
 from gateway.config.notify_model import NotifySettings
 from gateway.config.secrets import SecretReader
 from gateway.content.untrusted_text import DEFAULT_PORTS, read_url
-from gateway.network.dial import CannotConnect, EgressProxy
+from gateway.network.dial import CannotConnect, EgressProxy, Step
 from gateway.network.dialing_connector import DialingConnector
 from gateway.network.egress_proxy import ProxyEnvironment, UnusableProxy
 from gateway.system.files import in_thread
@@ -22,6 +22,12 @@ ATTEMPTS = 3
 PAUSES = (1.0, 5.0)
 """Seconds before the second and the third attempt."""
 MAX_RESPONSE = 4096
+_STEPS: dict[Step, str] = {
+    "name": "the host name does not resolve",
+    "connect": "no connection",
+    "tunnel": "the egress proxy refuses the tunnel",
+    "TLS": "the TLS handshake failed",
+}
 
 
 class HookFailed(Exception):
@@ -63,7 +69,9 @@ class HookClient:
         except TimeoutError as cause:
             raise HookFailed("no response in time") from cause
         except CannotConnect as cause:
-            raise HookFailed(f"cannot connect: {cause.step}: {cause.cause}") from cause
+            is_untrusted = isinstance(cause.__cause__, ssl.SSLCertVerificationError)
+            reason = "the certificate is not trusted" if is_untrusted else _STEPS[cause.step]
+            raise HookFailed(f"cannot connect: {reason}") from cause
         except (aiohttp.ClientError, OSError, ValueError, UnusableProxy) as cause:  # their texts may contain the URL
             raise HookFailed(f"the exchange failed ({type(cause).__name__})") from cause
         if not 200 <= status < 300:

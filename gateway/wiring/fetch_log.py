@@ -3,9 +3,12 @@
 import os
 import time
 from collections import deque
+from typing import TYPE_CHECKING
 
-from gateway.admin.console_backend import TokenFetch
 from gateway.oauth.fetch_events import FetchTrigger
+
+if TYPE_CHECKING:
+    from gateway.admin.console_backend import TokenFetch
 
 KEPT_FETCHES = 50
 """Token requests that are kept for each credential: about 12 KiB."""
@@ -29,6 +32,8 @@ class FetchLog:
         running = self._running.pop(credential, None)
         if running is None:
             return
+        from gateway.admin.console_backend import TokenFetch  # noqa: PLC0415 - only with a console
+
         trigger, started_at = running
         fetch = TokenFetch(
             at=time.time(),
@@ -41,6 +46,6 @@ class FetchLog:
         )
         self._fetches.setdefault(credential, deque(maxlen=KEPT_FETCHES)).append(fetch)
 
-    def fetches(self, credential: str) -> list[TokenFetch]:
+    def fetches(self, credential: str) -> "list[TokenFetch]":
         """Return the last token requests of a credential, newest first."""
         return [*self._fetches.get(credential, ())][::-1]
