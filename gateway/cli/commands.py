@@ -27,6 +27,7 @@ COMMANDS = {
     "token": Command("print_token", "get a token and print it"),
     "login": Command("sign_in", "sign a person in for a credential"),
     "logout": Command("sign_out", "revoke and delete a sign-in"),
+    "rotate": Command("rotate", "replace a client secret by a new one of the identity domain"),
     "init": Command("init", "write a first configuration; prompt for missing values"),
     "sandbox": Command("sandbox", "imitate an identity domain and an OIC instance"),
     "probe": Command("probe", "query readiness on the admin port"),

@@ -5,8 +5,9 @@ the switches that need them. It parses a request into an `IncomingRequest` and s
 (`http_messages`), and records what arrives in a `journal`.
 
 The identity domain (`identity_domain_server`) knows `clients`; `client_check` authenticates them by secret, assertion
-or certificate; `granting` authorizes each grant within the rate limit; `scope_check` checks scopes; `sign_in_sessions`
-holds codes and refresh tokens; `access_tokens` makes and signs RS256 tokens; refusals are `oauth_errors`. The OIC
+or certificate; `app_administration` gives them new secrets; `granting` authorizes each grant within the rate limit;
+`scope_check` checks scopes; `sign_in_sessions` holds codes and refresh tokens; `access_tokens` makes and signs RS256
+tokens; refusals are `oauth_errors`. The OIC
 `instance` verifies each bearer (`access`), starts a run with an instance id (`runs`) within its limits (`run_limits`),
 and passes the request to a flow: a REST trigger (`flows`, `orders`, with `api_descriptions`), the SOAP trigger (`soap`)
 or the developer API (`developer_api`). `response_variants` then writes URLs, content coding and validators as the

@@ -33,7 +33,7 @@ def make_claims(
         "sub_type": "user" if user else "client",
         "client_id": client_id,
         "client_name": f"{client_id} (confidential application)",
-        "client_guid": uuid.uuid5(uuid.NAMESPACE_URL, client_id).hex,
+        "client_guid": client_guid(client_id),
         "client_tenantname": TENANT,
         "aud": audiences if isinstance(audiences, str) else list(audiences),
         "scope": scope,
@@ -44,6 +44,11 @@ def make_claims(
         "ca_name": "sandbox",
         "region_name": "us-phoenix-idcs-1",
     }
+
+
+def client_guid(client_id: str) -> str:
+    """Return the id of a client's application in the identity domain."""
+    return uuid.uuid5(uuid.NAMESPACE_URL, client_id).hex
 
 
 def write_lifetime(lifetime: int, how: str) -> dict[str, Any]:

@@ -45,6 +45,14 @@ class IncomingRequest:
                 raise TooLarge
         return bytes(content)
 
+    async def json(self) -> dict[str, Any]:
+        """Return the body as a JSON object; empty if it is none."""
+        try:
+            document = json.loads(await self.read())
+        except (TooLarge, ValueError):
+            return {}
+        return document if isinstance(document, dict) else {}
+
     async def drain(self) -> None:
         """Read and discard the body."""
         async for _ in self.body:

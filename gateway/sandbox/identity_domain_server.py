@@ -1,4 +1,4 @@
-"""The identity domain: token, authorization and revocation endpoints, discovery document and signing keys."""
+"""The identity domain: token, authorization and revocation endpoints, discovery, signing keys, applications."""
 
 import asyncio
 import secrets
@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from gateway.sandbox.access_tokens import ISSUER, SigningKey, make_claims, write_lifetime
+from gateway.sandbox.app_administration import AppAdministration
 from gateway.sandbox.client_check import Assertions, ClientCredentials, authenticate, read_credentials
 from gateway.sandbox.clients import RegisteredClient, User
 from gateway.sandbox.granting import Authorization, Grants, TokenRateLimit
@@ -73,12 +74,14 @@ class IdentityDomain:
         self._grants = Grants(users, switches, assertions=self._assertions, signins=self.signins)
         self._budget = TokenRateLimit()
         self._valid_token_ids: set[str] = set()
+        self.administration = AppAdministration(clients, switches, verify=self.verify, now=now)
         self._paths: dict[str, Callable[[IncomingRequest], Awaitable[SandboxResponse]]] = {
             TOKEN_PATH: self._token,
             AUTHORIZE_PATH: self._authorize,
             REVOKE_PATH: self._revoke,
             "/.well-known/openid-configuration": self._discovery,
             "/admin/v1/SigningCert/jwk": self._jwks,
+            **self.administration.paths,
         }
 
     def handles(self, path: str) -> bool:

@@ -62,6 +62,15 @@ class TokenCall:
 
 
 @dataclass(slots=True)
+class SecretCall:
+    """A request for a new client secret of the application `app_id`; `is_done`: it has one, and the old one ended."""
+
+    at: float
+    app_id: str
+    is_done: bool = False
+
+
+@dataclass(slots=True)
 class Call:
     """A request to the OIC instance.
 

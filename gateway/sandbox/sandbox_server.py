@@ -18,7 +18,7 @@ from gateway.sandbox.clients import DEFAULT_ID, DEFAULT_USER, RegisteredClient, 
 from gateway.sandbox.http_messages import Hangup, IncomingRequest, SandboxResponse, not_found
 from gateway.sandbox.identity_domain_server import AUTHORIZE_PATH, REVOKE_PATH, TOKEN_PATH, IdentityDomain
 from gateway.sandbox.instance import PROJECT_PATH, REST_PATH, SOAP_PATH, Instance
-from gateway.sandbox.journal import Call, Journal, TokenCall
+from gateway.sandbox.journal import Call, Journal, SecretCall, TokenCall
 from gateway.sandbox.refusing_proxy import SandboxEgressProxy
 from gateway.sandbox.run_limits import RunLimits
 from gateway.sandbox.scope_check import API, AUDIENCE, OTHER_AUDIENCE, TRIGGER
@@ -109,6 +109,11 @@ class Sandbox:
     def token_requests(self) -> Journal[TokenCall]:
         """Return what the token endpoint received."""
         return self._identity.token_requests
+
+    @property
+    def secret_requests(self) -> Journal[SecretCall]:
+        """Return the requests for new client secrets."""
+        return self._identity.administration.secret_requests
 
     @property
     def run_limits(self) -> RunLimits:

@@ -14,6 +14,10 @@ AUDIENCES = (AUDIENCE, OTHER_AUDIENCE)
 TRIGGER = "urn:opc:resource:consumer::all"
 API = "/ic/api/"
 
+DOMAIN_AUDIENCE = "https://identity.oraclecloud.com/"
+ADMINISTRATION = "urn:opc:idm:__myscopes__"
+"""The scope of the identity domain's own API: all that the roles of the client allow."""
+
 _EXPIRY = "urn:opc:resource:expiry="
 _MULTIPLE = "urn:opc:resource:multiresourcescope"
 _OFFLINE = "offline_access"
@@ -54,6 +58,10 @@ def _resources(wanted: list[str], allowed: Collection[str]) -> dict[str, tuple[s
         if len(wanted) > 1:
             raise InvalidScope(f"{TRIGGER} cannot be mixed with another scope")
         return dict.fromkeys(AUDIENCES, (TRIGGER,))
+    if ADMINISTRATION in wanted:
+        if len(wanted) > 1:
+            raise InvalidScope(f"{ADMINISTRATION} cannot be mixed with another scope")
+        return {DOMAIN_AUDIENCE: (ADMINISTRATION,)}
     resources: dict[str, tuple[str, ...]] = {}
     for word in wanted:
         if allowed and word not in allowed:

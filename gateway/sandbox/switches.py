@@ -1,8 +1,8 @@
 """Switches: how the sandbox differs from a healthy identity domain and OIC instance.
 
 A switch can be changed while the sandbox runs; the next request sees it. Every switch except those that hold an event
-of a test (`token_gate`, `slow_gate`) can be written as `NAME=VALUE`. Marks: [C] the behaviour is confirmed for the real
-service, [U] it is not: a gateway must handle both.
+of a test (`token_gate`, `cut_gate`, `secret_gate`, `slow_gate`) can be written as `NAME=VALUE`. Marks: [C] the
+behaviour is confirmed for the real service, [U] it is not: a gateway must handle both.
 """
 
 import asyncio
@@ -89,6 +89,11 @@ class Switches:
         rotate_refresh_tokens: each use of a refresh token gives a new one; used twice, its whole sign-in ends [U].
         refresh_grace: seconds for which a used refresh token is accepted again: its response may have been lost [U].
         refresh_lifetime: lifetime of a refresh token in seconds [C].
+        application_administrator: the applications have the role that lets them administer applications: find one, and
+            give it a new client secret.
+        cut_gate: an application gets a new secret once this is set.
+        secret_gate: the new secret is sent once this is set; the old one has ended.
+        lost_secrets: the connections of this many responses with a new secret are closed without the response.
 
     Attributes (OIC instance):
         roles: the application roles granted on the instance to clients that have none of their own.
@@ -142,6 +147,10 @@ class Switches:
     rotate_refresh_tokens: bool = False
     refresh_grace: int = 0
     refresh_lifetime: int = 7 * 86400
+    application_administrator: bool = False
+    cut_gate: asyncio.Event | None = None
+    secret_gate: asyncio.Event | None = None
+    lost_secrets: int = 0
 
     roles: tuple[Role, ...] = ("ServiceInvoker", "ServiceDeveloper")
     role_refusal: RoleRefusal = 401
