@@ -179,6 +179,8 @@ def _environment_problems(config: Config, environ: Mapping[str, str]) -> list[Lo
     urls += [route.upstream for route in config.routes if (route.proxy or fallback) is None]
     if telemetry is not None and telemetry.settings.proxy is None:
         urls += [target.url for target in (telemetry.traces, telemetry.metrics) if target is not None]
+    sign_in = config.console.sign_in if config.console is not None else None
+    urls += [sign_in.issuer] if sign_in is not None and sign_in.proxy is None else []
     try:
         for url in urls:
             environment.proxy_for(url)

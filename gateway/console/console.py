@@ -145,7 +145,7 @@ class Console:
         if request.is_by_person:
             return redirect(login)
         response = self._responses.error(401, SESSION_ENDED)
-        response.headers["HX-Redirect"] = self._login.login_path(HOME)
+        response.headers["HX-Redirect"] = self._login.login_path(request.page_path)
         return response
 
     async def _page(

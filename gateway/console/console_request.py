@@ -11,13 +11,15 @@ from aiohttp import web
 from gateway.config.values import Network
 from gateway.console.console_cookies import CookiePurpose, read_cookie
 from gateway.console.request_guard import (
+    HOME,
     ConsoleAddress,
     client_address,
     is_embedded,
     is_own_origin,
     read_address,
+    safe_return_path,
 )
-from gateway.content.untrusted_text import is_loopback_host, normalize_host
+from gateway.content.untrusted_text import is_loopback_host, normalize_host, read_url
 
 FORM_TYPE = "application/x-www-form-urlencoded"
 MAX_FORM = 16 * 1024  # bytes
@@ -77,6 +79,12 @@ class ConsoleRequest:
         session alive.
         """
         return not self.is_read or (self.accepts_html and not self.is_fragment)
+
+    @property
+    def page_path(self) -> str:
+        """The path of the page that shows a part which htmx replaces."""
+        page = read_url(self.raw.headers.get("HX-Current-URL", ""))
+        return HOME if page is None else safe_return_path(f"{page.path}?{page.query}" if page.query else page.path)
 
     @property
     def is_embedded(self) -> bool:

@@ -36,7 +36,7 @@ from gateway.oauth.grants import HEADERS, TokenRequest
 from gateway.oauth.redaction import safe_text
 from gateway.signin.authorization_response import NotSignedIn, UnrelatedRequest, read_authorization_response
 from gateway.system.files import in_thread
-from gateway.wiring.outbound import EgressSelector, TlsContexts
+from gateway.wiring.outbound import EgressSelector, TlsContexts, client_tls_context
 
 METADATA_AGE = 3600.0  # seconds that metadata and keys are used
 RETRY_AFTER = 5.0  # seconds until they are fetched again after a failure, or for an unknown key
@@ -88,11 +88,10 @@ class IdentityProvider:
         self._redirect_uri = redirect_uri
         self._clock = clock
         self._secrets = SecretReader(environ, vault=Vault(oci))
-        self._contexts = TlsContexts()
         egress = EgressSelector(ProxyEnvironment.from_environ(environ), self._secrets)
         self._endpoint = TokenEndpoint(
-            tls=partial(self._contexts.context, settings.tls),
-            proxy=egress.proxy_loader(settings.issuer, settings.proxy, settings.tls, self._contexts),
+            tls=partial(client_tls_context, settings.tls.ca if settings.tls is not None else None),
+            proxy=egress.proxy_loader(settings.issuer, settings.proxy, settings.tls, TlsContexts()),
         )
         self._known = _Known()
         self._fetching = asyncio.Lock()

@@ -157,5 +157,7 @@ async def test_every_page_needs_a_session(gate: ConsoleGate, path: str) -> None:
     assert response.location.startswith("/console/login?return=%2Fconsole%2F")
     fragment = await browser.get(path, "HX-Request: true")
     assert (fragment.status, fragment.field("HX-Redirect")) == (401, "/console/login?return=%2Fconsole%2F")
+    shown = await browser.get(path, "HX-Request: true", "HX-Current-URL: https://x/console/calls?route=a")
+    assert shown.field("HX-Redirect") == "/console/login?return=%2Fconsole%2Fcalls%3Froute%3Da"
     assert (await browser.get(path, "Accept: application/json")).status == 401
     assert (await browser.get(path, host="evil.example")).status == 403

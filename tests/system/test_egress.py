@@ -185,6 +185,17 @@ async def test_a_proxy_of_another_kind_is_refused_at_the_start(tmp_path: Path, n
         assert exempt.status == 0
 
 
+async def test_a_proxy_to_the_provider_of_logins_is_checked(tmp_path: Path) -> None:
+    async with beyond(tmp_path) as (_, document):
+        sign_in = {"issuer": "https://idp.invalid", "client_id": "console"}
+        console = {"url": "http://localhost:9", "sign_in": sign_in, "roles": {"viewer": ["*"]}}
+        file = written(tmp_path, document | {"console": console})
+        variables = {"HTTPS_PROXY": "socks5h://127.0.0.1:1080", "NO_PROXY": "oic.invalid,127.0.0.1", **SECRETS}
+        ended = await run("check", "-c", file, **variables)
+    assert ended.status == 78
+    assert "HTTPS_PROXY: has the unsupported scheme" in ended.err
+
+
 async def test_an_unsupported_proxy_scheme_is_reported_with_its_line(tmp_path: Path) -> None:
     async with beyond(tmp_path) as (_, document):
         document["defaults"]["proxy"] = {"url": "socks5://proxy.corp:1080"}
