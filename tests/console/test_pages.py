@@ -207,6 +207,36 @@ async def test_the_list_of_routes_is_filtered_and_has_pages() -> None:
     assert problems.count('<th scope="row">') == 2  # one fails, and the credential of the other needs a sign-in
 
 
+async def test_long_lists_are_cut_and_can_be_filtered() -> None:
+    gate = RecordedGateway()
+    view = recorded_configuration()
+    block = view.blocks[1]
+    more = tuple(replace(block, name=f"callers.c{at:03}") for at in range(300))
+    gate.configuration_view = replace(view, blocks=(*view.blocks, *more))
+    text = await render(gate, "configuration")
+    assert f"200 of {len(view.blocks) + 300}" in text
+    assert text.count("<details") == 200
+    assert (await render(gate, "configuration?q=c29")).count("<details") == 10
+    assert "No block matches" in await render(gate, "configuration?q=nothing-like-this")
+    text = await render(gate, "callers")
+    assert text.count('<th scope="row">') == 200
+    assert (await render(gate, "callers?q=c29")).count('<th scope="row">') == 10
+    assert "No caller matches" in await render(gate, "callers?q=nothing-like-this")
+    first = gate.status_document["credentials"]["orders-app"]
+    gate.status_document["credentials"] |= {f"app-{at}": first for at in range(200)}
+    text = await render(gate, "")
+    assert text.count('<article class="card"') == 100
+    assert text.index('aria-label="Credential finance-clerk"') < text.index('aria-label="Credential app-')
+
+
+async def test_a_page_shows_at_most_200_calls() -> None:
+    gate = RecordedGateway()
+    gate.calls *= 10
+    text = await render(gate, "calls?limit=10000")
+    assert text.count('<td class="nowrap">') == 200
+    assert "200 shown, the most that a page shows" in text
+
+
 async def test_a_quiet_caller_has_its_last_call_from_the_history() -> None:
     gate = RecordedGateway()
     gate.calls = tuple(line for line in gate.calls if b'"caller":"lab"' in line)

@@ -8,6 +8,8 @@ from gateway.console.view_callers import RECENT, caller_rows, recent_calls, with
 from gateway.history.interface import Unsearchable
 from gateway.history.query import MAX_LIMIT, HistoryQuery
 
+MAX_CALLERS = 200
+"""Rows of the page; the filter finds the others."""
 MAX_SEARCHES = 20
 """Searches of the history for the last calls of callers that were quiet lately."""
 
@@ -17,11 +19,15 @@ async def show_callers(request: PageRequest) -> Page:
     status = await request.backend.status()
     names = block_names(await request.backend.configuration(), "callers")
     recent = recent_calls(await _lines(request, since=round((request.now - RECENT) * 1000), limit=MAX_LIMIT))
-    rows = list(caller_rows(names, status, b"".join(await request.backend.metrics()), recent))
+    found = caller_rows(names, status, b"".join(await request.backend.metrics()), recent)
+    q = request.query.get("q", "").strip()
+    matching = [row for row in found if q.lower() in row.name.lower()]
+    rows = matching[:MAX_CALLERS]
     quiet = [at for at, row in enumerate(rows) if row.last_seen is None and row.calls]
     for at in quiet[:MAX_SEARCHES]:
         rows[at] = with_last_seen(rows[at], await _lines(request, caller=rows[at].name, limit=1))
-    return Page("callers.html", {"title": "Callers", "section": "Callers", "callers": rows})
+    values = {"title": "Callers", "section": "Callers", "callers": rows, "q": q, "total": len(matching)}
+    return Page("callers.html", values)
 
 
 async def _lines(request: PageRequest, **conditions: Any) -> tuple[bytes, ...]:

@@ -7,13 +7,21 @@ import yaml
 from gateway.admin.console_backend import ConfigurationView
 from gateway.console.page import Page, PageRequest
 
+MAX_BLOCKS = 200
+"""Blocks of the page; the filter finds the others."""
+
 
 async def show_configuration(request: PageRequest) -> Page:
-    """Return the blocks of the configuration with their files and lines."""
+    """Return the blocks of the configuration that match `q`, with their files and lines."""
+    view, q = await request.backend.configuration(), request.query.get("q", "").strip()
+    blocks = [block for block in view.blocks if any(q.lower() in text.lower() for text in (block.name, block.file))]
     values = {
         "title": "Configuration",
         "section": "Configuration",
-        "view": await request.backend.configuration(),
+        "view": view,
+        "blocks": blocks[:MAX_BLOCKS],
+        "total": len(blocks),
+        "q": q,
     }
     return Page("configuration.html", values)
 

@@ -7,6 +7,9 @@ from gateway.history.interface import Unsearchable
 from gateway.history.query import BadQuery
 from gateway.history.usage_query import UsageReport, parse_usage
 
+MAX_ROWS_SHOWN = 500
+"""Rows of the page; the CSV has all."""
+
 
 async def show_usage(request: PageRequest) -> Page:
     """Return the usage that `by`, `since` and `until` select."""
@@ -16,6 +19,7 @@ async def show_usage(request: PageRequest) -> Page:
         "title": "Usage",
         "section": "Usage",
         "view": usage_view(report) if report else None,
+        "max_rows": MAX_ROWS_SHOWN,
         "problem": problem,
         "groupings": GROUPINGS,
         "ages": AGES,
