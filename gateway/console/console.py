@@ -174,7 +174,8 @@ class Console:
             return await send_stream(request.raw, answer, partial(self._is_open, request))
         if isinstance(answer, PageDocument):
             return with_cookies(self._responses.document(answer), *cookies)
-        return with_cookies(self._responses.page(answer, values, is_fragment=request.is_fragment), *cookies)
+        response = await self._responses.long_page(answer, values, is_fragment=request.is_fragment)
+        return with_cookies(response, *cookies)
 
     async def _is_open(self, request: ConsoleRequest) -> bool:
         """Return whether the session of a request is still open, and its person still has a role."""

@@ -10,12 +10,16 @@ from gateway.console.page import Page, PageDocument, PageStream
 from gateway.console.rendering import TemplateRenderer
 from gateway.console.security_headers import SECURITY_HEADERS
 from gateway.console.static_files import static_files
+from gateway.observe.time_slices import run_in_slices
 
 CHECK_INTERVAL = 1.0  # seconds between two checks of the session of a reader of events
 HEARTBEAT = 5.0  # seconds
 WRITE_TIMEOUT = 30.0  # seconds until a reader of events that does not read is disconnected
 _COMMENT = b": waiting\n\n"
 _HTML = {"Content-Type": "text/html; charset=utf-8"}
+
+_DEFAULTS: Mapping[str, object] = {"viewer": None, "outcome": None, "can_log_out": False}
+"""Values of all templates, without a session."""
 
 
 class ResponseFactory:
@@ -26,8 +30,13 @@ class ResponseFactory:
 
     def page(self, page: Page, values: Mapping[str, object], *, is_fragment: bool = False) -> web.Response:
         """Return a page; `values` are those of all templates, and replace the defaults."""
-        defaults: dict[str, object] = {"viewer": None, "outcome": None, "can_log_out": False}
-        body = self._renderer.render(page, is_fragment=is_fragment, values={**defaults, **values})
+        body = self._renderer.render(page, is_fragment=is_fragment, values={**_DEFAULTS, **values})
+        return web.Response(status=page.status, body=body, headers=SECURITY_HEADERS | _HTML)
+
+    async def long_page(self, page: Page, values: Mapping[str, object], *, is_fragment: bool = False) -> web.Response:
+        """Return a page whose template is rendered in slices: the loop may serve callers, who must not wait for it."""
+        pieces = self._renderer.render_pieces(page, is_fragment=is_fragment, values={**_DEFAULTS, **values})
+        body = "".join(await run_in_slices(pieces)).encode()
         return web.Response(status=page.status, body=body, headers=SECURITY_HEADERS | _HTML)
 
     def error(self, status: int, detail: str, values: Mapping[str, object] | None = None) -> web.Response:

@@ -1,6 +1,6 @@
 """Templates become HTML: Jinja2 with automatic escaping; a value that a template misses is an error."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -17,9 +17,13 @@ class TemplateRenderer:
         """Return the HTML of a page. Its template extends `frame`: the whole layout, or nothing for a fragment, which
         replaces a part of the present page. `values` are those that all templates have.
         """
+        return "".join(self.render_pieces(page, is_fragment=is_fragment, values=values)).encode()
+
+    def render_pieces(self, page: Page, *, is_fragment: bool, values: Mapping[str, object]) -> Iterator[str]:
+        """Yield the same in small pieces, so that other tasks can run between them."""
         frame = "fragment.html" if is_fragment else "layout.html"
         template = _environment().get_template(page.template)
-        return template.render({**values, **page.values, "frame": frame}).encode()
+        yield from template.generate({**values, **page.values, "frame": frame})
 
 
 def render_macro(template: str, macro: str, *arguments: object) -> str:

@@ -223,6 +223,18 @@ async def test_new_calls_appear_by_themselves_until_paused(tmp_path: Path) -> No
         assert visitor.reports == []
 
 
+async def test_the_first_call_replaces_the_empty_state(tmp_path: Path) -> None:
+    async with visit(tmp_path) as visitor:
+        calls, visitor.gate.calls = visitor.gate.calls, ()
+        await visitor.open("calls")
+        await expect(visitor.page.get_by_text("No calls yet")).to_be_visible()
+        await expect(visitor.page.locator("[data-live-text]")).to_have_text("live")
+        assert visitor.gate.feed is not None
+        visitor.gate.feed.put_nowait([calls[0]])
+        await expect(visitor.page.locator("#rows tbody tr")).to_have_count(1)
+        await expect(visitor.page.get_by_text("No calls yet")).to_have_count(0)
+
+
 def new_call(gate: RecordedGateway, path: str) -> bytes:
     record = json.loads(gate.calls[-1])
     return json.dumps(record | {"path": path, "request_id": path[1:]}, separators=(",", ":")).encode() + b"\n"

@@ -1,5 +1,6 @@
 """The HTML of each page, from recorded documents: complete, valid, and with every value escaped."""
 
+import asyncio
 import json
 import re
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ import pytest
 from gateway.admin.console_backend import ConfigurationBlock, ReloadOutcome, Series, TokenClaims, TokenFetch
 from gateway.config.console_model import Role
 from gateway.console.console import find_page
+from gateway.console.console_responses import ResponseFactory
 from gateway.console.page import Page, PageDocument, PageRequest, Viewer
 from gateway.console.pages.call_pages import MAX_ROWS, row_events
 from gateway.console.pages.caller_page import show_callers
@@ -235,6 +237,31 @@ async def test_a_page_shows_at_most_200_calls() -> None:
     text = await render(gate, "calls?limit=10000")
     assert text.count('<td class="nowrap">') == 200
     assert "200 shown, the most that a page shows" in text
+
+
+async def test_other_tasks_run_while_a_long_page_is_rendered() -> None:
+    gate = RecordedGateway()
+    gate.calls *= 10
+    handler = find_page(("calls",))
+    assert handler is not None
+    viewer = Viewer("x", "viewer", TOKEN)
+    request = PageRequest(gate, viewer, ("calls",), {"limit": "200"}, False, NOW, "http://x")  # noqa: FBT003
+    answer = await handler(request)
+    assert isinstance(answer, Page)
+    turns = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.create_task(count_turns())
+    response = await ResponseFactory().long_page(answer, {"viewer": viewer})
+    counting.cancel()
+    assert isinstance(response.body, bytes)
+    assert response.body.count(b"<tr>") == 201
+    assert turns >= 5
 
 
 async def test_a_quiet_caller_has_its_last_call_from_the_history() -> None:
