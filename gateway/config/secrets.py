@@ -7,7 +7,7 @@ import base64
 import contextlib
 import os
 import stat
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -91,6 +91,19 @@ class SecretReader:
         folder = self._environ.get(CREDENTIALS_VARIABLE, "")
         files += [file_state(Path(folder, name)) for name in _referenced_credentials(settings)]
         return *files, *(self._vault.version(ocid) for ocid in _referenced_ocids(settings))
+
+    def changed_at(self, secrets: Iterable[Sequence[SecretRef]]) -> float | None:
+        """Return when the oldest of the secrets was written to its file, in epoch seconds; None if none is in a file.
+        Each secret is given by its references; the file that was written last counts.
+        """
+        newest = (max(filter(None, map(self._written_at, refs)), default=None) for refs in secrets)
+        return min((time for time in newest if time is not None), default=None)
+
+    def _written_at(self, ref: SecretRef) -> float | None:
+        folder = Path(self._environ.get(CREDENTIALS_VARIABLE, "")) if ref.credential is not None else self._base
+        name = ref.file or ref.credential
+        state = file_state(folder / name) if name is not None else None
+        return None if state is None else state[0] / 1e9
 
     def expire(self, settings: StrictModel) -> None:
         """Expire the cached Vault secrets that `settings` names, except copies that are only seconds old. Do no I/O."""

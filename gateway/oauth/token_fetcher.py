@@ -20,10 +20,10 @@ class TokenFetcher:
     """Fetches the tokens of one credential.
 
     `request` builds the token request for each fetch, in a thread since it reads the secret; its OSError or ValueError
-    counts as TokenUnavailable. `fingerprint`, also called in a thread, changes when the secret does; `expire` drops
-    cached copies of secrets after a failure, since a copy may be the cause. `endpoint` sends the request and limits its
-    own time; `limiter` delays it by at most `max_wait` seconds. `rotation` provides refresh tokens, which only the
-    holder of `lease` uses. `random_fraction` in [0, 1) is jitter.
+    counts as TokenUnavailable. `fingerprint`, also called in a thread, changes when the secret does; `changed_at`
+    returns when it was written. `expire` drops cached copies of secrets after a failure, since a copy may be the cause.
+    `endpoint` sends the request and limits its own time; `limiter` delays it by at most `max_wait` seconds. `rotation`
+    provides refresh tokens, which only the holder of `lease` uses. `random_fraction` in [0, 1) is jitter.
 
     `results` counts the outcomes: ok, refused, unavailable. `clock_skew` is by how many seconds the identity domain's
     clock is ahead of this machine's, from the `Date` of its last response.
@@ -41,6 +41,7 @@ class TokenFetcher:
         limiter: RateLimiter | None = None,
         rotation: RefreshTokenRotation | None = None,
         fingerprint: Callable[[], Hashable] = str,
+        changed_at: Callable[[], float | None] = lambda: None,
         expire: Callable[[], None] = lambda: None,
         events: TokenEvents | None = None,
         random_fraction: Callable[[], float] = random.random,
@@ -54,12 +55,15 @@ class TokenFetcher:
         self._rotation = rotation
         self._fingerprint = fingerprint
         self._last_fingerprint: Hashable = None
+        self._changed_at = changed_at
         self._events = events or NullTokenEvents()
         self._random = random_fraction
         self.expire_secrets = expire
         self.limiter = limiter
         self.results: Counter[str] = Counter(ok=0, refused=0, unavailable=0)
         self.clock_skew: float | None = None
+        self.secret_changed_at: float | None = None
+        """When the secret of the last token request was written, in epoch seconds, if that is known."""
 
     async def fetch_token(self) -> Token:
         """Fetch a valid token. Raise TokenRefused or TokenUnavailable."""
@@ -132,8 +136,8 @@ class TokenFetcher:
         try:
             values = {} if self._rotation is None else await self._rotation.request_values()
             # The fingerprint first, so that no change between the two is missed.
-            self._last_fingerprint, request = await in_thread(
-                lambda: (self._fingerprint(), self._build(**values)), owner=self
+            self._last_fingerprint, self.secret_changed_at, request = await in_thread(
+                lambda: (self._fingerprint(), self._changed_at(), self._build(**values)), owner=self
             )
         except UnicodeError as cause:
             raise TokenUnavailable(reason="secret: it cannot be encoded as UTF-8") from cause

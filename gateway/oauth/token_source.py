@@ -203,6 +203,11 @@ class TokenSource:
         token = self._token
         return token if token is not None and self._is_valid(token) else None
 
+    @property
+    def secret_changed_at(self) -> float | None:
+        """When the secret of the last token request was written, in epoch seconds; None if that is unknown."""
+        return self._fetcher.secret_changed_at
+
     async def adopt_token(self, token: Token) -> None:
         """Use a token that another process of this gateway obtained, unless the present one is newer. Share it with the
         sources of this process if the store does not share it.

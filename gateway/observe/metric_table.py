@@ -91,6 +91,12 @@ METRICS: dict[str, MetricDefinition] = {
             "When the last token request failed, if none has succeeded since, in seconds since the epoch.",
             "max",
         ),
+        "secret_changed_timestamp_seconds": MetricDefinition(
+            "gauge",
+            _CREDENTIAL,
+            "When the secret of the last token request was written to its file, in seconds since the epoch.",
+            "max",
+        ),
         "token_waiters": MetricDefinition("gauge", _CREDENTIAL, "Callers that wait for a token."),
         "token_coalesced_total": MetricDefinition(
             "counter", _CREDENTIAL, "Callers that waited for a token request of another caller."

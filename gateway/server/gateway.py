@@ -373,7 +373,7 @@ class Gateway(AdminBackend):
 
     def _token_gauges(self) -> Iterable[tuple[str, tuple[str, ...], float]]:
         for name, source in self._runtime.sources.items():
-            yield from credential_gauges(name, source.status())
+            yield from credential_gauges(name, source)
 
     def _connections(self) -> Iterable[tuple[str, str, int]]:
         for pool in self._runtime.pools:

@@ -4,13 +4,14 @@ import hashlib
 import math
 import ssl
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from gateway.config.model import CredentialSettings, SigningSettings
 from gateway.config.resolved import client_secrets, endpoint_of, limits_by_endpoint
 from gateway.config.secrets import SecretReader
+from gateway.config.strict_model import SecretRef
 from gateway.network.dial import Origin
 from gateway.network.egress_proxy import ProxyEnvironment
 from gateway.oauth.clock import Clock
@@ -103,6 +104,7 @@ class CredentialBuilder:
             limiter=self.rate_limiters.limiter(credential),
             rotation=self._refresh_rotation(key, credential, events) if is_rotating else None,
             fingerprint=partial(self.secrets.fingerprint, credential),
+            changed_at=partial(self.secrets.changed_at, _client_proofs(credential)),
             expire=partial(self.secrets.expire, credential),
             events=events,
         )
@@ -213,6 +215,13 @@ def credential_key(name: str, credential: CredentialSettings) -> str:
 def renewal_margin(credential: CredentialSettings) -> RenewalMargin:
     """Return when the credential's tokens become stale."""
     return RenewalMargin(share=credential.renew.share, min_seconds=credential.renew.at_least)
+
+
+def _client_proofs(credential: CredentialSettings) -> tuple[Sequence[SecretRef], ...]:
+    """Return the secrets that authenticate the client and its user, each by its references."""
+    key = credential.signing.private_key if credential.signing is not None else None
+    single = [(ref,) for ref in (key, credential.password) if ref is not None]
+    return client_secrets(credential), *single
 
 
 def _authentication_hash(credential: CredentialSettings) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from gateway.network.resolver import StaleServing
 from gateway.oauth.fetch_events import FetchTrigger
+from gateway.oauth.token_source import TokenSource
 from gateway.observe.log import log_event
 from gateway.observe.metrics import Metrics
 from gateway.telemetry.request_trace import FetchTrace, TokenRequestTrace
@@ -113,8 +114,11 @@ def log_stale_serving(change: StaleServing) -> None:
         log_event(names_log, logging.INFO, "name-resolved", f"{name} {message}", name=name, addresses=addresses)
 
 
-def credential_gauges(credential: str, status: dict[str, Any]) -> Iterator[tuple[str, tuple[str, ...], float]]:
-    """Yield the numbers of a source's `status`, for `Metrics.watch_tokens`."""
+def credential_gauges(credential: str, source: TokenSource) -> Iterator[tuple[str, tuple[str, ...], float]]:
+    """Yield the numbers of a source, for `Metrics.watch_tokens`."""
+    status: dict[str, Any] = source.status()
+    if source.secret_changed_at is not None:
+        yield "secret_changed_timestamp_seconds", (credential,), source.secret_changed_at
     yield "token_state", (credential, status["state"]), 1
     is_failing = status["last_error"] is not None and status["state"] in {"dead", "none"}
     yield "token_failing", (credential,), int(is_failing)

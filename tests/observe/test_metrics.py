@@ -44,6 +44,7 @@ def used() -> Metrics:
             ("token_failing", ("orders-app",), 0),
             ("token_obtained_timestamp_seconds", ("orders-app",), 1_700_000_000.0),
             ("token_last_error_timestamp_seconds", ("orders-app", "timeout"), 1_700_000_100.0),
+            ("secret_changed_timestamp_seconds", ("orders-app",), 1_600_000_000.0),
             ("token_waiters", ("orders-app",), 2),
             ("token_budget_left", ("orders-app",), 119),
         ]

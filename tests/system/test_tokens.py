@@ -1,6 +1,7 @@
 """The way of a token through the real process: one request for all, renewal behind their backs, never a dead one."""
 
 import asyncio
+import os
 import signal
 import time
 from pathlib import Path
@@ -304,6 +305,23 @@ async def test_status_and_metrics_follow_the_token(tmp_path: Path) -> None:
                 assert line in text, line
             assert "oic_gateway_token_obtained_timestamp_seconds" in text
             assert "token_last_error_timestamp_seconds{" not in text
+
+
+async def test_metrics_show_when_a_secret_was_written(tmp_path: Path) -> None:
+    files = [tmp_path / "new", tmp_path / "old"]
+    for age, file in enumerate(files):
+        file.write_text("secret", encoding="utf-8")
+        os.utime(file, (2_000_000 - age, 2_000_000 - age))
+    async with Identity() as identity, Upstream() as upstream:
+        document = simple(identity.url, upstream.url)
+        document["credentials"]["app"]["client_secret"] = [
+            {"file": str(file)} for file in (*files, tmp_path / "missing")
+        ]
+        async with gateway(written(tmp_path, document)) as gate:
+            line = b'oic_gateway_secret_changed_timestamp_seconds{credential="app"} 2000000.0'
+            assert line not in (await gate.get("/metrics", address=gate.admin))[2]
+            assert (await gate.get("/orders/1"))[0] == 200
+            assert line in (await gate.get("/metrics", address=gate.admin))[2]
 
 
 async def test_metrics_distinguish_idle_and_failing_credentials(tmp_path: Path) -> None:
