@@ -33,7 +33,10 @@ _PASSWORD_REMEDY = "the prompt or standard input"  # noqa: S105 - where a passwo
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("action", metavar="ACTION", choices=["add", "list", "remove"], help="add, list or remove")
+    actions = ["add", "list", "remove"]
+    parser.add_argument(
+        "action", metavar="ACTION", choices=actions, nargs="?", default="list", help="add, list, remove"
+    )
     parser.add_argument("name", metavar="NAME", nargs="?", help="the user; not for `list`")
     parser.add_argument("--role", choices=ROLES, help="role of the user to add; default viewer, or the present role")
     parser.add_argument("--users", metavar="FILE", help="file of users; default `console.users` of the configuration")

@@ -46,7 +46,9 @@ _REQUIRED = ("upstream", "token_url", "client_id")
 # Kubernetes sets these for each Service whose name begins with `oic-gateway`.
 _SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT(_\w+)?)|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?")
 _SERVICE_URL = re.compile(r"(tcp|udp|sctp)://")
-_SHOWN_COMMAND = re.compile(r"`(oic-gateway (?:serve|check|token|login|logout|rotate|probe|instances|usage)\b[^`]*)`")
+_SHOWN_COMMAND = re.compile(
+    r"`(oic-gateway (?:serve|check|token|login|logout|rotate|probe|instances|usage|user)\b[^`]*)`"
+)
 
 
 class Source(NamedTuple):
