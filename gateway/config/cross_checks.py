@@ -114,16 +114,12 @@ def _admin_address(tree: Mapping[str, Any]) -> list[tuple[Steps, str]]:
 
 def _loops(tree: Mapping[str, Any]) -> Iterator[ConfigIssue]:
     """Yield issues of URLs that lead back to the gateway: a request to one would loop."""
+    addresses, public = [*_listen_addresses(tree), *_admin_address(tree)], _public_addresses(tree)
     for steps, where in _targets(tree):
-        places = (
-            place
-            for place, text in (*_listen_addresses(tree), *_admin_address(tree))
-            if _is_listen_address(where, text)
-        )
-        if place := next(places, None):
+        if place := next((place for place, text in addresses if _is_listen_address(where, text)), None):
             what = f"{_LOOP}: `{dotted_path(place)}` is this address"
             yield ConfigIssue(steps, what, _loop_remedy(steps))
-        elif where in _public_addresses(tree):
+        elif where in public:
             what = f"{_LOOP}, by the name of `public_url` or `hosts`"
             yield ConfigIssue(steps, what, _loop_remedy(steps), severity="warning")
 
@@ -134,8 +130,9 @@ def check_own_hosts(tree: Mapping[str, Any], is_own_host: Callable[[str], bool])
     """
     addresses = [text for _, text in (*_listen_addresses(tree), *_admin_address(tree))]
     ports = {port for host, port in map(split_address, addresses) if normalize_host(host) in _ALL_ADDRESSES}
+    public = _public_addresses(tree)
     for steps, where in _targets(tree) if ports else ():
-        if where[1] not in ports or where in _public_addresses(tree):
+        if where[1] not in ports or where in public:
             continue
         if not any(_is_listen_address(where, text) for text in addresses) and is_own_host(where[0]):
             what = f"{_LOOP}, if it runs on this machine: it listens on all addresses"

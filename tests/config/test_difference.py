@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.config.difference import IDENTITY_KEYS, ConfigDifference, canonical_form, compare
+from gateway.config.difference import IDENTITY_KEYS, ConfigDifference, canonical_form, compare, digest_form, fingerprint
 from gateway.config.model import Config, CredentialSettings
 from gateway.config.resolved import RESTART_KEYS, listeners_of, restart_settings
 from gateway.wiring.credentials import credential_key
@@ -145,3 +145,28 @@ def test_the_identity_keys_are_those_of_the_store(valid: str, key: str) -> None:
     changed = credential.model_copy(update={key: OTHER_VALUES.get(key, "other")})
     has_other_key = credential_key("app", credential) != credential_key("app", changed)
     assert has_other_key == (key in IDENTITY_KEYS)
+
+
+def test_digests_show_changes_but_no_values(valid: str) -> None:
+    forms = [canonical_form(config(text)) for text in (valid, valid.replace("an-id", "other"))]
+    digests = [*map(digest_form, forms)]
+    assert compare(digests[0], digests[0]) == ConfigDifference()
+    assert compare(*digests).changed == ("credentials.app.client_id",)
+    assert "an-id" not in str(digests[0])
+    assert "idcs.example" not in str(digests[0])
+
+
+def test_a_change_with_the_same_digest_has_another_fingerprint(valid: str) -> None:
+    names = [f"id-{number}" for number in range(70_000)]  # more than there are digests
+    names.sort(key=lambda name: str(digest_form({"a": name})["a"]))
+    pairs = itertools.pairwise(names)
+    pair = next(pair for pair in pairs if len({str(digest_form({"a": name})) for name in pair}) == 1)
+    forms = [canonical_form(config(valid.replace("an-id", name))) for name in pair]
+    assert not compare(*map(digest_form, forms))
+    assert fingerprint(forms[0]) != fingerprint(forms[1])
+
+
+def test_paths_below_the_folder_are_compared_as_relative_ones(valid: str) -> None:
+    text = valid.replace("{env: APP_SECRET}", "[{file: a}, {file: /run/b}]")
+    tree = canonical_form(config(text), "/etc/gw")
+    assert tree["credentials"]["app"]["client_secret"] == [{"file": "a"}, {"file": "/run/b"}]
