@@ -18,7 +18,6 @@ from gateway.config.include_rules import check_includes
 from gateway.config.issue import ConfigIssue, ConfigProblems, LocatedIssue, Steps, dotted_path
 from gateway.config.merged_tree import MergedTree
 from gateway.config.model import Config
-from gateway.config.otel_environment import resolve_telemetry
 from gateway.config.references import check_references, referenced_variables
 from gateway.config.source_reader import read_sources
 from gateway.config.watched_files import WatchedFiles
@@ -173,7 +172,11 @@ def _validate(
 
 def _environment_problems(config: Config, environ: Mapping[str, str]) -> list[LocatedIssue]:
     """Report unusable variables that the configuration needs, by their names: egress proxies, and `telemetry`."""
-    telemetry, issues = resolve_telemetry(config.telemetry, environ)
+    telemetry, issues = None, list[LocatedIssue]()
+    if config.telemetry is not None:
+        from gateway.config.otel_environment import resolve_telemetry  # noqa: PLC0415 - only with `telemetry`
+
+        telemetry, issues = resolve_telemetry(config.telemetry, environ)
     environment, fallback = ProxyEnvironment.from_environ(environ), config.defaults.proxy
     urls = [credential.token_url for credential in config.credentials.values() if credential.proxy is None]
     urls += [route.upstream for route in config.routes if (route.proxy or fallback) is None]

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
 from prometheus_client.registry import Collector
 
 from gateway.observe.snapshots import RouteExemplars, Snapshot, render_openmetrics, render_snapshot
@@ -32,6 +31,9 @@ async def render_openmetrics_scrape(
     snapshot: Snapshot, exemplars: RouteExemplars, processes: CollectorRegistry
 ) -> list[bytes]:
     """Return the same in OpenMetrics, with exemplars."""
+    # Only with `telemetry`, where it is imported at the start (`wiring.telemetry`).
+    from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics  # noqa: PLC0415
+
     chunks = await run_in_slices(encode_chunks(render_openmetrics(snapshot, exemplars)))
     return [*chunks, generate_openmetrics(processes)]  # type: ignore[no-untyped-call] # of prometheus-client
 

@@ -5,7 +5,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from gateway.errors import ERRORS, BodyTooLarge, CallerGone, GatewayError
 from gateway.http.caller_connection import CallerConnection
@@ -34,7 +34,9 @@ from gateway.proxy.retry import RetryState
 from gateway.proxy.route_table import Route, RouteTable, UpstreamServer
 from gateway.proxy.routing import RouteMatch
 from gateway.services.service_gate import Place, ServiceGate
-from gateway.telemetry.request_trace import RequestTrace
+
+if TYPE_CHECKING:
+    from gateway.telemetry.request_trace import RequestTrace
 
 log = logging.getLogger("gateway.forward")
 
@@ -83,7 +85,7 @@ class Exchange:
     """While the response body is searched for the instance id."""
     redirects = 0
     """Followed so far."""
-    trace: RequestTrace | None = None
+    trace: "RequestTrace | None" = None
     """With `telemetry`."""
     needs_fresh_connection = False
     """True: dial, since other idle connections may be dead as well."""

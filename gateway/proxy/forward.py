@@ -10,7 +10,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from gateway.errors import (
     CallerGone,
@@ -50,7 +50,9 @@ from gateway.proxy.response import ResponseRelay
 from gateway.proxy.retry import RetryDecision, RetryState, RetryStep
 from gateway.proxy.route_table import Route, RouteTable
 from gateway.services.service_gate import ServiceGate
-from gateway.telemetry.tracer import Tracer
+
+if TYPE_CHECKING:
+    from gateway.telemetry.tracer import Tracer
 
 log = logging.getLogger("gateway.forward")
 

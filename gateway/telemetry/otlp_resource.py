@@ -7,6 +7,7 @@ from typing import TypeVar
 from google.protobuf.message import DecodeError, Message
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationScope, KeyValue
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from gateway import __version__
 from gateway.observe.json_line import escape_surrogates
@@ -16,7 +17,7 @@ AttributeValue = str | int | None
 UNIQUE = frozenset(
     ("oic.instance_id", "oic.opc_request_id", "oic_gateway.request_id", "url.path", "url.full", "client.address")
 )
-"""Attributes whose values differ from call to call; the others are made once."""
+"""Attributes whose values differ from call to call; the others are encoded once."""
 SCOPE = InstrumentationScope(name="oic-gateway", version=__version__)
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.37.0"
 """The version of the semantic conventions whose names are used."""
@@ -34,11 +35,18 @@ def make_resource(attributes: Iterable[tuple[str, str]], *, instance_id: str, pr
 
 def make_attributes(values: Mapping[str, AttributeValue]) -> list[KeyValue]:
     """Return the attributes that have a value."""
-    return [
-        _make_attribute(key, value) if key in UNIQUE else _cached_attribute(key, value)
-        for key, value in values.items()
-        if value is not None
-    ]
+    return [_make_attribute(key, value) for key, value in values.items() if value is not None]
+
+
+def add_attributes(span: Span, values: Mapping[str, AttributeValue]) -> None:
+    """Add the attributes that have a value. Those that many spans share are encoded once, several times faster."""
+    span.MergeFromString(
+        _encode_shared(tuple((key, value) for key, value in values.items() if value is not None and key not in UNIQUE))
+    )
+    for key in UNIQUE.intersection(values):
+        value = values[key]
+        if value is not None:
+            span.attributes.add(key=key).value.string_value = valid_text(str(value))
 
 
 def decode_message(kind: type[M], body: bytes) -> M:
@@ -61,4 +69,8 @@ def _make_attribute(key: str, value: str | int) -> KeyValue:
     return KeyValue(key=key, value=AnyValue(string_value=valid_text(value)))
 
 
-_cached_attribute = lru_cache(maxsize=4096)(_make_attribute)
+@lru_cache(maxsize=4096)
+def _encode_shared(pairs: tuple[tuple[str, str | int], ...]) -> bytes:
+    """Return a part of a span with these attributes."""
+    body: bytes = Span(attributes=[_make_attribute(key, value) for key, value in pairs]).SerializeToString()
+    return body

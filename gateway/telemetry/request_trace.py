@@ -8,7 +8,7 @@ from typing import Protocol
 
 import msgspec
 
-from gateway.observe.record import Record, record_level
+from gateway.observe.record import Record
 
 
 class AttemptServer(Protocol):
@@ -115,11 +115,6 @@ class RequestTrace(msgspec.Struct):
         return int(first, 16) ^ 1 << 63 or 1
 
 
-def ended_with_error(record: Record) -> bool:
-    """Return whether the trace of a request is exported even if it is not sampled."""
-    return record_level(record) != "info"
-
-
 class TokenRequestTrace(msgspec.Struct):
     """One request to a token endpoint; `result` is `ok`, `refused` or `unavailable`."""
 
@@ -144,6 +139,10 @@ class FetchTrace(msgspec.Struct):
     def span_count(self) -> int:
         """Return the number of spans."""
         return 1 + len(self.requests)
+
+    def add_request(self, started_at: float, ended_at: float, result: str) -> None:
+        """Record a request to the token endpoint."""
+        self.requests.append(TokenRequestTrace(started_at, ended_at, result))
 
     @property
     def link(self) -> str:

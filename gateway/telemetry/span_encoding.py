@@ -4,7 +4,8 @@ The spans have what the record has, which is masked and cut already, and no quer
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
@@ -21,8 +22,8 @@ from gateway.telemetry.otlp_resource import (
     SCHEMA_URL,
     SCOPE,
     AttributeValue,
+    add_attributes,
     decode_message,
-    make_attributes,
     valid_text,
 )
 from gateway.telemetry.request_trace import AttemptServer, AttemptTrace, FetchTrace, RequestTrace, WaitTrace
@@ -40,11 +41,13 @@ _HAS_REMOTE, _IS_REMOTE = 0x100, 0x200  # SpanFlags
 
 def encode_traces(traces: Sequence[Trace], resource: Resource) -> bytes:
     """Return the request that exports these traces."""
-    offset = time.time() - time.monotonic()
     scope = ScopeSpans(scope=SCOPE, schema_url=SCHEMA_URL)
+    writer = _SpanWriter(scope, time.time() - time.monotonic())
     for number, trace in enumerate(traces):
-        spans = fetch_spans(trace, offset) if isinstance(trace, FetchTrace) else request_spans(trace, offset)
-        scope.spans.extend(spans)
+        if isinstance(trace, FetchTrace):
+            _add_fetch(writer, trace)
+        else:
+            _add_request(writer, trace)
         if number % YIELD_EVERY == YIELD_EVERY - 1:
             time.sleep(YIELD_TIME)
     spans_of_process = ResourceSpans(resource=resource, scope_spans=[scope], schema_url=SCHEMA_URL)
@@ -58,34 +61,55 @@ def read_trace_response(body: bytes) -> tuple[int, str]:
     return response.partial_success.rejected_spans, response.partial_success.error_message
 
 
-def request_spans(trace: RequestTrace, offset: float) -> Iterator[Span]:
-    """Yield the spans of one request; `offset` is the time of day minus the monotonic clock, in seconds."""
+class _SpanWriter:
+    """Adds spans to a message. `offset` is the time of day minus the monotonic clock, in seconds."""
+
+    def __init__(self, scope: ScopeSpans, offset: float) -> None:
+        self._scope = scope
+        self._offset = offset
+
+    def add(
+        self, ids: tuple[bytes, bytes, bytes], name: str, kind: "Span.SpanKind.ValueType", times: tuple[float, float]
+    ) -> Span:
+        """Add a span with these ids (trace, span, parent) and times of the monotonic clock, and return it."""
+        (trace_id, span_id, parent), (start, end) = ids, times
+        return self._scope.spans.add(
+            trace_id=trace_id,
+            span_id=span_id,
+            parent_span_id=parent,
+            name=name,
+            kind=kind,
+            start_time_unix_nano=int((start + self._offset) * 1e9),
+            end_time_unix_nano=int((max(start, end) + self._offset) * 1e9),
+        )
+
+
+def _add_request(writer: _SpanWriter, trace: RequestTrace) -> None:
+    """Add the spans of one request."""
     record = trace.record
     assert record is not None
-    yield _server_span(trace, record, offset)
+    _add_server_span(writer, trace, record)
     for number, wait in enumerate(trace.waits or ()):
-        yield _wait_span(trace, wait, record, number, offset)
+        _add_wait_span(writer, trace, wait, record, number)
     attempts = trace.all_attempts(_end_of_last_attempt(trace, record))
     for number, attempt in enumerate(attempts):
-        span = _attempt_span(trace, attempt, record, number, offset)
+        span = _add_attempt_span(writer, trace, attempt, record, number)
         if attempt is attempts[-1]:
-            span.attributes.extend(make_attributes({"oic.instance_id": record.instance_id}))
-        yield span
+            add_attributes(span, {"oic.instance_id": record.instance_id})
 
 
-def fetch_spans(trace: FetchTrace, offset: float) -> Iterator[Span]:
-    """Yield the spans of the fetch of a token."""
+def _add_fetch(writer: _SpanWriter, trace: FetchTrace) -> None:
+    """Add the spans of the fetch of a token."""
     trace_id, span_id = bytes.fromhex(trace.trace_id), bytes.fromhex(trace.span_id)
     times = trace.started_at, trace.ended_at
-    span = _span((trace_id, span_id, b""), "token fetch", Span.SPAN_KIND_INTERNAL, times, offset)
-    span.attributes.extend(make_attributes({"oic_gateway.credential": trace.credential, "error.type": trace.error}))
+    span = writer.add((trace_id, span_id, b""), "token fetch", Span.SPAN_KIND_INTERNAL, times)
+    add_attributes(span, {"oic_gateway.credential": trace.credential, "error.type": trace.error})
     if trace.error is not None:
         span.status.code = Status.STATUS_CODE_ERROR
-    yield span
     url = read_url(trace.token_url)
     for number, request in enumerate(trace.requests):
         ids = trace_id, _derived_id(int(trace.span_id, 16), number + 1), span_id
-        span = _span(ids, "POST", Span.SPAN_KIND_CLIENT, (request.started_at, request.ended_at), offset)
+        span = writer.add(ids, "POST", Span.SPAN_KIND_CLIENT, (request.started_at, request.ended_at))
         attributes: dict[str, AttributeValue] = {
             "http.request.method": "POST",
             "http.request.resend_count": number or None,
@@ -95,22 +119,20 @@ def fetch_spans(trace: FetchTrace, offset: float) -> Iterator[Span]:
         if url is not None:
             attributes["url.full"] = f"{url.scheme}://{url.authority}{url.path}"
             attributes |= _server_attributes(url.scheme, url.host, url.port)
-        span.attributes.extend(make_attributes(attributes))
+        add_attributes(span, attributes)
         if request.result != "ok":
             span.status.code = Status.STATUS_CODE_ERROR
-        yield span
 
 
-def _server_span(trace: RequestTrace, record: Record, offset: float) -> Span:
+def _add_server_span(writer: _SpanWriter, trace: RequestTrace, record: Record) -> None:
     method = _method(record)
     name = "HTTP" if method == OTHER_METHOD else method
     parent = bytes.fromhex(trace.parent_id)
-    span = _span(
+    span = writer.add(
         (bytes.fromhex(trace.trace_id), _derived_id(trace.server_span_id(), 0), parent),
         name if trace.route_path is None else f"{name} {trace.route_path}",
         Span.SPAN_KIND_SERVER,
         (trace.started_at, _end_of_request(trace, record)),
-        offset,
     )
     span.flags = trace.flags | _HAS_REMOTE | (_IS_REMOTE if parent else 0)
     span.trace_state = valid_text(trace.tracestate.decode("latin-1"))
@@ -137,35 +159,35 @@ def _server_span(trace: RequestTrace, record: Record, offset: float) -> Span:
         "oic_gateway.request_id": record.request_id,
         "oic_gateway.messages": record.messages or None,
     }
-    span.attributes.extend(make_attributes(attributes))
+    add_attributes(span, attributes)
     if is_failed:
         span.status.code = Status.STATUS_CODE_ERROR
         if isinstance(record.reason, str):
             span.status.message = valid_text(mask_start(record.reason, MAX_REASON))
-    return span
 
 
-def _wait_span(trace: RequestTrace, wait: WaitTrace, record: Record, number: int, offset: float) -> Span:
+def _add_wait_span(writer: _SpanWriter, trace: RequestTrace, wait: WaitTrace, record: Record, number: int) -> None:
     ids = (
         bytes.fromhex(trace.trace_id),
         _derived_id(trace.server_span_id(), number + 1),
         _derived_id(trace.server_span_id(), 0),
     )
-    span = _span(ids, wait.name, Span.SPAN_KIND_INTERNAL, (wait.started_at, wait.ended_at), offset)
+    span = writer.add(ids, wait.name, Span.SPAN_KIND_INTERNAL, (wait.started_at, wait.ended_at))
     span.flags = trace.flags | _HAS_REMOTE
     if wait.name == "token":
-        span.attributes.extend(make_attributes({"oic_gateway.credential": record.credential}))
+        add_attributes(span, {"oic_gateway.credential": record.credential})
     if wait.link is not None:
         trace_id, _, span_id = wait.link.partition("-")
         span.links.add(trace_id=bytes.fromhex(trace_id), span_id=bytes.fromhex(span_id))
-    return span
 
 
-def _attempt_span(trace: RequestTrace, attempt: AttemptTrace, record: Record, number: int, offset: float) -> Span:
+def _add_attempt_span(
+    writer: _SpanWriter, trace: RequestTrace, attempt: AttemptTrace, record: Record, number: int
+) -> Span:
     method = _method(record)
     ids = bytes.fromhex(trace.trace_id), bytes.fromhex(attempt.span_id), _derived_id(trace.server_span_id(), 0)
     name = "HTTP" if method == OTHER_METHOD else method
-    span = _span(ids, name, Span.SPAN_KIND_CLIENT, (attempt.started_at, attempt.ended_at), offset)
+    span = writer.add(ids, name, Span.SPAN_KIND_CLIENT, (attempt.started_at, attempt.ended_at))
     span.flags = trace.flags | _HAS_REMOTE
     server, status = attempt.server, attempt.status
     error = attempt.error or (str(status) if status is not None and status >= 400 else None)
@@ -178,7 +200,7 @@ def _attempt_span(trace: RequestTrace, attempt: AttemptTrace, record: Record, nu
         "error.type": error,
         "oic_gateway.route": record.route,
     }
-    span.attributes.extend(make_attributes(attributes | _server_attributes(server.scheme, server.host, server.port)))
+    add_attributes(span, attributes | _server_attributes(server.scheme, server.host, server.port))
     if error is not None:
         span.status.code = Status.STATUS_CODE_ERROR
     return span
@@ -200,26 +222,6 @@ def _end_of_last_attempt(trace: RequestTrace, record: Record) -> float:
     return min(ended_at, trace.attempt_started_at + record.upstream_ms / 1000)
 
 
-def _span(
-    ids: tuple[bytes, bytes, bytes],
-    name: str,
-    kind: "Span.SpanKind.ValueType",
-    times: tuple[float, float],
-    offset: float,
-) -> Span:
-    """Return a span with these ids (trace, span, parent) and times of the monotonic clock."""
-    (trace_id, span_id, parent), (start, end) = ids, times
-    return Span(
-        trace_id=trace_id,
-        span_id=span_id,
-        parent_span_id=parent,
-        name=name,
-        kind=kind,
-        start_time_unix_nano=int((start + offset) * 1e9),
-        end_time_unix_nano=int((max(start, end) + offset) * 1e9),
-    )
-
-
 def _derived_id(span_id: int, number: int) -> bytes:
     """Return the id of a span inside another one of the gateway; number 0 is that one itself."""
     return ((span_id ^ (number << 32)) or 1).to_bytes(8, "big")
@@ -236,6 +238,7 @@ def _server_attributes(scheme: str, host: str, port: int | None) -> dict[str, At
     return {"server.address": host, "server.port": port or DEFAULT_PORTS.get(scheme)}
 
 
+@lru_cache(maxsize=1024)
 def _split_authority(host: bytes | None) -> tuple[str | None, int | None]:
     named = None if not host else read_authority(host.decode("latin-1"))
     return (None, None) if named is None else (named.host, named.port)

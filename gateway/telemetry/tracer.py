@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Protocol
 
+from gateway.observe.record import Record, record_level
 from gateway.telemetry.request_trace import FetchTrace, RequestTrace
 from gateway.telemetry.trace_context import (
     RANDOM,
@@ -75,6 +76,11 @@ class Tracer:
                 trace.is_continued, trace.tracestate = True, known.get(TRACESTATE, b"")
                 trace.trace_id, trace.parent_id, trace.flags = parent
         return trace
+
+    @staticmethod
+    def ended_with_error(record: Record) -> bool:
+        """Return whether the trace of a request is exported even if it is not sampled."""
+        return record_level(record) != "info"
 
     def start_fetch(self, credential: str, token_url: str, now: float) -> FetchTrace:
         """Return the trace of a fetch of a token, which is always exported."""

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Se
 from typing import TYPE_CHECKING
 
 from gateway.config.model import Config
-from gateway.config.otel_environment import ExportTarget, ResolvedTelemetry, Signal, resolve_telemetry
 from gateway.config.secrets import SecretReader
 from gateway.config.strict_model import ClientTlsSettings, SecretRef
 from gateway.config.vault import Vault
@@ -16,14 +15,14 @@ from gateway.network.egress_proxy import ProxyEnvironment
 from gateway.observe.metrics import Metrics
 from gateway.observe.snapshots import Snapshot
 from gateway.telemetry.export_counters import ExportCounters
-from gateway.telemetry.request_trace import RequestTrace
-from gateway.telemetry.tracer import Trace, Tracer
 from gateway.wiring.outbound import EgressSelector, TlsContexts, client_certificate_context, client_tls_context
 
 if TYPE_CHECKING:
+    from gateway.config.otel_environment import ExportTarget, ResolvedTelemetry, Signal
     from gateway.telemetry.metric_exporter import MetricExporter
     from gateway.telemetry.otlp_client import ExportCredentials, OtlpClient
     from gateway.telemetry.span_exporter import SpanExporter
+    from gateway.telemetry.tracer import Trace, Tracer
 
 FLUSH_TIMEOUT = 5.0
 """Seconds that a stop waits for the last exports."""
@@ -34,6 +33,8 @@ FORCED_FLUSH = 0.5
 def import_telemetry(config: Config) -> None:
     """Import the libraries of `telemetry`, which opens files; in a thread where callers are served."""
     if config.telemetry is not None:
+        import prometheus_client.openmetrics.exposition  # noqa: F401, PLC0415 - for the first scrape
+
         from gateway.telemetry import metric_encoding, span_encoding  # noqa: F401, PLC0415 - imports protobuf
 
 
@@ -67,7 +68,12 @@ class Telemetry:
 
     def configure(self, config: Config) -> None:
         """Use the settings of a configuration from now on. What is queued goes to the former collector."""
-        resolved, _ = resolve_telemetry(config.telemetry, self._environ)
+        resolved = None
+        if config.telemetry is not None:
+            from gateway.config.otel_environment import resolve_telemetry  # noqa: PLC0415 - only with `telemetry`
+
+            import_telemetry(config)
+            resolved, _ = resolve_telemetry(config.telemetry, self._environ)
         if resolved == self._resolved:
             return
         former, self._exporters, self._resolved = self._exporters, [], resolved
@@ -87,7 +93,9 @@ class Telemetry:
         """Export what is queued, for at most `within` seconds."""
         await asyncio.gather(_close_all(self._exporters, within), *self._closing)
 
-    def _open_tracer(self, resolved: ResolvedTelemetry, config: Config) -> Tracer:
+    def _open_tracer(self, resolved: "ResolvedTelemetry", config: Config) -> "Tracer":
+        from gateway.telemetry.tracer import Tracer  # noqa: PLC0415 - only with `telemetry`
+
         settings, target = resolved.settings, resolved.traces
         export: Callable[[Trace], None] = _drop
         if target is not None:
@@ -97,7 +105,7 @@ class Telemetry:
 
             resource = make_resource(resolved.resource, instance_id=self._instance_id, process_id=os.getpid())
 
-            def encode(batch: Sequence[Trace]) -> bytes:
+            def encode(batch: "Sequence[Trace]") -> bytes:
                 self._record_exemplars(batch)
                 return encode_traces(batch, resource)
 
@@ -111,10 +119,12 @@ class Telemetry:
             export = exporter.export
         return Tracer(share=settings.traces.share, trust=settings.trust, export=export)
 
-    def _record_exemplars(self, batch: Sequence[Trace]) -> None:
+    def _record_exemplars(self, batch: "Sequence[Trace]") -> None:
         """Make these traces the examples of their durations; in the thread that encodes them."""
         if self._meters is None:
             return
+        from gateway.telemetry.request_trace import RequestTrace  # noqa: PLC0415 - only with `telemetry`
+
         for trace in batch:
             record = trace.record if isinstance(trace, RequestTrace) else None
             if record is not None and record.route is not None:
@@ -124,8 +134,8 @@ class Telemetry:
 
     def _open_metrics(
         self,
-        resolved: ResolvedTelemetry,
-        target: ExportTarget,
+        resolved: "ResolvedTelemetry",
+        target: "ExportTarget",
         read: Callable[[], Awaitable[Snapshot]],
         config: Config,
     ) -> "MetricExporter":
@@ -142,7 +152,11 @@ class Telemetry:
         return MetricExporter(client, read=read, encode=encode, interval=resolved.settings.metrics.every)
 
     def _client(
-        self, signal: Signal, target: ExportTarget, config: Config, read_response: Callable[[bytes], tuple[int, str]]
+        self,
+        signal: "Signal",
+        target: "ExportTarget",
+        config: Config,
+        read_response: Callable[[bytes], tuple[int, str]],
     ) -> "OtlpClient":
         from gateway.telemetry.otlp_client import OtlpClient  # noqa: PLC0415 - imports aiohttp
 
@@ -158,7 +172,7 @@ class Telemetry:
 
 
 def _credential_loader(
-    target: ExportTarget, config: Config, environ: Mapping[str, str]
+    target: "ExportTarget", config: Config, environ: Mapping[str, str]
 ) -> "Callable[[], ExportCredentials]":
     """Return a function that reads the header fields, certificates and proxy of an export."""
     from gateway.telemetry.otlp_client import ExportCredentials  # noqa: PLC0415 - imports aiohttp
@@ -196,5 +210,5 @@ async def _close_all(exporters: "list[SpanExporter | MetricExporter]", within: f
     await asyncio.gather(*(exporter.close(within) for exporter in exporters))
 
 
-def _drop(_: Trace) -> None:
+def _drop(_: "Trace") -> None:
     """Export nothing."""

@@ -3,16 +3,18 @@
 import logging
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway.network.resolver import StaleServing
 from gateway.oauth.fetch_events import FetchTrigger
 from gateway.oauth.token_source import TokenSource
 from gateway.observe.log import log_event
 from gateway.observe.metrics import Metrics
-from gateway.telemetry.request_trace import FetchTrace, TokenRequestTrace
 from gateway.wiring.fetch_log import FetchLog
 from gateway.wiring.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from gateway.telemetry.request_trace import FetchTrace
 
 log = logging.getLogger("gateway.token")
 names_log = logging.getLogger("gateway.names")
@@ -56,7 +58,7 @@ class TokenEventReporter:
         self._meter.record_fetch(result, seconds)
         if self._trace is not None:
             now = time.monotonic()
-            self._trace.requests.append(TokenRequestTrace(now - seconds, now, result))
+            self._trace.add_request(now - seconds, now, result)
 
     def on_renewed(self, expires_in_s: float) -> None:
         """Log a new token."""
