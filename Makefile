@@ -19,7 +19,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-in
 	--no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage test-clients test-browsers screenshots test-deploy check fix serve bench bench-quick soak fuzz schema docs vendor package notes lock clean
+.PHONY: help demo test coverage test-clients test-browsers screenshots test-deploy check fix serve bench bench-quick soak fuzz schema docs vendor package bundle notes lock clean
 
 help:  ## show these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -53,8 +53,8 @@ test-browsers: $(STAMP) $(BROWSERS)/.installed  ## a web page calls the gateway,
 screenshots: $(STAMP) $(BROWSERS)/.installed  ## write the pictures of docs/console-pages.md to docs/images, light and dark
 	@$(BROWSERS)/bin/python -m tests.console.screenshots docs/images
 
-test-deploy: $(STAMP) $(DEPLOY)/.installed  ## kubectl and Helm render the manifests, Kubernetes' schemas validate them (x86-64)
-	@$(BIN)/python -m pytest tests/deploy/rendered.py $(ARGS)
+test-deploy: $(STAMP) $(DEPLOY)/.installed  ## manifests rendered by kubectl and Helm (x86-64); packages installed without network
+	@$(BIN)/python -m pytest tests/deploy/rendered.py tests/deploy/bundle.py $(ARGS)
 
 check: $(STAMP)  ## formatting, linting, types, import rules, unique names, plain words, names in documents
 	@$(BIN)/ruff format --check --quiet .
@@ -106,6 +106,9 @@ vendor:  ## copy the console's scripts from npm, with their licences and hashes;
 
 package: $(STAMP)  ## build the source distribution and the wheel in dist/
 	@rm -rf dist && $(BIN)/uv build --quiet --no-build-isolation --python $(BIN)/python
+
+bundle: $(STAMP)  ## build an archive in dist/ that installs without network, for this Python and machine type
+	@$(BIN)/python deploy/bundle/build.py dist
 
 notes:  ## print the section of CHANGELOG.md for one version: VERSION=0.1.0
 	@awk -v version='$(VERSION)' '/^## / {is_section = ($$2 == version); next} is_section {print; n++} \
