@@ -11,6 +11,7 @@ import secrets
 import signal
 from typing import Protocol
 
+from gateway.admin.admin_server import MAX_CONNECTIONS, MAX_CONSOLE_CONNECTIONS
 from gateway.config.load import Loaded
 from gateway.config.model import Config
 from gateway.config.resolved import count_origins
@@ -107,7 +108,10 @@ def capacity_of(config: Config) -> Capacity:
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     files = MAX_FILES if files == resource.RLIM_INFINITY else files
     pools = config.pool.size * count_origins(config)
-    return share_files(files, connections=config.limits.connections, pools=pools)
+    # Browsers of the console keep many connections to the admin port, which is that of this process without workers.
+    browsers = MAX_CONSOLE_CONNECTIONS - MAX_CONNECTIONS if config.console is not None and config.workers == 1 else 0
+    capacity = share_files(files - min(browsers, files // 2), connections=config.limits.connections, pools=pools)
+    return capacity._replace(files=files)
 
 
 def _warn_of_file_limit(config: Config) -> None:
