@@ -1,7 +1,7 @@
 """What the console needs from the running gateway, beyond what the admin port needs. Pure."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from gateway.admin.backend import AdminBackend
@@ -14,11 +14,15 @@ __all__ = (
     "ConfigurationView",
     "ConsoleBackend",
     "FetchOutcome",
+    "InviteResult",
+    "OpenInvite",
     "ReloadOutcome",
     "Series",
     "SeriesQuery",
     "SeriesStep",
     "SeriesSubject",
+    "SignInResponse",
+    "SignInResult",
     "TokenClaims",
     "TokenFetch",
 )
@@ -66,6 +70,43 @@ class ActionResult:
     message: str
     remedy: str = ""
     details: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SignInResponse:
+    """The code of a sign-in for a credential, and what its authorization request was made of. `key` identifies what the
+    credential was then.
+    """
+
+    key: str
+    code: str = field(repr=False)
+    redirect_uri: str
+    verifier: str = field(repr=False)
+    nonce: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SignInResult:
+    """The result of a sign-in, and the `account` that the tokens are for; empty if no token names one."""
+
+    finding: Finding
+    account: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class InviteResult:
+    """What became of a request for an invite, and its link, which is worth a sign-in."""
+
+    result: ActionResult
+    url: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenInvite:
+    """An invite that can be used: the name of its credential, and who invited."""
+
+    credential: str
+    invited_by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +182,18 @@ class ConsoleBackend(AdminBackend, Protocol):
         """Revoke and delete the sign-in of a credential, as `oic-gateway logout` does; no process uses its token any
         more.
         """
+
+    async def complete_sign_in(self, name: str, response: SignInResponse) -> SignInResult:
+        """Exchange the code of a sign-in for a credential, and store the tokens; all processes use them."""
+
+    async def create_invite(self, name: str, invited_by: str) -> InviteResult:
+        """Make a one-time link for a person who signs in for a credential."""
+
+    async def find_invite(self, token_hash: str) -> OpenInvite | ActionResult:
+        """Return the open invite with this hash of its token; else why there is none."""
+
+    async def redeem_invite(self, token_hash: str) -> OpenInvite | ActionResult:
+        """End an open invite and return it: to one call only."""
 
     async def close_breaker(self, service: str) -> ActionResult:
         """Close the circuit of a service, so that calls are sent to it again."""

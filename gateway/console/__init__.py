@@ -13,4 +13,7 @@ documents of the gateway into what a template shows; `formatting` writes times, 
 users are those of a file (`user_directory`); others come from an `identity_provider`, whose tokens
 `openid_connect` checks; `provider_check` tries that provider. `sealed_state` is what the browser keeps during a login,
 and `login_limits` slows down guesses.
+
+`sign_in_flow` signs a person in for a credential; `pending_sign_ins` wait for the identity domain's response. With an
+invite (`invite_flow`) the person needs no login of the console.
 """

@@ -13,23 +13,27 @@ from aiohttp import web
 
 from gateway.admin.console_backend import ConsoleBackend
 from gateway.config.model import Config
-from gateway.console.actions import HANDLERS, ActionOutcome, action_entry, page_of_action, run_action
+from gateway.console.actions import HANDLERS, ActionOutcome, action_entry, is_permitted, page_of_action, run_action
 from gateway.console.audit_log import AuditLog
 from gateway.console.authentication import CALLBACK_PATH, MACHINE, Authentication, AuthorizedRequest
 from gateway.console.console_cookies import set_cookie
 from gateway.console.console_request import ConsoleRequest, UnusableForm
 from gateway.console.console_responses import ResponseFactory, redirect, send_stream, with_cookies
+from gateway.console.invite_flow import InviteFlow
 from gateway.console.login_flow import LOGIN_PATH, START_PATH, LoginFlow
 from gateway.console.login_limits import FailedLogins
 from gateway.console.login_sessions import SessionTable
 from gateway.console.page import PageDocument, PageHandler, PageRequest, PageStream
 from gateway.console.pages import PAGES
+from gateway.console.pending_sign_ins import PendingSignIns
 from gateway.console.request_guard import HOME, browser_origin, is_token, safe_return_path
-from gateway.console.roles import may_act
+from gateway.console.roles import ACTIONS, may_act
 from gateway.console.sealed_state import SealedState
+from gateway.console.sign_in_flow import SIGN_IN_CALLBACK, SIGN_IN_RESULT, SignInFlow
 from gateway.oauth.clock import Clock, SystemClock
 from gateway.observe.episodes import EventDeduplicator
 from gateway.observe.log import log_event
+from gateway.signin.invites import INVITE_PATH
 
 _log = logging.getLogger(__name__)
 
@@ -57,12 +61,15 @@ class Console:
         self._responses = ResponseFactory()
         self._access = Authentication(config, self._sessions, environ=environ, clock=clock, former=None)
         self._audit = AuditLog(self._access.settings.audit, wall=clock.wall)
+        sealed = SealedState()
+        self._sign_in = SignInFlow(config, backend, self._responses, self._audit, sealed, clock, PendingSignIns())
+        self._invites = InviteFlow(self._sign_in)
         self._login = LoginFlow(
             self._responses,
             self._sessions,
             self._audit,
             clock.monotonic,
-            SealedState(),
+            sealed,
             FailedLogins(),
             EventDeduplicator(clock.monotonic),
         )
@@ -73,6 +80,7 @@ class Console:
             config, self._sessions, environ=self._environ, clock=self._clock, former=self._access
         )
         self._audit.set_path(self._access.settings.audit)
+        self._sign_in.config = config
 
     async def answer(self, raw: web.BaseRequest, peer: str | None, host: str) -> web.StreamResponse:
         """Answer one request from the address `peer`; the admin port accepts both `peer` and `host`."""
@@ -90,7 +98,7 @@ class Console:
             return response
         except Exception as error:  # noqa: BLE001 - the request boundary
             message = "the console could not answer"
-            log_event(_log, logging.ERROR, "console-failed", message, exc=error, path=request.path)
+            log_event(_log, logging.ERROR, "console-failed", message, exc=error, path=_loggable_path(request.path))
             return self._responses.error(500, "The gateway could not make this page; its log has the cause.")
 
     # Pages ---------------------------------------------------------------------------------------------------------
@@ -106,6 +114,8 @@ class Console:
             return redirect(elsewhere)
         if request.path in {LOGIN_PATH, START_PATH, CALLBACK_PATH} and self._access.has_login:
             return await self._read_login(request)
+        if request.path in {SIGN_IN_CALLBACK, SIGN_IN_RESULT} or request.path.startswith(INVITE_PATH):
+            return await self._read_sign_in(request)
         return await self._read_page(request)
 
     def _elsewhere(self, request: ConsoleRequest) -> str | None:
@@ -126,13 +136,26 @@ class Console:
             return redirect(safe_return_path(request.raw.rel_url.query.get("return", "")))
         return self._login.show(request, self._access)
 
+    async def _read_sign_in(self, request: ConsoleRequest) -> web.Response:
+        """Answer a person who signs in for a credential, who may have no login of the console."""
+        if not self._serves(request):
+            return self._responses.error(403, _NO_LOGIN)
+        if request.path == SIGN_IN_CALLBACK:
+            return await self._sign_in.finish(request, self._access)
+        if request.path == SIGN_IN_RESULT:
+            return self._sign_in.show_result(request)
+        return await self._invites.show(request)
+
+    def _serves(self, request: ConsoleRequest) -> bool:
+        return self._access.has_login or request.is_on_this_machine
+
     async def _read_page(self, request: ConsoleRequest) -> web.StreamResponse:
         authorized = await self._access.authorize(request, now=self._clock.monotonic())
         if authorized is not None:
             return await self._page(authorized, request.raw.rel_url.raw_path_qs, outcome=_take_outcome(authorized))
         if self._access.has_login:
             return self._request_login(request)
-        if not request.is_on_this_machine:
+        if not self._serves(request):
             return self._responses.error(403, _NO_LOGIN)
         session_id, session = self._sessions.open(MACHINE, now=self._clock.monotonic())
         cookie = set_cookie("session", session_id, request.address)
@@ -204,6 +227,8 @@ class Console:
         form = await request.read_form()
         if request.path == LOGIN_PATH:
             return await self._login.submit(request, self._access, form)
+        if request.path.startswith(INVITE_PATH):
+            return await self._invites.submit(request, form) if self._serves(request) else self._refuse(403, _NO_LOGIN)
         return await self._write_form(request, form)
 
     async def _write_form(self, request: ConsoleRequest, form: Mapping[str, str]) -> web.StreamResponse:
@@ -233,9 +258,11 @@ class Console:
     async def _act(self, authorized: AuthorizedRequest, action: str, form: Mapping[str, str]) -> web.StreamResponse:
         """Run an action and show its outcome: htmx gets the page at once, else the browser is sent to it."""
         name, request = form.get("name", ""), authorized.request
-        if action not in HANDLERS:
+        if action == "sign-in" and await is_permitted(action, name, authorized, self._audit):
+            return await self._sign_in.start(authorized, name)
+        if action not in ACTIONS:
             return self._responses.error(404, "The console has no such action.")
-        outcome = await run_action(action, name, authorized, self._backend, self._audit)
+        outcome = await run_action(action, name, authorized, self._backend, self._audit) if action in HANDLERS else None
         if outcome is None:
             detail = f"Your role, {authorized.role}, may not do this."
             return self._responses.error(403, detail, self._values(authorized))
@@ -257,6 +284,11 @@ def _take_outcome(authorized: AuthorizedRequest) -> ActionOutcome | None:
         return None
     outcome, authorized.session.outcome = authorized.session.outcome, None
     return outcome if isinstance(outcome, ActionOutcome) else None
+
+
+def _loggable_path(path: str) -> str:
+    """Return a path without the token of an invite, which is worth a sign-in."""
+    return f"{INVITE_PATH}…" if path.startswith(INVITE_PATH) else path
 
 
 def _segments(path: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from gateway.console.request_guard import ConsoleAddress
 
-CookiePurpose = Literal["session", "form", "openid"]
+CookiePurpose = Literal["session", "form", "openid", "sign-in"]
 
 
 def cookie_name(purpose: CookiePurpose, address: ConsoleAddress) -> str:

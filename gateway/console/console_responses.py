@@ -44,6 +44,16 @@ class ResponseFactory:
         page = Page("error.html", {"title": "The console cannot answer", "detail": detail}, status)
         return self.page(page, values or {})
 
+    def leave(self, url: str, host: str, *cookies: str) -> web.Response:
+        """Return the answer to a form that sends the browser to another site.
+
+        It is a page, not a redirection: Chromium applies `form-action` to redirections after a form, too, also to those
+        of the other site.
+        """
+        response = self.page(Page("leave.html", {"title": "Sign in", "url": url, "host": host}), {})
+        response.headers["Refresh"] = f"0; url={url}"
+        return without_referrer(with_cookies(response, *cookies))
+
     @staticmethod
     def document(document: PageDocument) -> web.Response:
         """Return a document."""
@@ -74,6 +84,12 @@ def with_cookies(response: web.Response, *cookies: str) -> web.Response:
     """Add `Set-Cookie` fields, and return the response."""
     for cookie in cookies:
         response.headers.add("Set-Cookie", cookie)
+    return response
+
+
+def without_referrer(response: web.Response) -> web.Response:
+    """Keep the address of a page, which is worth a sign-in, out of all further requests. The page must have no form."""
+    response.headers["Referrer-Policy"] = "no-referrer"
     return response
 
 

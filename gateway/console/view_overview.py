@@ -22,6 +22,12 @@ _CERTIFICATE_WARNING = 14 * 86_400
 """Seconds before the end of a listener's certificate from which the overview reports it."""
 
 
+_SIGN_IN_REMEDY = (
+    "Press Sign in on the page of the credential, or Invite to send a link to the person who has the account. Both "
+    "need the role admin."
+)
+
+
 @dataclass(frozen=True, slots=True)
 class CredentialCard:
     """A credential: its state, what is left of its token, and where it is used.
@@ -154,6 +160,8 @@ def credential_card(status: Mapping[str, Any], name: str, *, now: float) -> Cred
     lifetime = None if left is None or obtained is None else max(left, now - obtained + left)
     state = credential_state(document)
     problem = document["problem"] or document["last_error"]
+    if problem is not None and problem["code"] == "sign-in":  # `/status` names a command
+        problem = {**problem, "remedy": _SIGN_IN_REMEDY}
     at = (document["last_error"] or {}).get("at")
     href = page_url("credentials", name)
     return CredentialCard(

@@ -47,8 +47,8 @@ class TokenRequest:
 
 @dataclass(frozen=True, slots=True)
 class TokenResponse:
-    """The token of a response: `expires_in` in seconds, the `Date` field and the JWT's claims in epoch seconds, and the
-    refresh token, if any.
+    """The token of a response: `expires_in` in seconds, the `Date` field and the JWT's claims in epoch seconds, the
+    refresh token and the ID token, if any.
     """
 
     value: str = field(repr=False)
@@ -57,6 +57,7 @@ class TokenResponse:
     claims_iat: float | None = None
     date: float | None = None
     refresh_token: str | None = field(default=None, repr=False)
+    id_token: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +197,7 @@ def read_token_response(
     wait = read_retry_after(fields.get("retry-after", ""), now=now if date is None else date)
     if document.get("error") or not 200 <= status < 300:  # some servers add an empty `error` to a valid token
         _raise_error(status, document, wait=wait, secret_texts=tuple(secret_texts))
-    refresh_token = _read_refresh_token(document)
+    refresh_token, id_token = _read_refresh_token(document), document.get("id_token")
     try:
         if "tokenResponses" in document and (document["tokenResponses"] or not document.get("access_token")):
             document = _select_token(document["tokenResponses"], wanted_resource)
@@ -213,6 +214,7 @@ def read_token_response(
         claims_iat=_read_epoch_time(claims.get("iat")),
         date=date,
         refresh_token=refresh_token or _read_refresh_token(document),
+        id_token=id_token if isinstance(id_token, str) else None,
     )
 
 

@@ -5,7 +5,7 @@
 addresses for callers, `listeners` watches their certificates, and `shortage_monitor` reports a lack of file descriptors
 and connections. `idle_renewals` uses the refresh tokens of idle credentials. `admin_documents` writes what the admin
 port shows, and `console_mount` adds the web console to it, if the configuration has one. `console_data` is the backend
-of the console. It asks the processes that serve callers, each of which answers with its `process_console`: one as a
-`local_process`, or the workers. `configuration_view` writes the configuration without secrets. `notifier_mount`
-runs the notifications. Both use the `serving_processes`.
+of the console. It asks the processes that serve callers, each of which answers with its `process_console`, for
+sign-ins and invites with `process_sign_in`: one as a `local_process`, or the workers. `configuration_view` writes the
+configuration without secrets. `notifier_mount` runs the notifications. Both use the `serving_processes`.
 """

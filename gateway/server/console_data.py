@@ -15,8 +15,12 @@ from gateway.admin.console_backend import (
     ConfigurationBlock,
     ConfigurationView,
     ConsoleBackend,
+    InviteResult,
+    OpenInvite,
     Series,
     SeriesQuery,
+    SignInResponse,
+    SignInResult,
     TokenClaims,
     TokenFetch,
 )
@@ -166,6 +170,37 @@ class ConsoleData(ConsoleBackend):
         assert isinstance(result, ActionResult)
         return result
 
+    async def complete_sign_in(self, name: str, response: SignInResponse) -> SignInResult:
+        """Complete a sign-in in one process, and let all use its token in place of that of another account."""
+        try:
+            result, token = await self._processes.ask_one("complete_sign_in", name, response, within=ACTION_TIMEOUT)
+        except NoAnswer:
+            return SignInResult(
+                failed_finding("out-of-time", f"credential {name}", NO_ANSWER, remedy=_NO_ANSWER_REMEDY)
+            )
+        if token is not None:
+            await self._processes.ask_all("forget", name)
+            await self._processes.ask_all("adopt", name, token)
+        assert isinstance(result, SignInResult)
+        return result
+
+    async def create_invite(self, name: str, invited_by: str) -> InviteResult:
+        """Make an invite in the store of the processes."""
+        try:
+            result = await self._processes.ask_one("create_invite", name, invited_by, within=ACTION_TIMEOUT)
+        except NoAnswer:
+            return InviteResult(ActionResult(ok=False, message=NO_ANSWER, remedy=_NO_ANSWER_REMEDY))
+        assert isinstance(result, InviteResult)
+        return result
+
+    async def find_invite(self, token_hash: str) -> OpenInvite | ActionResult:
+        """Find an invite in the store of the processes."""
+        return await self._ask_invite("find_invite", token_hash)
+
+    async def redeem_invite(self, token_hash: str) -> OpenInvite | ActionResult:
+        """Redeem an invite in the store of the processes."""
+        return await self._ask_invite("redeem_invite", token_hash)
+
     async def close_breaker(self, service: str) -> ActionResult:
         """Close the circuit of a service."""
         was_open = await self._processes.close_circuit(service)
@@ -177,6 +212,14 @@ class ConsoleData(ConsoleBackend):
     async def reload(self) -> ActionResult:
         """Reload the configuration."""
         return _reload_result(await self._reloader.reload("console"))
+
+    async def _ask_invite(self, operation: Operation, token_hash: str) -> OpenInvite | ActionResult:
+        try:
+            answer = await self._processes.ask_one(operation, token_hash, within=ACTION_TIMEOUT)
+        except NoAnswer:
+            return ActionResult(ok=False, message=NO_ANSWER, remedy=_NO_ANSWER_REMEDY)
+        assert isinstance(answer, OpenInvite | ActionResult)
+        return answer
 
     async def _check(self, operation: Operation, name: str, subject: str) -> list[Finding]:
         try:

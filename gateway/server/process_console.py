@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from gateway.admin.console_backend import ActionResult, TokenClaims, TokenFetch
 from gateway.diagnosis.finding import Finding
@@ -15,9 +16,13 @@ if TYPE_CHECKING:
     from gateway.notifications.conditions import ProcessReport
     from gateway.server.gateway import Gateway
 
-Operation = Literal[
-    "claims", "fetches", "renew", "adopt", "sign_out", "forget", "check_credential", "check_route", "conditions"
-]
+SignInOperation = Literal["complete_sign_in", "create_invite", "find_invite", "redeem_invite"]
+Operation = (
+    SignInOperation
+    | Literal[
+        "claims", "fetches", "renew", "adopt", "sign_out", "forget", "check_credential", "check_route", "conditions"
+    ]
+)
 
 SHOWN_CLAIMS = (
     *("iss", "sub", "sub_type", "aud", "azp", "client_id", "client_name", "scope", "tenant", "user_displayname"),
@@ -46,6 +51,7 @@ class ProcessConsole:
             "adopt": self._adopt,
             "sign_out": self._sign_out,
             "forget": self._forget,
+            **{operation: partial(self._run_sign_in, operation) for operation in get_args(SignInOperation)},
             "check_credential": self._check_credential,
             "check_route": self._check_route,
             "conditions": self._conditions,
@@ -99,6 +105,11 @@ class ProcessConsole:
     async def _forget(self, name: str) -> None:
         if (source := self._gateway.runtime.sources.get(name)) is not None:
             await source.forget_token()
+
+    async def _run_sign_in(self, operation: SignInOperation, *arguments: Any) -> Any:
+        from gateway.server.process_sign_in import OPERATIONS  # noqa: PLC0415 - only where a person signs in
+
+        return await OPERATIONS[operation](self._gateway, *arguments)
 
     async def _check_credential(self, name: str) -> list[Finding]:
         from gateway.checks.single import check_one_credential  # noqa: PLC0415 - brings cryptography

@@ -1,4 +1,4 @@
-"""The authorization request of one sign-in (RFC 6749 section 4.1.1), with its `state` and PKCE verifier."""
+"""The authorization request of one sign-in (RFC 6749 section 4.1.1), with its `state`, PKCE verifier and `nonce`."""
 
 import secrets
 from dataclasses import dataclass, field
@@ -14,7 +14,10 @@ _PORTS = {"https": 443, "http": 80}
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationRequest:
-    """The request to the authorization endpoint at `origin`; `issuer` is the configured issuer of the response."""
+    """The request to the authorization endpoint at `origin`; `issuer` is the configured issuer of the response.
+
+    It has a `nonce` if its scope contains `openid`, so that an ID token follows (OpenID Connect Core section 3.1.2.1).
+    """
 
     url: str = field(repr=False)
     redirect_uri: str
@@ -22,6 +25,7 @@ class AuthorizationRequest:
     verifier: str = field(repr=False)
     origin: str
     issuer: str | None = None
+    nonce: str | None = field(default=None, repr=False)
 
     def is_issuer(self, iss: str) -> bool:
         """Return whether a response may name this issuer: `issuer`, else any at the authorization endpoint's origin."""
@@ -31,8 +35,9 @@ class AuthorizationRequest:
 
 
 def build_authorization_request(credential: CredentialSettings, *, redirect_uri: str) -> AuthorizationRequest:
-    """Return a new request; `state` and verifier have 256 random bits each (RFC 7636 section 7.1)."""
+    """Return a new request; `state`, verifier and `nonce` have 256 random bits each (RFC 7636 section 7.1)."""
     state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+    nonce = secrets.token_urlsafe(32) if "openid" in (credential.scope or "").split() else None
     endpoint = authorize_url_of(credential)
     url = authorization_url(
         endpoint,
@@ -43,9 +48,9 @@ def build_authorization_request(credential: CredentialSettings, *, redirect_uri:
         scope=credential.scope,
         audience=credential.audience,
         resource=tuple(credential.resource or ()),
-        params=credential.params,
+        params={**credential.params, **({"nonce": nonce} if nonce is not None else {})},
     )
-    return AuthorizationRequest(url, redirect_uri, state, verifier, _origin(endpoint), credential.issuer)
+    return AuthorizationRequest(url, redirect_uri, state, verifier, _origin(endpoint), credential.issuer, nonce)
 
 
 def can_listen(redirect_uri: str) -> bool:

@@ -29,7 +29,6 @@ _REMEDIES = {
     "interaction_required": "Remove `prompt` from `params`.",
 }
 _REMEDY = "Check the application's OAuth configuration in the identity domain."
-_RUN_AGAIN = "Run the command again, and open the address that it then shows."
 
 # A pasted query without its address, and a pasted code without its query.
 _QUERY = re.compile(r"(?:code|state|error|error_description|iss|session_state|scope)=")
@@ -69,7 +68,7 @@ def read_authorization_response(query: str, *, state: str, is_issuer: Callable[[
         raise UnrelatedRequest("its `state` is not that of this sign-in; someone else may have sent it")
     if "iss" in parameters and not is_issuer(parameters["iss"]):
         seen = f"the response names another issuer ({safe_text(parameters['iss'])})"
-        raise NotSignedIn(seen, f"If it is the right one, set `issuer` of the credential to it. {_RUN_AGAIN}")
+        raise NotSignedIn(seen, "If it is the right one, set `issuer` of the credential to it. Sign in again.")
     if "error" in parameters:
         raise _error_response(parameters)
     if not parameters.get("code"):

@@ -15,13 +15,13 @@ from gateway.oauth.redaction import safe_text
 from gateway.oauth.refresh_rotation import decode_stored
 from gateway.oauth.store import Store, StoreDown
 from gateway.observe.metrics import Metrics
-from gateway.signin.login import ignore_other_results
+from gateway.signin.sign_in_completion import ignore_other_results
 from gateway.system.files import in_thread
 from gateway.wiring.components import Components
 from gateway.wiring.credentials import CredentialBuilder, credential_key
 
 _REVOKE_REMEDY = "Revoke it in the identity domain, or wait until it expires (by default seven days)."
-_STORE_REMEDY = "Restore the store that `state` names, and run the command again."
+_STORE_REMEDY = "Restore the store that `state` names, and sign out again."
 
 
 async def logout(config: Config, name: str) -> Finding:

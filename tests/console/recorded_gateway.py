@@ -11,9 +11,13 @@ from gateway.admin.console_backend import (
     ActionResult,
     ConfigurationBlock,
     ConfigurationView,
+    InviteResult,
+    OpenInvite,
     ReloadOutcome,
     Series,
     SeriesQuery,
+    SignInResponse,
+    SignInResult,
     TokenClaims,
     TokenFetch,
 )
@@ -150,6 +154,18 @@ class RecordedGateway:
 
     async def sign_out(self, name: str) -> ActionResult:
         return self.result
+
+    async def complete_sign_in(self, name: str, response: SignInResponse) -> SignInResult:
+        return SignInResult(Finding(ok=True, subject=f"credential {name}", seen="signed in as jdoe"), "jdoe")
+
+    async def create_invite(self, name: str, invited_by: str) -> InviteResult:
+        return InviteResult(self.result, "https://gateway-admin.example.com/console/invite/TOKEN")
+
+    async def find_invite(self, token_hash: str) -> OpenInvite | ActionResult:
+        return OpenInvite("finance-clerk", "ann")
+
+    async def redeem_invite(self, token_hash: str) -> OpenInvite | ActionResult:
+        return OpenInvite("finance-clerk", "ann")
 
     async def close_breaker(self, service: str) -> ActionResult:
         return self.result

@@ -181,7 +181,7 @@ def test_a_reader_gets_the_newest_rows_and_the_number_of_others() -> None:
 async def test_a_problem_shows_its_meaning_and_its_remedy() -> None:
     text = await render(RecordedGateway(), "")
     assert "A person must sign in once." in text
-    assert "Run <code>oic-gateway login finance-clerk</code>" in text
+    assert "Press Sign in on the page of the credential, or Invite" in text
     assert "sign-in: no person has signed in yet" in text
     # The route of a service that is down has no second entry.
     assert text.count('class="problem bad"') == 2

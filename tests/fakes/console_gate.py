@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,14 +13,17 @@ from urllib.parse import urlencode
 from argon2 import PasswordHasher
 
 from gateway.admin.admin_server import AdminServer
-from gateway.admin.console_backend import ActionResult
+from gateway.admin.console_backend import ActionResult, InviteResult, OpenInvite, SignInResponse, SignInResult
 from gateway.config.load import load
 from gateway.config.model import Config
 from gateway.console.console import Console
 from gateway.diagnosis.finding import Finding
 from gateway.oauth.clock import SystemClock
+from gateway.oauth.stores.memory import MemoryStore
 from gateway.proxy.admission import Admission
 from gateway.server.admin_documents import rejection_reason
+from gateway.signin import invites
+from gateway.signin.authorization_response import NotSignedIn
 from tests.console.recorded_gateway import RecordedGateway
 
 PASSWORD = "correct horse battery"
@@ -29,11 +32,15 @@ _HASH = PasswordHasher(time_cost=1, memory_cost=64).hash(PASSWORD)  # quick to v
 
 
 class RecordingBackend(RecordedGateway):
-    """A gateway with recorded documents, which notes the actions that were run."""
+    """A gateway with recorded documents, which notes the actions that were run. Its invites are real."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: "LaterClock | None" = None) -> None:
         super().__init__()
         self.actions: list[tuple[str, str]] = []
+        self.sign_ins: list[tuple[str, SignInResponse]] = []
+        self.account = "jdoe"
+        self._clock = clock or LaterClock()
+        self._store = MemoryStore(self._clock)
 
     async def _run(self, action: str, name: str = "") -> ActionResult:
         self.actions.append((action, name))
@@ -52,6 +59,32 @@ class RecordingBackend(RecordedGateway):
 
     async def sign_out(self, name: str) -> ActionResult:
         return await self._run("sign-out", name)
+
+    async def complete_sign_in(self, name: str, response: SignInResponse) -> SignInResult:
+        self.sign_ins.append((name, response))
+        finding = Finding(ok=True, subject=f"credential {name}", seen=f"signed in as {self.account}")
+        return SignInResult(finding, self.account)
+
+    async def create_invite(self, name: str, invited_by: str) -> InviteResult:
+        result = await self._run("invite", name)
+        try:
+            token = await invites.create_invite(self._store, name, invited_by, clock=self._clock)
+        except NotSignedIn as error:
+            return InviteResult(ActionResult(ok=False, message=error.seen, remedy=error.remedy))
+        return InviteResult(result, f"https://{CONSOLE_HOST}{invites.INVITE_PATH}{token}")
+
+    async def find_invite(self, token_hash: str) -> OpenInvite | ActionResult:
+        return await self._invite(invites.find_invite(self._store, token_hash))
+
+    async def redeem_invite(self, token_hash: str) -> OpenInvite | ActionResult:
+        return await self._invite(invites.redeem_invite(self._store, token_hash))
+
+    async def _invite(self, call: Awaitable[invites.Invite]) -> OpenInvite | ActionResult:
+        try:
+            invite = await call
+        except NotSignedIn as error:
+            return ActionResult(ok=False, message=error.seen, remedy=error.remedy)
+        return OpenInvite(invite.credential, invite.invited_by)
 
     async def close_breaker(self, service: str) -> ActionResult:
         return await self._run("close-breaker", service)
@@ -172,9 +205,9 @@ class ConsoleGate:
         """A new browser, at `url` if the console has one."""
         return WebBrowser(self.address, origin or self.url or f"http://{self.address}")
 
-    def configure(self, **settings: Any) -> None:
-        """Reload the console with these settings."""
-        self.console.apply_config(console_config(self.folder, settings))
+    def configure(self, credentials: dict[str, Any] | None = None, **settings: Any) -> None:
+        """Reload the console with these settings and credentials."""
+        self.console.apply_config(console_config(self.folder, settings, credentials))
 
     @property
     def audit(self) -> list[dict[str, Any]]:
@@ -191,17 +224,29 @@ def write_users(folder: Path, **roles: str) -> Path:
     return file
 
 
-def console_config(folder: Path, settings: dict[str, Any]) -> Config:
-    """A configuration with this `console`, and with nothing else of interest."""
+PERSON = {
+    "grant": "authorization_code",
+    "token_url": "https://idcs.example/oauth2/v1/token",
+    "client_id": "page",
+    "client_auth": "none",
+    "scope": "orders openid offline_access",
+}
+"""A credential that a person signs in for."""
+
+
+def console_config(folder: Path, settings: dict[str, Any], credentials: dict[str, Any] | None = None) -> Config:
+    """A configuration with this `console` and these `credentials` (default: `finance-clerk`), beside `app`."""
     secret = {"env": "APP_SECRET"}
+    app = {"token_url": "https://idcs.example/token", "client_id": "x", "client_secret": secret}
     document = {
-        "credentials": {"app": {"token_url": "https://idcs.example/token", "client_id": "x", "client_secret": secret}},
+        "state": {"path": "state.db", "keys": [{"env": "STATE_KEY"}]},
+        "credentials": {"app": app, **({"finance-clerk": PERSON} if credentials is None else credentials)},
         "routes": [{"name": "o", "path": "/", "upstream": "https://oic.example/", "credential": "app"}],
         "console": settings,
     }
     file = folder / "gateway.yaml"
     file.write_text(json.dumps(document))
-    return load(file, environ={"APP_SECRET": "x"}, check_secrets=False).config
+    return load(file, environ={"APP_SECRET": "x", "STATE_KEY": "0123456789abcdef" * 4}, check_secrets=False).config
 
 
 @asynccontextmanager
@@ -210,8 +255,8 @@ async def serve_console(
 ) -> AsyncIterator[ConsoleGate]:
     """Serve a console with these settings."""
     config = console_config(folder, settings)
-    backend, admission = backend or RecordingBackend(), Admission([], [])
     clock = LaterClock()
+    backend, admission = backend or RecordingBackend(clock), Admission([], [])
     console = Console(backend, config, environ=environ or {}, clock=clock)
 
     def may_call(peer: str | None, host: str) -> str | None:
