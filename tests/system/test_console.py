@@ -1,5 +1,6 @@
 """The console of the real program: logins and actions with one process and with workers, and no secret anywhere."""
 
+import asyncio
 import json
 import re
 import signal
@@ -12,7 +13,7 @@ from gateway.console.pages import PAGES
 from gateway.sandbox import Sandbox
 from tests.fakes.console_gate import PASSWORD, WebBrowser, write_users
 from tests.fakes.process import Process, gateway
-from tests.fakes.waiting import wait_until
+from tests.fakes.waiting import TIME_LIMIT, wait_until
 from tests.system.scene import SECRETS, settings, written
 
 PLANTED = "PLANTED-SECRET-0123456789abcdef"
@@ -138,3 +139,25 @@ async def test_a_reload_adds_and_removes_the_console(tmp_path: Path, sandbox: Sa
         gate.signal(signal.SIGHUP)
         await gate.wait_for_events("reloaded", 2)
         assert (await browser(gate).get("/console/")).status == 404
+
+
+async def test_a_hundred_readers_get_a_call(tmp_path: Path, sandbox: Sandbox) -> None:
+    """One that never reads delays no other, and the admin port still answers."""
+    async with gateway(written(tmp_path, settings(sandbox, console={})), **SECRETS) as gate:
+        host, _, port = gate.admin.rpartition(":")
+        request = (
+            f"GET /console/calls/live HTTP/1.1\r\nHost: {gate.admin}\r\nAccept: text/event-stream\r\n\r\n".encode()
+        )
+        readers = [await asyncio.open_connection(host, int(port)) for _ in range(101)]
+        for _, writer in readers:
+            writer.write(request)
+        async with asyncio.timeout(TIME_LIMIT):
+            for reader, _ in readers:
+                await reader.readuntil(b"retry: 3000")
+            readers[0][0]._transport.pause_reading()  # type: ignore[attr-defined]
+            assert (await gate.get("/echo/"))[0] == 200
+            for reader, _ in readers[1:]:
+                await reader.readuntil(b"/console/calls/")
+        assert (await gate.ask("/livez"))[0] == 200
+        for _, writer in readers:
+            writer.close()
