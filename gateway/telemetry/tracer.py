@@ -65,16 +65,18 @@ class Tracer:
     def start(self, head: TracedHead, peer: str | None, scheme: str, started_at: float) -> RequestTrace:
         """Return the trace of a request: the caller's, if it is valid and its network is trusted, else a new one."""
         known = head.known_fields
+        has_fields = TRACEPARENT in known or TRACESTATE in known
+        if has_fields and self._is_trusted(peer) and (parent := read_traceparent(known.get(TRACEPARENT))) is not None:
+            trace_id, parent_id, flags = parent
+            span_id, state = f"{self._random_bits(64) or 1:016x}", known.get(TRACESTATE, b"")
+            caller = scheme, head.is_http11, known.get(b"host")
+            return RequestTrace(trace_id, span_id, flags, started_at, *caller, parent_id, True, True, state)  # noqa: FBT003 - keywords cost time
         bits = self._random_bits(128) | _NOT_ZERO
         trace_id = bits.to_bytes(16, "big").hex()
         flags = RANDOM | SAMPLED if not self._threshold or is_in_share(bits, self._threshold) else RANDOM
         trace = RequestTrace(trace_id, trace_id[:16], flags, started_at, scheme, head.is_http11, known.get(b"host"))
-        if TRACEPARENT in known or TRACESTATE in known:
+        if has_fields:
             trace.replaces_fields = True
-            parent = read_traceparent(known.get(TRACEPARENT)) if self._is_trusted(peer) else None
-            if parent is not None:
-                trace.is_continued, trace.tracestate = True, known.get(TRACESTATE, b"")
-                trace.trace_id, trace.parent_id, trace.flags = parent
         return trace
 
     @staticmethod
