@@ -1,6 +1,7 @@
 """The command `serve`: run the gateway until a signal stops it."""
 
 import argparse
+import sys
 
 from gateway.cli.options import add_config_arguments, read_configuration, run_coroutine
 
@@ -8,9 +9,10 @@ EXAMPLE = "oic-gateway serve gateway.yaml"
 EXIT_STATUS = {
     0: "stopped; every request was completed",
     1: "stopped; requests were cut off",
-    69: "an address is in use or not allowed, or a secret of OCI Vault cannot be read",
+    69: "an address is in use or not allowed, or a secret of OCI Vault or the log file cannot be used",
     78: "",
 }
+_UNAVAILABLE = 69
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,17 +28,21 @@ def run(options: argparse.Namespace) -> int:
         from gateway.network.aiohttp_import import import_aiohttp  # noqa: PLC0415
 
         import_aiohttp()
-        from gateway.observe.log import set_up_log  # noqa: PLC0415
         from gateway.server import single_process  # noqa: PLC0415
         from gateway.server.workers.cpus import worker_count  # noqa: PLC0415
+        from gateway.wiring.log_targets import LogUnavailable, open_log  # noqa: PLC0415
 
         read = read_configuration(options).read
         loaded = read()
-    if (count := worker_count(loaded.config.workers)) > 1:
-        from gateway.server.workers import supervisor  # noqa: PLC0415 - one process needs none of it
+    try:
+        if (count := worker_count(loaded.config.workers)) > 1:
+            from gateway.server.workers import supervisor  # noqa: PLC0415 - one process needs none of it
 
-        return supervisor.serve(loaded, read, count=count, run=run_coroutine)
-    records = set_up_log(loaded.config.log.level, loaded.config.log.format)
+            return supervisor.serve(loaded, read, count=count, run=run_coroutine)
+        records = open_log(loaded.config.log)
+    except LogUnavailable as problem:
+        sys.stderr.write(f"{problem}\n")
+        return _UNAVAILABLE
     try:
         return run_coroutine(single_process.serve(loaded, read, records))
     finally:

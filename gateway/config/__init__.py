@@ -6,8 +6,8 @@ references.
 
 * Files: `source_reader` reads each `source_file`, those of `include`, too, and `merged_tree` joins their values;
   `include_rules` checks what an included file may use. `watched_files` finds whether files have changed.
-* Model: `model`, `include_model`, `listen_model`, `route_model`, `caller_model`, `service_model`, `state_model`,
-  `console_model`, `notify_model`, `telemetry_model`, of `strict_model`, the types in `values` and
+* Model: `model`, `include_model`, `listen_model`, `log_model`, `route_model`, `caller_model`, `service_model`,
+  `state_model`, `console_model`, `notify_model`, `telemetry_model`, of `strict_model`, the types in `values` and
   `default_addresses`; `messages` for its errors.
 * Checks across keys: `cross_checks`, `credential_rules`, `caller_rules`, `service_rules`, `console_rules`,
   `telemetry_rules`, `redis_url`; `review` finds values that cannot work, by the rules of the package `corrections` and

@@ -20,6 +20,7 @@ from gateway.config.console_model import ConsoleSettings
 from gateway.config.default_addresses import DEFAULT_ADMIN, DEFAULT_LISTEN
 from gateway.config.include_model import Include
 from gateway.config.listen_model import Listen
+from gateway.config.log_model import LogSettings
 from gateway.config.notify_model import MAX_HOOKS, NotifySettings
 from gateway.config.route_model import RouteEntry, RouteSettings
 from gateway.config.service_model import ServiceEntry
@@ -223,15 +224,6 @@ class PoolSettings(StrictModel):
     """Time after which an idle connection is closed."""
     max_age: Duration = 600.0
     """Time after which a connection gets no new requests, so that changes of DNS take effect."""
-
-
-class LogSettings(StrictModel):
-    """Log on standard output."""
-
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    """Lowest level of events that are written; records of requests are always written."""
-    format: Literal["auto", "json", "text"] = "auto"
-    """`json` lines, readable `text`, or `auto`: text on a terminal."""
 
 
 def _history_size(value: int) -> int:

@@ -1,4 +1,4 @@
-"""Write log lines to a file descriptor in a thread.
+"""Write log lines to a file descriptor or a log file in a thread.
 
 Several processes may share a pipe or a socket. A write of more than PIPE_BUF bytes could mix with their lines.
 Therefore each process locks the target while it writes (POSIX record locks, which the kernel releases when the process
@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from gateway.observe.line_queue import MAX_BYTES, MAX_LINES, LineQueue
+from gateway.observe.log_file import LogFile
 
 WRITE_INTERVAL = 0.05  # seconds between two writes
 _MAX_BATCH = 256  # lines
@@ -34,24 +35,30 @@ class HasFileno(Protocol):
 
 
 class LineWriter:
-    """Writes whole lines to a file descriptor in a thread. `write` never blocks, never raises, and is thread-safe.
+    """Writes whole lines to a file descriptor or a `LogFile` in a thread. `write` never blocks, never raises, and is
+    thread-safe.
 
     Lines are dropped and counted in `lost` if the queue is full or the reader of the target has left. If the target was
     busy or full, writing continues with the first unwritten byte.
     """
 
-    __slots__ = ("_descriptor", "_interval", "_is_file", "_is_stream", "_queue", "_sending", "_unwritten")
+    __slots__ = ("_descriptor", "_file", "_interval", "_is_file", "_is_stream", "_queue", "_sending", "_unwritten")
 
     def __init__(
         self,
-        target: int | HasFileno,
+        target: int | HasFileno | LogFile,
         *,
         interval: float = WRITE_INTERVAL,
         max_lines: int = MAX_LINES,
         max_bytes: int = MAX_BYTES,
     ) -> None:
+        self._file = target if isinstance(target, LogFile) else None
         # A duplicate: if other code closes the target, its number may be reused for the socket of a caller.
-        self._descriptor = os.dup(target if isinstance(target, int) else target.fileno())
+        self._descriptor = (
+            target.descriptor
+            if isinstance(target, LogFile)
+            else os.dup(target if isinstance(target, int) else target.fileno())
+        )
         mode = os.fstat(self._descriptor).st_mode
         self._is_file = stat.S_ISREG(mode)
         self._is_stream = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
@@ -93,6 +100,8 @@ class LineWriter:
             lines = self._next_batch()
             self._sending = len(lines)
             data = b"".join(lines)
+            if self._file is not None:
+                self._descriptor = self._file.prepare()
             with self._locked():
                 if not self._send(memoryview(data)) and not queue.abandoned:
                     self._unwritten += len(lines)

@@ -1,4 +1,4 @@
-"""The log: records and events as lines on one stream, as JSON or, on a terminal, as readable text.
+"""The log: records and events as lines on one stream or in a file, as JSON or, on a terminal, as readable text.
 
 Events are logged through `logging`, so that warnings of libraries get the same format. Messages of libraries below
 `warning` are dropped: they may contain tokens and bodies (request heads of aiohttp, call arguments of asyncio).
@@ -6,13 +6,16 @@ Events are logged through `logging`, so that warnings of libraries get the same 
 
 import logging
 import os
+import random
 import sys
 import traceback
 from collections.abc import Callable
 from typing import Any, Literal, TextIO
 
+from gateway.observe.combined_line import combined_line
 from gateway.observe.json_line import json_line
 from gateway.observe.line_writer import LineWriter
+from gateway.observe.log_file import LogFile
 from gateway.observe.record import RESET_COLOUR, Record, escape_unprintable, record_line, record_text
 from gateway.observe.secret_mask import mask_start
 from gateway.observe.timestamp import timestamp
@@ -21,7 +24,7 @@ __all__ = ("LEVELS", "EventHandler", "LineWriter", "Log", "event_line", "event_t
 
 GATEWAY_LOGGER = "gateway"
 LEVELS = ("debug", "info", "warning", "error")
-LogFormat = Literal["auto", "json", "text"]
+LogFormat = Literal["auto", "json", "text", "combined"]
 
 MAX_FIELD, MAX_TEXT = 1024, 16 * 1024
 """Maximum characters of a field of an event, and of its message or trace."""
@@ -63,7 +66,7 @@ def event_text(event: logging.LogRecord, *, colour: bool = False) -> str:
     fields = "".join(
         f"  {escape_unprintable(name)}={escape_unprintable(str(value))}" for name, value in _fields(event).items()
     )
-    row = f"{timestamp(event.created)[11:-1]} {level} {escape_unprintable(_message(event))}{fields}"
+    row = f"{timestamp(event.created)[11:]} {level} {escape_unprintable(_message(event))}{fields}"
     return "\n    ".join((row, *(escape_unprintable(each) for each in _trace(event).splitlines())))
 
 
@@ -84,10 +87,11 @@ class EventHandler(logging.Handler):
 class Log:
     """The log of a process. `write` logs the record of a request; events arrive through `logging`.
 
-    The configured level filters events only: every record is logged.
+    The configured level filters events only: every record is logged, but of those of successful requests only the
+    share `sample`. Events go to `event_writer`, by default the same one.
     """
 
-    __slots__ = ("_format_record", "_handler", "_previous_levels", "writer")
+    __slots__ = ("_event_writer", "_format_record", "_handler", "_previous_levels", "_sample", "writer")
 
     def __init__(
         self,
@@ -95,19 +99,25 @@ class Log:
         *,
         format_record: Callable[[Record], bytes],
         format_event: Callable[[logging.LogRecord], bytes],
+        event_writer: LineWriter | None = None,
+        sample: float = 1.0,
     ) -> None:
         self.writer = writer
+        self._event_writer = event_writer
         self._format_record = format_record
-        self._handler = EventHandler(writer.write, format_event)
+        self._sample = sample
+        self._handler = EventHandler((event_writer or writer).write, format_event)
         self._previous_levels = (logging.root.level, logging.getLogger(GATEWAY_LOGGER).level)
 
     @property
     def lost(self) -> int:
-        """Number of lines that were dropped because the output was not read."""
-        return self.writer.lost
+        """Number of lines that were dropped because the target did not accept them in time."""
+        return self.writer.lost + (self._event_writer.lost if self._event_writer is not None else 0)
 
     def write(self, record: Record) -> bytes:
-        """Queue the line of a record. Call this once for each request. Return the JSON line in both formats."""
+        """Queue the line of a record. Call this once for each request. Return the JSON line in all formats."""
+        if self._sample < 1 and _is_success(record) and random.random() >= self._sample:  # noqa: S311 - no secret
+            return record_line(record)
         output = self._format_record(record)
         self.writer.write(output)
         return output if self._format_record is record_line else record_line(record)
@@ -125,25 +135,48 @@ class Log:
         logging.captureWarnings(capture=False)
         logging.root.setLevel(self._previous_levels[0])
         logging.getLogger(GATEWAY_LOGGER).setLevel(self._previous_levels[1])
-        return self.writer.close(timeout)
+        is_written = self._event_writer is None or self._event_writer.close(timeout)
+        return self.writer.close(timeout) and is_written
 
 
-def set_up_log(level: str = "info", log_format: LogFormat = "auto", stream: TextIO | None = None) -> Log:
-    """Return the log of this process on `stream` (default: stdout), with events from `level` (one of `LEVELS`) on.
-    `auto` is text on a terminal, else JSON.
+def set_up_log(
+    level: str = "info",
+    log_format: LogFormat = "auto",
+    stream: TextIO | None = None,
+    *,
+    file: LogFile | None = None,
+    sample: float = 1.0,
+) -> Log:
+    """Return the log of this process in `file`, else on `stream` (default: stdout), with events from `level` (one of
+    `LEVELS`) on, and this share of the records of successes. `auto` is text on a terminal, else JSON.
     """
     target = sys.stdout if stream is None else stream
-    if log_format == "json" or (log_format == "auto" and not target.isatty()):
-        log = Log(LineWriter(target), format_record=record_line, format_event=event_line)
-    else:
-        colour = target.isatty() and "NO_COLOR" not in os.environ
+    is_terminal = file is None and target.isatty()
+    writer = LineWriter(target if file is None else file)
+    if log_format == "combined":
         log = Log(
-            LineWriter(target),
+            writer,
+            format_record=combined_line,
+            format_event=event_line,
+            event_writer=LineWriter(sys.stderr),
+            sample=sample,
+        )
+    elif log_format == "json" or (log_format == "auto" and not is_terminal):
+        log = Log(writer, format_record=record_line, format_event=event_line, sample=sample)
+    else:
+        colour = is_terminal and "NO_COLOR" not in os.environ
+        log = Log(
+            writer,
             format_record=lambda record: f"{record_text(record, colour=colour)}\n".encode(),
             format_event=lambda event: f"{event_text(event, colour=colour)}\n".encode(),
+            sample=sample,
         )
     log.attach(level)
     return log
+
+
+def _is_success(record: Record) -> bool:
+    return record.error is None and record.status is not None and record.status < 400
 
 
 def _is_logged(event: logging.LogRecord) -> bool:

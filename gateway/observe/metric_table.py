@@ -145,7 +145,7 @@ METRICS: dict[str, MetricDefinition] = {
             "counter", ("hook", "result"), "Notifications of each hook, by result: ok, failed or dropped."
         ),
         "log_lines_lost_total": MetricDefinition(
-            "counter", (), "Log lines dropped because standard output was not read in time."
+            "counter", (), "Log lines dropped because the target did not accept them in time."
         ),
         "history_lost_total": MetricDefinition("counter", (), "Calls that could not be recorded in the history."),
         "telemetry_exports_total": MetricDefinition(

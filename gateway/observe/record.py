@@ -109,7 +109,7 @@ def record_text(record: Record, *, colour: bool = False) -> str:
     status = f"{record.status or '-':>3}"
     if colour:
         status = f"{_LEVEL_COLOURS[record_level(record)]}{status}{RESET_COLOUR}"
-    head = f"{record.time[11:-1]} {status} {escape_unprintable(record.method or '-'):<6}"
+    head = f"{record.time[11:]} {status} {escape_unprintable(record.method or '-'):<6}"
     timing = f"{record.duration_ms:>8.1f} ms  {escape_unprintable(record.route or '-'):<16}"
     notes = (
         ("attempts", str(record.attempts) if record.attempts > 1 else None),

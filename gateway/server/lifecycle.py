@@ -137,6 +137,12 @@ def _handle_signals(stop: asyncio.Event, force_stop: asyncio.Event, reload_reque
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_stop)
     loop.add_signal_handler(signal.SIGHUP, reload_requested.set)
+    loop.add_signal_handler(signal.SIGUSR1, _reopen_log)
+
+
+def _reopen_log() -> None:
+    """Write a line: the writer looks before each line whether the log file was replaced."""
+    log_event(log, logging.INFO, "log-reopened", "the log continues in the present file")
 
 
 async def _keep_watchdog_quiet(manager: ServiceManager) -> None:

@@ -7,5 +7,5 @@ egress proxies of `outbound`. `callers` reads the proofs of callers. `services` 
 `listener_certificates` loads the certificates of listeners. `token_stores`
 opens the store of tokens and `history` that of calls; `usage_reader` reports the usage in it. `token_events` reports
 the events of token sources to the log, the metrics, the traces and the `fetch_log` of the console. `telemetry` opens
-the exporters of traces and metrics.
+the exporters of traces and metrics. `log_targets` opens the log.
 """

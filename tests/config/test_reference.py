@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from gateway.config import listen_model, model, route_model, state_model
+from gateway.config import listen_model, log_model, model, route_model, state_model
 from gateway.config.reference import reference_text
 from gateway.config.strict_model import SecretRef, StrictModel
 
@@ -36,7 +36,8 @@ def test_every_key_has_its_line() -> None:
         "routes[].proxy.password.": SecretRef,
         "limits.": model.LimitSettings,
         "pool.": model.PoolSettings,
-        "log.": model.LogSettings,
+        "log.": log_model.LogSettings,
+        "log.to.": log_model.LogFileSettings,
         "state.": state_model.StateSettings,
         "state.redis.": state_model.RedisSettings,
         "state.redis.sentinel.": state_model.LoginSettings,

@@ -125,7 +125,7 @@ def test_text_on_request_is_plain_outside_a_terminal(start: Start, target: Path)
     log_event(logging.getLogger("gateway"), logging.WARNING, "slow", "slow\x07", exc=ValueError("no"), seconds=3)
     assert log.close()
     first, second, *trace = target.read_text().splitlines()
-    assert first.startswith("00:00:00.500 200 GET")
+    assert first.startswith("00:00:00.500Z 200 GET")
     assert first.endswith("/a\\x1b[2J")
     assert second.endswith("warning slow\\x07  seconds=3")
     assert [row.strip() for row in trace] == ["ValueError: no"]

@@ -175,7 +175,7 @@ def test_any_text_in_any_field_is_one_valid_line(values: dict[str, str | None]) 
 
 def test_text_is_short_and_coloured_on_request() -> None:
     assert record_text(FULL) == (
-        "22:13:20.123 202 POST       12.3 ms  orders           /orders/7  caller=erp  instance=lJrSjUUVEfGXW0tyvl-GZA"
+        "22:13:20.123Z 202 POST       12.3 ms  orders           /orders/7  caller=erp  instance=lJrSjUUVEfGXW0tyvl-GZA"
     )
     assert "\x1b[32m202\x1b[0m" in record_text(FULL, colour=True)
     assert "error=forbidden" in record_text(Record(error="forbidden", request_id="r-2"))

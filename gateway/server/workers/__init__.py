@@ -17,6 +17,6 @@ none of them may survive a fork. A new worker shares the memory of all loaded mo
 Settings go over the socket (`rpc`), never into process arguments. If the supervisor ends, even by SIGKILL, its sockets
 close: the workers drain and end, then the fork server.
 
-Workers and fork server ignore SIGTERM, SIGINT and SIGHUP: terminals and service managers send them to the whole process
-group, and only the supervisor acts on them.
+Workers and fork server ignore SIGTERM, SIGINT, SIGHUP and SIGUSR1: terminals and service managers send them to the
+whole process group, and only the supervisor acts on them.
 """

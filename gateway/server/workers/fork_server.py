@@ -108,7 +108,7 @@ class ForkServer:
 
 
 def _serve(channel: socket.socket, main: WorkerMain) -> int:
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, lambda *_: _report_exits(channel, os.WNOHANG))
     while descriptors := socket.recv_fds(channel, 1, MAX_SOCKETS)[1]:

@@ -17,7 +17,7 @@ from gateway.admin.admin_server import AdminServer
 from gateway.config.load import Loaded
 from gateway.config.model import Config
 from gateway.config.resolved import keep_start_settings, listeners_of
-from gateway.observe.log import Log, log_event, set_up_log
+from gateway.observe.log import Log, log_event
 from gateway.observe.snapshots import join_snapshot
 from gateway.server.console_mount import ConsoleMount
 from gateway.server.lifecycle import choose_pseudonym, raise_file_limit, run_until_stopped
@@ -35,6 +35,7 @@ from gateway.system.files import in_thread
 from gateway.system.passed_sockets import PassedSockets
 from gateway.wiring.history import import_history
 from gateway.wiring.limit_coordination import LimitCoordination
+from gateway.wiring.log_targets import open_log
 from gateway.wiring.service_coordination import ServiceCoordination
 from gateway.wiring.telemetry import FLUSH_TIMEOUT, FORCED_FLUSH, Telemetry, import_telemetry
 
@@ -61,7 +62,7 @@ def serve(loaded: Loaded, read_again: Callable[[], Loaded], *, count: int, run: 
     """
     raise_file_limit()
     fork_server = ForkServer(partial(run_worker, run=run))
-    records = set_up_log(loaded.config.log.level, loaded.config.log.format)
+    records = open_log(loaded.config.log)
     try:
         return run(_serve(loaded, read_again, records, fork_server=fork_server, count=count))
     finally:

@@ -16,7 +16,7 @@ from gateway.history.interface import SearchResult
 from gateway.history.query import HistoryQuery
 from gateway.limits.limit_gates import LimitGates
 from gateway.limits.limit_messages import LimitMessage
-from gateway.observe.log import Log, log_event, set_up_log
+from gateway.observe.log import Log, log_event
 from gateway.observe.snapshots import counters_only, sampled_gauges, split_snapshot
 from gateway.observe.time_slices import short_switch_interval
 from gateway.server.gateway import Gateway
@@ -26,6 +26,7 @@ from gateway.services.lease_messages import CoordinatorMessage
 from gateway.services.service_gates import ServiceGates
 from gateway.system.gc_tuning import freeze_gc, pause_collection
 from gateway.wiring.components import ProcessGates
+from gateway.wiring.log_targets import open_log
 
 if TYPE_CHECKING:
     from gateway.server.process_console import Operation, ProcessConsole
@@ -106,7 +107,7 @@ class Worker:
 
     async def _start(self, arguments: tuple[Config, list[tuple[str, int]], str]) -> None:
         config, listeners, pseudonym = arguments
-        self._records = set_up_log(config.log.level, config.log.format)
+        self._records = open_log(config.log)
         gates = ProcessGates(self._gates, self._limit_gates)
         self._gateway = Gateway(config, self._records, environ=os.environ, pseudonym=pseudonym, gates=gates)
         sockets = iter(self._listeners)

@@ -1,0 +1,49 @@
+"""The shape of `log:`."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from gateway.config.strict_model import StrictModel
+from gateway.config.values import FilePath, Size
+
+STDOUT = "stdout"
+
+
+def _file_size(value: int) -> int:
+    if value < 64 * 1024:
+        raise ValueError("must be 64KiB or more; write it like 100MiB")
+    return value
+
+
+class LogFileSettings(StrictModel):
+    """Log file, which is also replaced by tools like logrotate."""
+
+    path: FilePath
+    """Log file, created with mode 0640 if it does not exist; relative to the configuration file."""
+    size: Annotated[Size, AfterValidator(_file_size)] | None = None
+    """Size above which the file is renamed to PATH.1, PATH.1 to PATH.2 and so on; omitted: it is never renamed."""
+    count: Annotated[int, Field(ge=1, le=1000)] = 10
+    """Number of renamed files that are kept."""
+
+
+def _standard_output(value: object) -> object:
+    return None if value == STDOUT else value
+
+
+class LogSettings(StrictModel):
+    """Log: records of requests, and events."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Lowest level of events that are written; records of requests are written at any level."""
+    format: Literal["auto", "json", "text", "combined"] = "auto"
+    """`json` lines, readable `text`, `combined` (access log as Apache's; events go to standard error), or `auto`: text
+    on a terminal, else json."""
+    to: Annotated[
+        LogFileSettings | None,
+        BeforeValidator(_standard_output, json_schema_input_type=Literal["stdout"] | LogFileSettings | None),
+    ] = None
+    """Target: `stdout`, or a file."""
+    sample: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Share of the successful requests whose records are logged; those with an error or a status from 400 on always
+    are. History and metrics have all."""
