@@ -15,7 +15,7 @@ from tests.fakes.authlib_server import serving
 from tests.fakes.console_gate import WebBrowser
 from tests.fakes.ports import reserved_port
 from tests.fakes.process import Process, gateway, run
-from tests.fakes.waiting import TIME_LIMIT
+from tests.fakes.waiting import TIME_LIMIT, wait_until
 from tests.system.scene import route, written
 from tests.system.test_signin import GRANTS, KEY, back_from
 
@@ -181,6 +181,19 @@ async def test_a_failed_exchange_shows_what_to_do(console: Console, sandbox: San
         assert "issued no refresh token" in page
         assert "<code>offline_access</code>" in page
         assert console.audit()[-1]["result"] == "failed"
+
+
+async def test_an_idle_sign_in_of_the_console_is_renewed(console: Console, sandbox: Sandbox) -> None:
+    file = console.sandbox_file(sandbox, more_person={"renew": {"idle": "1s"}}, workers=2)
+    async with gateway(file, **KEY) as gate:
+        await sign_in(console.browser())
+
+        async def is_renewed() -> bool:
+            assert await call_all(gate, 1) == {200}
+            return [request.form["grant_type"] for request in sandbox.token_requests][1:3] == ["refresh_token"] * 2
+
+        await wait_until(is_renewed)
+        assert await call_all(gate) == {200}
 
 
 async def test_with_a_server_that_the_project_did_not_write(console: Console) -> None:
