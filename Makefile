@@ -96,7 +96,7 @@ docs: $(DOCS)/.installed  ## build the documentation site in build/site; broken 
 
 VENDORED := gateway/console/static
 
-vendor:  ## copy the console's scripts from npm, with their licences and hashes; versions: tests/console/vendor/package.json
+vendor:  ## copy the console's scripts from npm, with licences and hashes; versions: tests/console/vendor
 	@mkdir -p $(VENV)/vendor && cp tests/console/vendor/package*.json $(VENV)/vendor
 	@npm ci --prefix $(VENV)/vendor --ignore-scripts --no-audit --no-fund --silent
 	@cd $(VENV)/vendor/node_modules && cp htmx.org/dist/htmx.min.js uplot/dist/uPlot.iife.min.js uplot/dist/uPlot.min.css \

@@ -38,6 +38,11 @@ def glibc_versions(name: str) -> list[tuple[int, int]]:
     return named + [version for tag, version in LEGACY_TAGS.items() if f"{tag}_" in tags]
 
 
+def remove_markers(lock: str) -> str:
+    """Return a lock without environment markers: 3.11.2 needs a package that 3.11.3 and newer do not need."""
+    return re.sub(r"(?m) ; [^\\\n]*", " ", lock)
+
+
 def run(*command: str | Path) -> None:
     """Run a command in the project's folder; end with its status if it fails."""
     if status := subprocess.run(command, cwd=ROOT, check=False).returncode:  # noqa: S603 - no shell
@@ -47,7 +52,11 @@ def run(*command: str | Path) -> None:
 def collect_wheels(folder: Path, scratch: Path) -> str:
     """Download the wheels of the locks and build the project's own; return its version."""
     pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
-    locks = [part for lock in (*LOCKS, PACKAGER) for part in ("--requirement", lock)]
+    locks: list[str | Path] = []
+    for lock in (*map(ROOT.joinpath, LOCKS), PACKAGER):
+        unmarked = scratch / lock.name
+        unmarked.write_text(remove_markers(lock.read_text(encoding="utf-8")), encoding="utf-8")
+        locks += ["--requirement", unmarked]
     run(*pip, "download", "--only-binary", ":all:", "--require-hashes", "--no-deps", "--dest", folder, *locks)
     uv = Path(sys.executable).with_name("uv")
     run(uv, "build", "--quiet", "--no-build-isolation", "--python", sys.executable, "--out-dir", scratch)
@@ -70,7 +79,9 @@ def build(folder: Path) -> Path:
         content = Path(temporary) / "content"
         wheels = content / "wheels"
         wheels.mkdir(parents=True)
-        version = collect_wheels(wheels, Path(temporary) / "built")
+        scratch = Path(temporary) / "scratch"
+        scratch.mkdir()
+        version = collect_wheels(wheels, scratch)
         for name in BESIDE:
             shutil.copy(ROOT / name, content)
         shutil.copy(INSTALLER / "install.sh", content)

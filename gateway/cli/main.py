@@ -5,9 +5,14 @@ written, 78 the configuration is wrong. Only the module of the command that runs
 seconds.
 """
 
+import sys
+
+# Before all other imports: some fail on Windows with an ImportError that explains nothing.
+if sys.platform == "win32":
+    sys.exit("oic-gateway does not run on Windows. Run it in WSL 2, or as a container in Docker or Podman.")
+
 import argparse
 import logging
-import sys
 from functools import partial
 
 from gateway import __version__

@@ -13,10 +13,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LOCKS = sorted(ROOT.glob("requirements*.lock"))
-LOCK_NAMES = [f"requirements{part}.lock" for part in ("-build", "-dev", "-docs", "-oci", "")]
+LOCK_NAMES = [f"requirements{part}.lock" for part in ("-build", "-dev", "-docs", "-oci", "-otel", "")]
 VERBS = {
     *"help demo test coverage test-clients test-browsers test-deploy check fix serve".split(),
-    *"bench bench-quick soak fuzz schema docs package lock clean".split(),
+    *"bench bench-quick soak fuzz schema docs package bundle notes lock clean screenshots vendor".split(),
 }
 
 
@@ -109,14 +109,15 @@ def test_locks_are_hashed_and_name_no_host() -> None:
 
 
 def test_the_locks_agree_and_contain_every_dependency() -> None:
-    build, dev, docs, oci, run = (pins(lock) for lock in LOCKS)
+    build, dev, docs, oci, otel, run = (pins(lock) for lock in LOCKS)
     assert run.items() <= dev.items()
-    assert run.items() <= oci.items()
+    assert {name for lock in (oci, otel) for name in run.keys() & lock.keys() if run[name] != lock[name]} == set()
     assert build.items() <= dev.items()
     content = tomllib.loads((ROOT / "pyproject.toml").read_text())
     project = content["project"]
     extras, groups = project["optional-dependencies"], content["dependency-groups"]
-    wanted = (run, project["dependencies"]), (dev, extras["dev"]), (oci, extras["oci"]), (docs, groups["docs"])
+    wanted = [(run, project["dependencies"] + extras["console"]), (docs, groups["docs"])]
+    wanted += [(lock, extras[name]) for name, lock in (("dev", dev), ("oci", oci), ("otel", otel))]
     for lock, packages in wanted:
         names = {re.split(r"[\[<>=; ]", line)[0].lower() for line in packages}
         assert sorted(names - lock.keys()) == []
