@@ -4,6 +4,7 @@ The `AdminServer` (`admin_server`, accepting with `acceptor`) answers from an `A
 which `gateway.server` implements: `/livez` (the loop runs), `/readyz` (tokens are available), `/metrics`, `/status`,
 `/instances` (the last calls) and `/usage` (billed messages). Callers that are not allowed, above all web pages, are
 rejected before anything is looked up. `client` is the other side, without a loop: `probe` uses it for the health check
-of a container, `instances` to search for a call, `usage` for a report. `address` parses the addresses of both sides.
+of a container, `instances` to search for a call, `usage` for a report. `address` parses the addresses of both sides,
+and `forwarded` recognises requests that a proxy passed on.
 The web console is passed in, and only its paths may be used by pages. `console_backend` is the interface that it needs.
 """

@@ -13,7 +13,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
@@ -21,6 +21,7 @@ from aiohttp.web_protocol import RequestHandler
 from gateway.admin.acceptor import Acceptor
 from gateway.admin.address import AdminAddress, parse_address
 from gateway.admin.backend import AdminBackend, ReloadBackend
+from gateway.admin.forwarded import is_forwarded
 from gateway.content.untrusted_text import format_authority, is_loopback_host
 from gateway.history.interface import HistoryDisabled, Unsearchable, result_document
 from gateway.history.query import BadQuery, parse_query
@@ -31,9 +32,15 @@ from gateway.observe.time_slices import encode_chunks, run_in_slices
 from gateway.system.bind import UnixSocket, bind_tcp
 from gateway.system.passed_sockets import PassedSockets
 
-MayCall = Callable[[str | None, str], str | None]
-"""A function of the peer address (None on a unix socket) and the Host field: returns why the peer is rejected, or None.
-"""
+
+class MayCall(Protocol):
+    """A function that returns why a peer is rejected, or None."""
+
+    def __call__(self, peer: str | None, host: str, *, accepts_console_host: bool) -> str | None:
+        """Judge by the peer address (None on a unix socket) and the Host field, which may be that of `console.url` if
+        `accepts_console_host`.
+        """
+
 
 ConsoleHandler = Callable[[web.BaseRequest, str | None, str], Awaitable[web.StreamResponse]]
 """Answers a request for the console, with the peer address (None on a unix socket) and the Host field."""
@@ -49,6 +56,7 @@ _HEADERS = {"Server": "oic-gateway", "Cache-Control": "no-store", "X-Content-Typ
 _JSON = json.JSONEncoder(default=str, indent=2)
 _READ = ("GET", "HEAD")
 _CONSOLE_PATHS = frozenset(("/", "/console"))
+_FORWARDED = "Only a process of this machine may do this, without a proxy in between."
 _OTHER_SITES = frozenset(("cross-site", "same-site"))
 _LIMITS: Final[dict[str, Any]] = {
     "max_line_size": 16 * 1024,  # the target with which a login returns to the console has a code and a state
@@ -182,15 +190,19 @@ class AdminServer:
         hosts = request.headers.getall("Host", [])
         if len(hosts) > 1:
             return "The request has more than one Host field."
-        return self._may_call(_peer(request), hosts[0] if hosts else "")
+        is_direct = not is_forwarded(request.headers, request.version)
+        # A proxy for people must lead to the console only: nothing else has a login.
+        return self._may_call(_peer(request), hosts[0] if hosts else "", accepts_console_host=may_be_page or is_direct)
 
     @staticmethod
     def _is_of_page(request: web.BaseRequest) -> bool:
         return "Origin" in request.headers or request.headers.get("Sec-Fetch-Site", "none") in _OTHER_SITES
 
-    async def _quit(self, _: object) -> web.Response:
+    async def _quit(self, request: web.BaseRequest) -> web.Response:
         """Begin a stop. A second request changes nothing."""
         assert self._request_stop is not None
+        if is_forwarded(request.headers, request.version):
+            return _problem(403, _FORWARDED)
         log_event(_log, logging.INFO, "quit-requested", "a process of this machine requested a stop: POST /quit")
         self._request_stop()
         return _document(202, {"state": "draining"})
@@ -201,6 +213,8 @@ class AdminServer:
         peer = _peer(request)
         if peer is not None and not is_loopback_host(peer):
             return _problem(403, "Only a process of this machine may reload the configuration; use a loopback address.")
+        if is_forwarded(request.headers, request.version):
+            return _problem(403, _FORWARDED)
         is_reloaded, document = await self._reloads.reload_by_request()
         if is_reloaded:
             return _document(200, document)

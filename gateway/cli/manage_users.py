@@ -18,7 +18,7 @@ from gateway.config.console_users import (
     without_user,
 )
 from gateway.config.issue import ConfigProblems, LocatedIssue
-from gateway.config.references import CONSOLE_INSTALL, CONSOLE_MISSING, is_console_installed
+from gateway.config.references import CONSOLE_INSTALL, CONSOLE_MISSING, accepts_console_host_installed
 from gateway.system.safe_write import edit_file
 
 EXAMPLE = "oic-gateway user add ann --role operator -c gateway.yaml"
@@ -81,7 +81,7 @@ def _add(path: Path, options: argparse.Namespace) -> int:
     if not USER_NAME.fullmatch(options.name):
         return _fail("the name needs up to 63 letters, digits, `.`, `_`, `-`, `@`, `+`", 2)
     present = read_users(path).get(options.name) if path.exists() else None
-    if not is_console_installed():
+    if not accepts_console_host_installed():
         return _fail(f"the console {CONSOLE_MISSING}; {CONSOLE_INSTALL}", _BAD_CONFIG)
     password = _read_password()
     if password is None:

@@ -210,7 +210,7 @@ _SECTION_CHECKS: dict[Steps, Callable[[_ReferenceReader, dict[str, Any], Steps],
 }
 
 
-def is_console_installed() -> bool:
+def accepts_console_host_installed() -> bool:
     """Return whether the packages of the console are installed. Do not import them."""
     return all(importlib.util.find_spec(name) is not None for name in CONSOLE_PACKAGES)
 
@@ -222,7 +222,7 @@ def _check_console_files(tree: Mapping[str, Any], base: Path) -> Iterator[Config
     console = tree.get("console")
     if not isinstance(console, dict):
         return
-    if not is_console_installed():
+    if not accepts_console_host_installed():
         yield ConfigIssue(("console",), CONSOLE_MISSING, CONSOLE_INSTALL)
         return
     users, audit = console.get("users"), console.get("audit")

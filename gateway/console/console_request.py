@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+from gateway.admin.forwarded import is_forwarded
 from gateway.config.values import Network
 from gateway.console.console_cookies import CookiePurpose, read_cookie
 from gateway.console.request_guard import (
@@ -26,7 +27,6 @@ MAX_FORM = 16 * 1024  # bytes
 MAX_FORM_FIELDS = 16
 FORM_TIMEOUT = 10.0  # seconds
 READ_METHODS = ("GET", "HEAD")
-_FORWARDING_FIELDS = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-IP", "Via")
 
 
 class UnusableForm(Exception):
@@ -100,9 +100,7 @@ class ConsoleRequest:
     def is_on_this_machine(self) -> bool:
         """Return whether the request comes from this machine, by a name of this machine, and through no proxy."""
         is_local = self.peer is None or is_loopback_host(normalize_host(self.peer))
-        return (
-            is_local and self.address.is_loopback and not any(name in self.raw.headers for name in _FORWARDING_FIELDS)
-        )
+        return is_local and self.address.is_loopback and not is_forwarded(self.raw.headers, self.raw.version)
 
     @property
     def _fetch_site(self) -> str | None:

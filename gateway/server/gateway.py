@@ -366,9 +366,9 @@ class Gateway(AdminBackend):
         await self._history.flush()
         return self._history.lost
 
-    def may_call(self, peer: str | None, host: str) -> str | None:
+    def may_call(self, peer: str | None, host: str, *, accepts_console_host: bool) -> str | None:
         """Return why the admin port rejects this peer, or None."""
-        console_host = console_host_of(self._config)
+        console_host = console_host_of(self._config) if accepts_console_host else None
         return rejection_reason(self._runtime.table.admission, peer, host, console_host=console_host)
 
     def _token_gauges(self) -> Iterable[tuple[str, tuple[str, ...], float]]:

@@ -87,10 +87,12 @@ class Port:
         self.address = ""
         self.arrivals: asyncio.Queue[None] = asyncio.Queue()
         self.refused: str | None = None
+        self.accepts_console_host = False
         self.seen: list[tuple[str | None, str]] = []
 
-    def may_call(self, peer: str | None, host: str) -> str | None:
+    def may_call(self, peer: str | None, host: str, *, accepts_console_host: bool) -> str | None:
         self.seen.append((peer, host))
+        self.accepts_console_host = accepts_console_host
         self.arrivals.put_nowait(None)
         return self.refused
 

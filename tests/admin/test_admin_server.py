@@ -283,3 +283,28 @@ async def test_the_address_contains_the_chosen_port(port: Any) -> None:
     host, _, number = port.address.rpartition(":")
     assert host == "127.0.0.1"
     assert int(number) > 0
+
+
+_FORWARDED = [
+    "X-Forwarded-For: 203.0.113.9",
+    "x-forwarded-proto: https",
+    "Forwarded: for=203.0.113.9",
+    "Via: 1.1 proxy",
+]
+
+
+@pytest.mark.parametrize("field", _FORWARDED)
+async def test_a_proxy_cannot_pass_on_a_reload_or_a_stop(quit_port: Any, field: str) -> None:
+    for target in ("/reload", "/quit"):
+        assert (await quit_port.ask(target, "Host: localhost", field, method="POST")).status == 403
+        reply = await quit_port.send(f"POST {target} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
+        assert reply.status == 403
+    assert (quit_port.reloads_requested, quit_port.stops_requested) == (0, 0)
+
+
+@pytest.mark.parametrize("field", _FORWARDED)
+async def test_a_proxy_reaches_no_endpoint_by_the_host_of_the_console(port: Any, field: str) -> None:
+    await port.ask("/status")
+    assert port.accepts_console_host
+    await port.ask("/status", "Host: localhost", field)
+    assert not port.accepts_console_host

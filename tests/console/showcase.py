@@ -26,7 +26,7 @@ async def serve_showcase(gate: RecordedGateway, folder: Path) -> AsyncIterator[s
     users = write_users(folder, **{USER: "admin"})
     config = console_config(folder, {"users": str(users), "audit": str(folder / "audit.jsonl")})
     console = Console(gate, config, environ={})
-    server = AdminServer(gate, may_call=lambda _, __: None)
+    server = AdminServer(gate, may_call=lambda _, __, *, accepts_console_host: None)
     server.set_console(console.answer)
     try:
         yield f"http://{await server.start('127.0.0.1:0')}/console/"

@@ -41,6 +41,7 @@ async def test_without_login_there_is_no_login_page(gate: ConsoleGate, path: str
         "Via: 1.1 proxy",
         "X-Forwarded-Host: x",
         "X-Real-IP: 1.1.1.1",
+        "X-Forwarded-Proto: https",
     ],
 )
 async def test_a_forwarded_request_is_not_of_this_machine(gate: ConsoleGate, field: str) -> None:

@@ -259,8 +259,8 @@ async def serve_console(
     backend, admission = backend or RecordingBackend(clock), Admission([], [])
     console = Console(backend, config, environ=environ or {}, clock=clock)
 
-    def may_call(peer: str | None, host: str) -> str | None:
-        return rejection_reason(admission, peer, host, console_host=CONSOLE_HOST)
+    def may_call(peer: str | None, host: str, *, accepts_console_host: bool) -> str | None:
+        return rejection_reason(admission, peer, host, console_host=CONSOLE_HOST if accepts_console_host else None)
 
     server = AdminServer(backend, may_call=may_call)
     server.set_console(console.answer)

@@ -105,7 +105,7 @@ def review_upstream(host: str, path: str) -> Iterator[tuple[str, str, Severity]]
     """
     is_flow = _FLOW_PATH.match(path) is not None
     if is_flow and (match := _IDENTIFIER.fullmatch(path)):
-        if match["separator"] != "/" or _is_console_version(match["version"]):
+        if match["separator"] != "/" or _accepts_console_host_version(match["version"]):
             what = "has code and version in the form of the console"
             yield what, "write them like ORDERS/1.0", "warning" if match["separator"] == "/" else "error"
         elif _DESCRIPTION.fullmatch(match["subpath"] or ""):
@@ -150,7 +150,7 @@ def _correct_path(path: str, *, is_oracle: bool) -> tuple[str, tuple[str, ...]]:
         path = re.sub(r"/{2,}", "/", path)
         changes.append("replaced repeated slashes in the path")
     match = _IDENTIFIER.fullmatch(path)
-    if match and (match["separator"] != "/" or _is_console_version(match["version"])):
+    if match and (match["separator"] != "/" or _accepts_console_host_version(match["version"])):
         path = f"{match['flow']}/{_url_version(match['version'])}{match['subpath'] or ''}"
         changes.append(
             "changed code and version to the form of URLs, as in ORDERS/1.0; the console shows ORDERS|01.00.0000"
@@ -161,7 +161,7 @@ def _correct_path(path: str, *, is_oracle: bool) -> tuple[str, tuple[str, ...]]:
     return path, tuple(changes)
 
 
-def _is_console_version(version: str) -> bool:
+def _accepts_console_host_version(version: str) -> bool:
     """Return whether the version has the form of the console, 01.00.0000."""
     return version.count(".") > 1 or re.search(r"\b0[0-9]", version) is not None
 

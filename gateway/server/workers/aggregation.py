@@ -99,9 +99,10 @@ class AggregatedAdmin(AdminBackend):
         self._past = merge_snapshots((self._past, worker.counters))
         self._losses += 1
 
-    def may_call(self, peer: str | None, host: str) -> str | None:
+    def may_call(self, peer: str | None, host: str, *, accepts_console_host: bool) -> str | None:
         """Return why the admin port rejects this peer, or None."""
-        return rejection_reason(self._admission, peer, host, console_host=self._console_host)
+        console_host = self._console_host if accepts_console_host else None
+        return rejection_reason(self._admission, peer, host, console_host=console_host)
 
     async def liveness(self) -> tuple[bool, dict[str, Any]]:
         """Return whether the loop of every worker runs, and callers can connect."""
