@@ -9,6 +9,8 @@ from bench.results import Results
 
 FLAT = 1.03
 """What "costs the same" is held to."""
+CONSOLE = 1.02
+"""What people who look at the console may cost a call."""
 NOISE = 1.10
 """What "adds nothing" to a p99 is held to: two equal runs differ by as much."""
 
@@ -103,6 +105,8 @@ GOALS = (
     Goal("1 MiB of JSON with 6,000 links to OIC, renamed", _fact("renaming.ours.renamed_ms"), 6, "ms"),
     Goal("such links, ÷ the sub_filter of nginx", _fact("sub_filter.links.ratio"), 1.5),
     Goal("history in SQLite adds", _fact("history.added_us"), 8, "µs"),
+    Goal("a console by none, CPU", _fact("console.on_ratio"), CONSOLE),
+    Goal("a console with 20 live readers by none, CPU", _fact("console.live_ratio"), CONSOLE),
     *(Goal(f"{about} adds", _added(work), 3, "µs") for work, about in _ADDED.items()),
     Goal("10,000 routes by one, CPU", _fact("routes.ratio"), FLAT),
     Goal("1,000 credentials by one, CPU", _fact("credentials.ratio"), FLAT),
