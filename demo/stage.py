@@ -119,7 +119,7 @@ class Stage:
             connection.close()
 
     def log_in(self) -> str:
-        """Log in at the console as a browser does. Return its first page."""
+        """Log in at the console as a browser does. Return the cookie of the session."""
         connection = http.client.HTTPConnection(self.admin, timeout=TIME_LIMIT)
         try:
             connection.request("GET", "/console/login")
@@ -130,7 +130,17 @@ class Stage:
             connection.request("POST", "/console/login", form, {**fields, "Cookie": _cookies(response)})
             response = connection.getresponse()
             response.read()
-            connection.request("GET", "/console/", headers={"Cookie": _cookies(response)})
+            return _cookies(response)
+        except (OSError, http.client.HTTPException) as cause:
+            raise StepFailed(f"the console does not respond: {cause!r}") from cause
+        finally:
+            connection.close()
+
+    def overview(self, cookie: str) -> str:
+        """Return the first page of the console."""
+        connection = http.client.HTTPConnection(self.admin, timeout=TIME_LIMIT)
+        try:
+            connection.request("GET", "/console/", headers={"Cookie": cookie})
             return connection.getresponse().read().decode()
         except (OSError, http.client.HTTPException) as cause:
             raise StepFailed(f"the console does not respond: {cause!r}") from cause
@@ -248,8 +258,9 @@ def _environ() -> dict[str, str]:
 
 
 def _cookies(response: http.client.HTTPResponse) -> str:
-    """Return the cookies that a response sets, as the next request sends them back."""
-    return "; ".join(line.partition(";")[0] for line in response.headers.get_all("Set-Cookie", []))
+    """Return the cookies that a response sets and does not delete, as the next request sends them back."""
+    cookies = [line.partition(";")[0] for line in response.headers.get_all("Set-Cookie", [])]
+    return "; ".join(cookie for cookie in cookies if not cookie.endswith("="))
 
 
 def _origin(process: subprocess.Popen[str]) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from demo.browser import BrowserFailed, find_browser, take_screenshot
 from demo.screen import Screen
 from demo.stage import (
     HERE,
@@ -31,6 +32,8 @@ from demo.stage import (
 )
 from gateway.cli.output import OutputError, run_with_output
 
+PICTURE = HERE.parent / "build" / "console.png"
+"""Where the tour leaves its picture of the console."""
 _HELLO = HERE / "hello.xml"
 _ORDER = '{"item":"valve","quantity":3}'
 _JSON = {"Content-Type": "application/json"}
@@ -195,10 +198,27 @@ def console(stage: Stage, screen: Screen) -> None:
     """The console: the same in a browser, for a team"""
     screen.command(f"xdg-open http://{stage.admin}/console/")
     screen.show(f"log in as {USER} with the password {PASSWORD}")
-    page = stage.log_in()
+    page = stage.overview(stage.log_in())
     _expect('href="/console/credentials/sandbox"' in page, "the overview does not show the credential")
     _expect(f'<span class="name" title="{USER}">' in page, "the login failed")
     screen.good("the overview shows the credentials with their state, and each page has its own address")
+
+
+def screenshot(stage: Stage, screen: Screen) -> None:
+    """A picture of the console, where a browser is present"""
+    browser = find_browser()
+    screen.command(f"{Path(browser).name if browser else 'chromium'} http://{stage.admin}/console/")
+    if browser is None:
+        screen.good("no picture: Chromium is not installed here")
+        return
+    try:
+        picture = take_screenshot(browser, f"http://{stage.admin}/console/", stage.log_in())
+    except BrowserFailed as error:
+        screen.good(f"no picture: {error}")  # the browser of this machine is no part of the tour
+        return
+    PICTURE.parent.mkdir(exist_ok=True)
+    PICTURE.write_bytes(picture)
+    screen.good(f"the overview is in {os.path.relpath(PICTURE)}")
 
 
 def stay(stage: Stage, screen: Screen) -> None:
@@ -245,6 +265,7 @@ STEPS: tuple[Step, ...] = (
     mistake,
     check,
     console,
+    screenshot,
 )
 
 

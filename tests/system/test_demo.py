@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from demo.browser import find_browser
 from demo.screen import Screen
 from demo.stage import SECRET, TOUR_LIMIT, Stage, StepFailed
-from demo.tour import STEPS, check, get, soap, tour
+from demo.tour import PICTURE, STEPS, check, get, screenshot, soap, tour
 from gateway.sandbox import DEFAULT_SECRET
 from tests.fakes.terminal import restore_interrupt
 from tests.fakes.waiting import TIME_LIMIT
@@ -58,6 +59,7 @@ def remaining_processes(mark: str) -> list[str]:
 
 
 def test_the_tour_succeeds_and_leaves_no_process() -> None:
+    PICTURE.unlink(missing_ok=True)
     with touring("ascii") as (process, mark):  # the encoding that needs most care; UTF-8 is the next test's
         text, _ = process.communicate(timeout=TOUR_LIMIT)
     assert process.returncode == 0, text
@@ -83,6 +85,27 @@ def assert_whole(text: str) -> None:
     assert "urn:opc:resource:expiry" in meaning
     assert "Increase" in remedy
     assert text.count("FAIL") == 1  # none after the remedy
+    if find_browser() is None:
+        assert "no picture: Chromium is not installed here" in text
+    else:
+        assert f"the overview is in {PICTURE.relative_to(ROOT)}" in text
+        assert PICTURE.read_bytes().startswith(b"\x89PNG\r\n")
+
+
+@pytest.mark.parametrize(("script", "reason"), [("", "is not installed"), ("#!/bin/sh\nexit 1\n", "the browser ended")])
+def test_the_tour_goes_on_without_a_picture(
+    script: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sh").symlink_to("/bin/sh")
+    if script:
+        (tmp_path / "chromium").write_text(script)
+        (tmp_path / "chromium").chmod(0o755)
+    out = io.StringIO()
+    with Stage() as stage:
+        monkeypatch.setenv("PATH", str(tmp_path))
+        assert tour((screenshot,), stage, Screen(out)) == 0
+    assert "no picture: " in out.getvalue()
+    assert reason in out.getvalue()
 
 
 def test_an_address_of_oic_in_the_wsdl_fails_the_step() -> None:
