@@ -34,7 +34,8 @@ RANGES: dict[str, ChartRange] = {
 @dataclass(frozen=True, slots=True)
 class Traffic:
     """Figures of some intervals of a series: calls, calls a second, percentage of errors, percentiles in milliseconds,
-    open calls. Percentiles are the means of those of the intervals, weighted by their calls.
+    open calls; of a service also the calls that run and that wait. Percentiles are the means of those of the
+    intervals, weighted by their calls.
     """
 
     calls: int
@@ -45,6 +46,8 @@ class Traffic:
     p99: float | None
     errors: tuple[int, ...]
     in_flight: int
+    running: int
+    waiting: int
 
 
 def series_query(subject: SeriesSubject, name: str, chart_range: ChartRange, *, now: float) -> SeriesQuery:
@@ -116,7 +119,7 @@ def _traffic(series: Series, indexes: Sequence[int]) -> Traffic:
         _weighted_mean(series.p95_ms, series.calls, indexes),
         _weighted_mean(series.p99_ms, series.calls, indexes),
         errors,
-        series.in_flight[indexes[-1]] if indexes else 0,
+        *(_last(values, indexes) for values in (series.in_flight, series.running, series.waiting)),
     )
 
 
@@ -130,6 +133,10 @@ def _intervals(times: Sequence[float], length: float) -> Iterator[tuple[float, l
 
 def _sum(values: Sequence[int], indexes: Iterable[int]) -> int:
     return sum(values[index] for index in indexes) if values else 0
+
+
+def _last(values: Sequence[int], indexes: Sequence[int]) -> int:
+    return values[indexes[-1]] if values and indexes else 0
 
 
 def _weighted_mean(values: Sequence[float | None], weights: Sequence[int], indexes: Iterable[int]) -> float | None:

@@ -60,6 +60,7 @@ class ServiceRow:
     """An OIC service: its places, and its circuit breaker."""
 
     name: str
+    href: str
     url: str
     running: int
     waiting: int
@@ -190,8 +191,10 @@ def service_rows(status: Mapping[str, Any]) -> Iterator[ServiceRow]:
     for name, service in status["services"].items():
         circuit, problem = service["circuit"], service["problem"]
         is_open = circuit["state"] != "closed"
+        href = page_url("services", name)
         yield ServiceRow(
             name,
+            href,
             service["url"],
             service["running"],
             service["waiting"],
@@ -201,8 +204,7 @@ def service_rows(status: Mapping[str, Any]) -> Iterator[ServiceRow]:
             is_open,
             circuit["open_for_s"],
             circuit["reason"],
-            problem
-            and problem_view("Service", name, page_url() + "#services", problem, tone="bad" if is_open else "warn"),
+            problem and problem_view("Service", name, href, problem, tone="bad" if is_open else "warn"),
         )
 
 

@@ -6,6 +6,7 @@ PAGES = {
     "credential-sign-in": "credentials/finance-clerk",
     "routes": "routes",
     "route": "routes/orders",
+    "service": "services/acme",
     "route-down": "routes/archive",
     "calls": "calls",
     "call": "calls/fc0e2b9b84513fa0dbcf054132fed723",

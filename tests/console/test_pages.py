@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from html.parser import HTMLParser
 from urllib.parse import parse_qsl, quote
 
@@ -18,14 +19,16 @@ from gateway.console.page import Page, PageDocument, PageRequest, Viewer
 from gateway.console.pages.call_pages import MAX_ROWS, row_events
 from gateway.console.pages.caller_page import show_callers
 from gateway.console.rendering import TemplateRenderer
+from gateway.console.roles import may_act
 from gateway.history.query import HistoryQuery
 from tests.console.recorded_gateway import NOW, RecordedGateway, recorded_configuration
 
 TOKEN = "csrf-token-of-the-session"
 CALL = "fc0e2b9b84513fa0dbcf054132fed723"
 PAGES = (
-    "", "credentials/orders-app", "credentials/finance-clerk", "routes", "routes/orders", "routes/archive", "calls",
-    f"calls/{CALL}", "callers", "usage", "configuration", "routes/unknown", "credentials/unknown", "calls/unknown",
+    "", "credentials/orders-app", "credentials/finance-clerk", "routes", "routes/orders", "routes/archive",
+    "services/acme", "calls", f"calls/{CALL}", "callers", "usage", "configuration", "routes/unknown",
+    "credentials/unknown", "services/unknown", "calls/unknown",
 )  # fmt: skip
 VOID = {"meta", "link", "input", "br", "wbr", "path"}
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&amp;"
@@ -76,7 +79,8 @@ async def render(gate: RecordedGateway, path: str, *, role: Role = "admin", is_f
     if isinstance(answer, PageDocument):
         return answer.body.decode()
     assert isinstance(answer, Page)
-    return TemplateRenderer().render(answer, is_fragment=is_fragment, values={"viewer": viewer}).decode()
+    values = {"viewer": viewer, "may": partial(may_act, role)}
+    return TemplateRenderer().render(answer, is_fragment=is_fragment, values=values).decode()
 
 
 def full_gateway() -> RecordedGateway:
@@ -126,7 +130,7 @@ async def test_hostile_texts_are_escaped_everywhere(path: str) -> None:
 
 async def test_hostile_names_have_pages_of_their_own() -> None:
     gate = hostile_gateway()
-    for page in ("credentials", "routes", "calls"):
+    for page in ("credentials", "routes", "services", "calls"):
         handler = find_page((page, HOSTILE))
         assert handler is not None
         viewer = Viewer(HOSTILE, "admin", TOKEN)
@@ -194,6 +198,31 @@ async def test_a_route_shows_who_may_call_it_and_what_opens_it() -> None:
     assert '<a href="/console/credentials/orders-app">orders-app</a>' in text
     assert "0 of 180 places taken" in text
     assert "Everyone" in await render(RecordedGateway(), "routes/archive")
+
+
+async def test_a_service_shows_its_places_routes_and_charts() -> None:
+    assert '<a href="/console/services/acme">acme</a>' in await render(RecordedGateway(), "")
+    assert '<a href="/console/services/acme">acme</a>' in await render(RecordedGateway(), "routes/orders")
+    gate = RecordedGateway()
+    gate.one_series = replace(gate.one_series, running=(7,) * 120, waiting=(3,) * 120)
+    text = await render(gate, "services/acme")
+    assert "of 180 places" in text
+    assert '<a href="/console/routes/orders">orders</a>' in text
+    assert '<a href="/console/routes/archive">' not in text  # its upstream is another service
+    source = "/console/series?subject=service&amp;name=acme&amp;range=15m"
+    assert text.count(f'data-source="{source}"') == 4
+    assert 'data-chart="places"' in text
+    assert '<td class="number">7</td><td class="number">3</td></tr>' in text
+    assert 'href="/console/services/acme?range=24h"' in text
+
+
+async def test_only_an_operator_closes_the_circuit_of_a_service() -> None:
+    gate = RecordedGateway()
+    gate.status_document["services"]["gone"]["circuit"] |= {"state": "open", "open_for_s": 12}
+    assert 'action="/console/actions/close-breaker"' in await render(gate, "services/gone", role="operator")
+    assert "next trial in 12" in await render(gate, "services/gone", role="viewer")
+    assert "/console/actions/close-breaker" not in await render(gate, "services/gone", role="viewer")
+    assert "/console/actions/close-breaker" not in await render(gate, "services/acme", role="operator")
 
 
 async def test_the_list_of_routes_is_filtered_and_has_pages() -> None:

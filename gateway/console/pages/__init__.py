@@ -1,6 +1,6 @@
-"""The pages of the console by path: `overview_page`, `credential_page`, `route_pages`, `call_pages`, `caller_page`,
-`usage_page`, `configuration_page`, `audit_page`, and `missing_page` for names that do not exist. `series_data` are the
-numbers of charts.
+"""The pages of the console by path: `overview_page`, `credential_page`, `service_page`, `route_pages`, `call_pages`,
+`caller_page`, `usage_page`, `configuration_page`, `audit_page`, and `missing_page` for names that do not exist.
+`series_data` are the numbers of charts.
 """
 
 from collections.abc import Mapping
@@ -15,6 +15,7 @@ from gateway.console.pages import (
     overview_page,
     route_pages,
     series_data,
+    service_page,
     usage_page,
 )
 
@@ -23,6 +24,7 @@ PAGES: Mapping[tuple[str, ...], PageHandler] = {
     ("credentials", "*"): credential_page.show_credential,
     ("routes",): route_pages.show_routes,
     ("routes", "*"): route_pages.show_route,
+    ("services", "*"): service_page.show_service,
     ("calls",): call_pages.show_calls,
     ("calls", "live"): call_pages.stream_calls,
     ("calls", "*"): call_pages.show_call,

@@ -6,8 +6,9 @@ from gateway.admin.console_backend import Series, SeriesQuery
 from gateway.console.page import Page, PageRequest
 from gateway.console.pages.configuration_page import block_settings
 from gateway.console.pages.missing_page import missing_page
+from gateway.console.pages.series_data import chart_values
 from gateway.console.view_calls import call_rows
-from gateway.console.view_charts import BLAMES, RANGES, chart_rows, series_query, series_url, sparkline, traffic
+from gateway.console.view_charts import RANGES, sparkline, traffic
 from gateway.console.view_counters import instance_id_percent
 from gateway.console.view_overview import RouteRow, credential_card, route_rows, service_rows
 from gateway.console.view_state import page_url
@@ -61,20 +62,12 @@ async def show_route(request: PageRequest) -> Page:
     row = next((row for row in route_rows(status) if row.name == name), None)
     if row is None:
         return missing_page("route", name, "Routes")
-    chosen = RANGES.get(request.query.get("range", ""), _DEFAULT_RANGE)
-    series = await request.backend.series(series_query("route", name, chosen, now=request.now))
-    minute = (
-        series
-        if chosen is _DEFAULT_RANGE
-        else await request.backend.series(series_query("route", name, _DEFAULT_RANGE, now=request.now))
-    )
     configuration = await request.backend.configuration()
     settings = block_settings(configuration, "defaults") | block_settings(configuration, f"routes.{name}")
     card = credential_card(status, row.credential, now=request.now)
     service = next((one for one in service_rows(status) if one.name == row.service), None)
-    rows = chart_rows(series, chosen)
     problems = (row.problem, service.problem if service else None, card.problem)
-    values = {
+    values = await chart_values(request, "route", name) | {
         "title": name,
         "section": "Routes",
         "row": row,
@@ -82,14 +75,9 @@ async def show_route(request: PageRequest) -> Page:
         "service": service,
         "callers": settings.get("callers"),
         "problems": [problem for problem in problems if problem is not None],
-        "figures": traffic(minute, now=request.now),
         "instance_id_percent": instance_id_percent(b"".join(await request.backend.metrics()), name),
-        "range": chosen,
-        "ranges": RANGES.values(),
-        "source": series_url("route", name, chosen),
-        "chart_rows": rows,
-        "blames": BLAMES,
         "example_url": example_url(str(status["listen"]), row.path),
+        "no_calls": "Only the 50 busiest routes have charts. Send a call:",
         "calls": await _last_calls(request, name),
     }
     return Page("route.html", values)

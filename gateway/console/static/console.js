@@ -159,6 +159,7 @@ const CHARTS = {
   errors: {unit: "", series: [["upstream", "errors.upstream", "--bad-fill"], ["identity", "errors.identity", "--part-token"],
     ["gateway", "errors.gateway", "--part-upstream"], ["caller", "errors.caller", "--part-queue"]]},
   in_flight: {unit: "", series: [["Open calls", "in_flight", "--part-upstream"]], fill: true},
+  places: {unit: "", series: [["Running", "running", "--part-upstream"], ["Waiting", "waiting", "--part-queue"]]},
 };
 const plots = new Map(); // by figure
 const number = new Intl.NumberFormat(undefined, {maximumSignificantDigits: 3});
