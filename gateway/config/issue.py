@@ -14,7 +14,11 @@ Steps = tuple[str | int, ...]
 SECRET_KEYS = frozenset({"api_key", "client_secret", "password", "key_password", "private_key", "refresh_token"})
 REFERENCES = ("file", "env", "credential", "oci_vault")
 """The kinds of reference to a secret."""
-_FREE_KEYS = (("headers", "set"), ("query", "set"), ("params",))
+_NAMED = ("credentials", "callers", "services")
+_ROUTES = ("routes", "defaults")
+_FREE_KEYS = frozenset(
+    [("credentials", "*", "params"), *((part, kind, "set") for part in _ROUTES for kind in ("headers", "query"))]
+)
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_.$-]{1,64}")
 
 
@@ -81,18 +85,25 @@ def is_plain(key: str) -> bool:
     return _PLAIN_KEY.fullmatch(key) is not None
 
 
+def keys_of(steps: Steps) -> tuple[str, ...]:
+    """Return the keys of the model in the steps, without numbers. `*` stands for a name that the user has chosen, such
+    as that of a credential: a name can be equal to any key.
+    """
+    keys = tuple(step for step in steps if isinstance(step, str))
+    return (keys[0], "*", *keys[2:]) if len(keys) > 1 and keys[0] in _NAMED else keys
+
+
 def is_secret(steps: Steps) -> bool:
     """Return True if the value at the steps is a secret or a list of secrets."""
-    names = [step for step in steps if isinstance(step, str)]
-    return bool(names) and (
-        names[-1] in SECRET_KEYS or names[:-1] == ["telemetry", "headers"] or names[-2:] == ["notify", "url"]
+    keys = keys_of(steps)
+    return bool(keys) and (
+        keys[-1] in SECRET_KEYS or keys[:-1] == ("telemetry", "headers") or keys[-2:] == ("notify", "url")
     )
 
 
 def has_free_keys(steps: Steps) -> bool:
     """Return True if the keys of the mapping at the steps are chosen by the user, such as names of header fields."""
-    names = tuple(step for step in steps if isinstance(step, str))
-    return any(names[-len(keys) :] == keys for keys in _FREE_KEYS)
+    return keys_of(steps) in _FREE_KEYS
 
 
 def dotted_path(steps: Steps) -> str:

@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field, ValidationError
 from gateway.config import otel_package, vault
 from gateway.config.console_users import UnusableUsers, read_users
 from gateway.config.cross_checks import check_own_hosts
-from gateway.config.issue import SECRET_KEYS, ConfigIssue, SecretProblem, Steps, has_free_keys
+from gateway.config.issue import SECRET_KEYS, ConfigIssue, SecretProblem, Steps, has_free_keys, keys_of
 from gateway.config.model import HistorySettings
 from gateway.config.secret_strength import ENOUGH_BITS, estimate_bits
 from gateway.config.secrets import SecretReader, exposure, suspicious
@@ -71,14 +71,16 @@ class _ReferenceReader:
         items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
         for key, inner in items:
             inner_steps = (*steps, key)
-            if key in SECRET_KEYS and isinstance(inner, dict | list):
+            known = keys_of(inner_steps)[-1] if isinstance(key, str) else ""
+            if known in SECRET_KEYS and isinstance(inner, dict | list):
                 yield from self._check_secrets(inner, inner_steps)
-            elif key in {"ca", "client_ca"} and isinstance(inner, str) and inner:
+            elif known in {"ca", "client_ca"} and isinstance(inner, str) and inner:
                 yield from self._check_authorities(inner, inner_steps)
             else:
                 yield from self.check(inner, inner_steps)
-        if isinstance(value, dict) and steps[-1:] in _SECTION_CHECKS:
-            yield from _SECTION_CHECKS[steps[-1:]](self, value, steps)
+        section = keys_of(steps)[-1:]
+        if isinstance(value, dict) and section in _SECTION_CHECKS:
+            yield from _SECTION_CHECKS[section](self, value, steps)
 
     def _check_secrets(self, value: dict[str, Any] | list[Any], steps: Steps) -> Iterator[ConfigIssue]:
         """Report only warnings if one of several secrets is usable: during a rotation the others may be missing."""

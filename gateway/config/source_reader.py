@@ -7,16 +7,19 @@ references would lead to secrets of the whole gateway, and a team could send the
 import codecs
 import glob
 import hashlib
+import itertools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from gateway.config.include_model import IncludeSettings, parse_entries
-from gateway.config.issue import ConfigIssue, LocatedIssue, Steps, has_free_keys, is_secret
+from gateway.config.issue import ConfigIssue, LocatedIssue, Steps
+from gateway.config.model import IncludedSettings
 from gateway.config.secrets import FILE_KEYS
 from gateway.config.source_file import SourceFile
+from gateway.config.strict_model import SecretRef, StrictModel
 from gateway.config.watched_files import WatchedFiles, find_files, watch_file
 from gateway.config.yaml_document import UnreadableYaml, YamlDocument
 from gateway.system.files import NotRegular, read_file
@@ -153,7 +156,7 @@ def _decode(content: bytes) -> str:
 def _confine(source: SourceFile) -> Iterator[ConfigIssue]:
     """Make the paths in an included file absolute. Yield an issue for each reference that leaves its folder."""
     folder = Path(source.path).parent
-    for holder, key, steps in _references(source.document.value, ()):
+    for holder, key, steps in _references(IncludedSettings, source.document.value, ()):
         if key in _OTHER_REFERENCES:
             what = "is not a file in the folder of this included file, but a secret of the whole gateway"
             remedy = f"write {{file: PATH}} with a file below `{folder}`, or use a credential that the main file lends"
@@ -169,12 +172,25 @@ def _is_below(path: str, folder: str) -> bool:
     return path.startswith(folder.rstrip("/") + "/")
 
 
-def _references(value: Any, steps: Steps) -> Iterator[tuple[Any, str | int, Steps]]:
-    """Yield each reference to a file or a secret: the mapping with it, its key there, and its steps."""
-    if has_free_keys(steps):
+def _references(shape: Any, value: Any, steps: Steps) -> Iterator[tuple[Any, str, Steps]]:
+    """Yield each reference to a file or a secret in a plain value: the mapping with it, its key there, and its steps.
+
+    `shape` is the model, or the annotation, of the value. It decides what a reference is: names that the user chooses
+    may be equal to any key.
+    """
+    if isinstance(shape, type) and issubclass(shape, StrictModel):
+        for name, field in shape.model_fields.items() if isinstance(value, dict) else ():
+            key = field.alias or name
+            is_reference = key in FILE_KEYS or (issubclass(shape, SecretRef) and key in _OTHER_REFERENCES)
+            if is_reference and isinstance(value.get(key), str):
+                yield value, key, (*steps, key)
+            else:
+                yield from _references(field.annotation, value.get(key), (*steps, key))
         return
-    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
-        if isinstance(inner, dict | list):
-            yield from _references(inner, (*steps, key))
-        elif isinstance(inner, str) and (key in FILE_KEYS or (is_secret(steps) and key in _OTHER_REFERENCES)):
-            yield value, key, (*steps, key)
+    inner_shapes, entries = getattr(shape, "__args__", ()), [(steps, value)]
+    if get_origin(shape) in {dict, list}:
+        items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        entries = [((*steps, key), entry) for key, entry in items] if isinstance(value, get_origin(shape)) else []
+        inner_shapes = inner_shapes[-1:]
+    for (inner_steps, entry), inner in itertools.product(entries, inner_shapes):
+        yield from _references(inner, entry, inner_steps)

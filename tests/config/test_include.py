@@ -186,6 +186,37 @@ def test_every_path_of_an_included_file_is_confined() -> None:
     assert {"file", "cert", "key", "ca"} <= paths <= FILE_KEYS
 
 
+KEYS = sorted({name for part in models(IncludedSettings, set()) for name in part.model_fields})
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_a_credential_or_caller_named_like_a_key_is_confined(folder: Path, name: str) -> None:
+    (folder / "teams/a/one.yaml").write_text(
+        "credentials:\n"
+        f"  {name}: {{token_url: 'https://i.example/token', client_id: x, client_secret: [{{env: APP_SECRET}}, "
+        "{file: /etc/hostname}], tls: {ca: ../ca.pem}}\n"
+        f"callers:\n  {name}: {{basic: {{username: x, password: {{env: APP_SECRET}}}}}}\n"
+        f"routes: [{{name: a, path: /a/, upstream: 'https://acme.example/a/', credential: {name}}}]\n",
+        encoding="utf-8",
+    )
+    references = ("client_secret[0].env: is not a file", "client_secret[1].file: leaves the", "tls.ca: leaves the")
+    lines = [line for line in problems(folder) if "the folder of this included file" in line]
+    expected = [f"teams/a/one.yaml:2: credentials.{name}.{reference}" for reference in references]
+    expected.append(f"teams/a/one.yaml:4: callers.{name}.basic.password.env: is not a file")
+    assert [line[: len(start)] for line, start in zip(lines, expected, strict=True)] == expected
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_a_credential_named_like_a_key_has_its_secret_read(folder: Path, name: str) -> None:
+    change(folder / "gateway.yaml", "  app:", f"  {name}:")
+    change(folder / "gateway.yaml", "credential: app", f"credential: {name}")
+    change(folder / "gateway.yaml", "lend: [app]", f"lend: [{name}]")
+    assert problems(folder) == []
+    change(folder / "gateway.yaml", "env: APP_SECRET", "env: MISSING")
+    [line] = problems(folder)
+    assert f"credentials.{name}.client_secret.env: the environment variable `MISSING` is not set" in line
+
+
 def test_a_lent_credential_may_be_used(folder: Path) -> None:
     change(
         folder / "teams/a/one.yaml",
