@@ -29,10 +29,10 @@ demo: $(RUNTIME)  ## take a tour: sandbox and gateway as real processes, verifie
 
 test: $(STAMP) $(AJV)/.installed $(OCI) $(PROMTOOL)/.installed  ## run all tests, with a real Redis; ARGS="-k renewal" narrows
 	@{ perl -MHTTP::Tiny -e 1 && test -e /usr/lib/nginx/modules/ngx_stream_module.so && \
-		for name in redis-server curl openssl haproxy nginx ip unshare zsh systemd-analyze; do command -v $$name || exit 1; done; } \
+		for name in redis-server curl openssl haproxy nginx ip unshare zsh systemd-analyze rsyslogd; do command -v $$name || exit 1; done; } \
 		>/dev/null 2>&1 || { $(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -qq --no-install-recommends \
-		-y redis-server perl curl openssl haproxy nginx libnginx-mod-stream iproute2 util-linux zsh systemd; } >/dev/null 2>&1 || \
-		echo "by hand: apt-get install redis-server perl curl openssl haproxy nginx libnginx-mod-stream iproute2 util-linux zsh systemd; the tests need them" >&2
+		-y redis-server perl curl openssl haproxy nginx libnginx-mod-stream iproute2 util-linux zsh systemd rsyslog; } >/dev/null 2>&1 || \
+		echo "by hand: apt-get install redis-server perl curl openssl haproxy nginx libnginx-mod-stream iproute2 util-linux zsh systemd rsyslog; the tests need them" >&2
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
 coverage:  ## run all tests and measure which lines of gateway/ they run; fails below the floor in pyproject.toml

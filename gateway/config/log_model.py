@@ -1,11 +1,11 @@
 """The shape of `log:`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from gateway.config.strict_model import StrictModel
-from gateway.config.values import FilePath, Size
+from gateway.config.strict_model import StrictModel, exactly_one
+from gateway.config.values import FilePath, Size, split_address
 
 STDOUT = "stdout"
 
@@ -16,15 +16,31 @@ def _file_size(value: int) -> int:
     return value
 
 
-class LogFileSettings(StrictModel):
-    """Log file, which is also replaced by tools like logrotate."""
+def _receiver(value: str) -> str:
+    split_address(value)
+    return value
 
-    path: FilePath
+
+class LogTargetSettings(StrictModel):
+    """Log file, which tools like logrotate may rename, or syslog receiver; exactly one of `path` and `syslog`."""
+
+    model_config = exactly_one("path", "syslog")
+
+    path: FilePath | None = None
     """Log file, created with mode 0640 if it does not exist; relative to the configuration file."""
+    syslog: Annotated[str, AfterValidator(_receiver)] | None = None
+    """Receiver of RFC 5424 messages: unix:/path of a datagram socket, or HOST:PORT for TCP with octet counting (RFC
+    6587)."""
     size: Annotated[Size, AfterValidator(_file_size)] | None = None
     """Size above which the file is renamed to PATH.1, PATH.1 to PATH.2 and so on; omitted: it is never renamed."""
     count: Annotated[int, Field(ge=1, le=1000)] = 10
     """Number of renamed files that are kept."""
+
+    @model_validator(mode="after")
+    def _has_one_target(self) -> Self:
+        if (self.path is None) == (self.syslog is None):
+            raise ValueError("needs exactly one of `path` and `syslog`; write path: FILE, or syslog: unix:/dev/log")
+        return self
 
 
 def _standard_output(value: object) -> object:
@@ -40,10 +56,10 @@ class LogSettings(StrictModel):
     """`json` lines, readable `text`, `combined` (access log as Apache's; events go to standard error), or `auto`: text
     on a terminal, else json."""
     to: Annotated[
-        LogFileSettings | None,
-        BeforeValidator(_standard_output, json_schema_input_type=Literal["stdout"] | LogFileSettings | None),
+        LogTargetSettings | None,
+        BeforeValidator(_standard_output, json_schema_input_type=Literal["stdout"] | LogTargetSettings | None),
     ] = None
-    """Target: `stdout`, or a file."""
+    """Target: `stdout`, a file, or a syslog receiver."""
     sample: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Share of the successful requests whose records are logged; those with an error or a status from 400 on always
     are. History and metrics have all."""

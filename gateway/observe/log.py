@@ -16,8 +16,9 @@ from gateway.observe.combined_line import combined_line
 from gateway.observe.json_line import json_line
 from gateway.observe.line_writer import LineWriter
 from gateway.observe.log_file import LogFile
-from gateway.observe.record import RESET_COLOUR, Record, escape_unprintable, record_line, record_text
+from gateway.observe.record import RESET_COLOUR, Record, escape_unprintable, record_level, record_line, record_text
 from gateway.observe.secret_mask import mask_start
+from gateway.observe.syslog_writer import SyslogWriter, host_name, syslog_message
 from gateway.observe.timestamp import timestamp
 
 __all__ = ("LEVELS", "EventHandler", "LineWriter", "Log", "event_line", "event_text", "log_event", "set_up_log")
@@ -79,6 +80,17 @@ class EventHandler(logging.Handler):
         self._format_event = format_event
         self.addFilter(_is_logged)
 
+    def wrap_lines(self, host: str, process: int) -> None:
+        """Write events as syslog messages."""
+        format_event = self._format_event
+
+        def wrap_event(event: logging.LogRecord) -> bytes:
+            name, time, level = getattr(event, "event", "log"), timestamp(event.created), event.levelname.lower()
+            line = format_event(event)
+            return syslog_message(line, level=level, time=time, event=name, host=host, process=process)
+
+        self._format_event = wrap_event
+
     def emit(self, record: logging.LogRecord) -> None:
         """Queue the event. Never block."""
         self._write(self._format_event(record))
@@ -95,7 +107,7 @@ class Log:
 
     def __init__(
         self,
-        writer: LineWriter,
+        writer: LineWriter | SyslogWriter,
         *,
         format_record: Callable[[Record], bytes],
         format_event: Callable[[logging.LogRecord], bytes],
@@ -108,6 +120,18 @@ class Log:
         self._sample = sample
         self._handler = EventHandler((event_writer or writer).write, format_event)
         self._previous_levels = (logging.root.level, logging.getLogger(GATEWAY_LOGGER).level)
+
+    def wrap_lines(self) -> None:
+        """Write lines as syslog messages."""
+        format_record, host, process = self._format_record, host_name(), os.getpid()
+
+        def wrap_record(record: Record) -> bytes:
+            line, level = format_record(record), record_level(record)
+            return syslog_message(line, level=level, time=record.time, event=record.event, host=host, process=process)
+
+        self._format_record = wrap_record
+        if self._event_writer is None:
+            self._handler.wrap_lines(host, process)
 
     @property
     def lost(self) -> int:
@@ -145,14 +169,15 @@ def set_up_log(
     stream: TextIO | None = None,
     *,
     file: LogFile | None = None,
+    syslog: SyslogWriter | None = None,
     sample: float = 1.0,
 ) -> Log:
-    """Return the log of this process in `file`, else on `stream` (default: stdout), with events from `level` (one of
-    `LEVELS`) on, and this share of the records of successes. `auto` is text on a terminal, else JSON.
+    """Return the log of this process in `file` or to `syslog`, else on `stream` (default: stdout), with events from
+    `level` (one of `LEVELS`) on, and this share of the records of successes. `auto` is text on a terminal, else JSON.
     """
     target = sys.stdout if stream is None else stream
-    is_terminal = file is None and target.isatty()
-    writer = LineWriter(target if file is None else file)
+    is_terminal = file is None and syslog is None and target.isatty()
+    writer = syslog or LineWriter(target if file is None else file)
     if log_format == "combined":
         log = Log(
             writer,
@@ -171,6 +196,8 @@ def set_up_log(
             format_event=lambda event: f"{event_text(event, colour=colour)}\n".encode(),
             sample=sample,
         )
+    if syslog is not None:
+        log.wrap_lines()
     log.attach(level)
     return log
 

@@ -37,7 +37,7 @@ def test_every_key_has_its_line() -> None:
         "limits.": model.LimitSettings,
         "pool.": model.PoolSettings,
         "log.": log_model.LogSettings,
-        "log.to.": log_model.LogFileSettings,
+        "log.to.": log_model.LogTargetSettings,
         "state.": state_model.StateSettings,
         "state.redis.": state_model.RedisSettings,
         "state.redis.sentinel.": state_model.LoginSettings,
