@@ -16,7 +16,7 @@ EXAMPLE = "oic-gateway rotate orders-app gateway.yaml"
 EXIT_STATUS = {
     0: "the new secret is in the file and works",
     69: "not rotated, or not written; standard error contains the cause, and where the secret is",
-    78: "the configuration is wrong, or the secret is not in a file",
+    78: "the configuration is wrong, the secret is not in a file, or others use it",
 }
 
 
@@ -30,6 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="",
         help="credential whose application may administer the identity domain; default: NAME",
     )
+    parser.add_argument(
+        "--cut-off-others",
+        action="store_true",
+        help="rotate although credentials of other included files use the same client: they keep the old secret",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -40,9 +45,16 @@ def run(options: argparse.Namespace) -> int:
     from gateway.rotation.rotate_secret import rotate_secret  # noqa: PLC0415
     from gateway.rotation.rotation_plan import CannotRotate, plan_rotation  # noqa: PLC0415
 
-    config = read_configuration(options).read().config
+    loaded = read_configuration(options).read()
+    config = loaded.config
     try:
-        plan = plan_rotation(config, credential_name(options, config), administrator=options.by)
+        plan = plan_rotation(
+            config,
+            credential_name(options, config),
+            scopes=loaded.credential_scopes,
+            administrator=options.by,
+            may_cut_off=options.cut_off_others,
+        )
     except CannotRotate as problem:
         exit_config_error(str(problem))
     return print_finding(run_coroutine(rotate_secret(config, plan)), options)

@@ -60,6 +60,8 @@ class Loaded:
     watched: WatchedFiles = field(default_factory=WatchedFiles)
     positions: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     """File and line of each block, for the console; empty without one."""
+    credential_scopes: Mapping[str, str] = field(default_factory=dict)
+    """Scope of each credential of an included file: its owner, or else its file. All others are of the main file."""
 
 
 class FileProblems(ConfigProblems):
@@ -95,6 +97,7 @@ def load(
         problems += _environment_problems(config, environ)
     has_console = config is not None and config.console is not None
     positions = {name: (file, line) for name, file, line in tree.positions()} if has_console else {}
+    scopes = tree.credential_scopes()
     for source in sources.files:
         source.document.free()
     order = {name: number for number, name in enumerate(["", *(file.name for file in sources.files)])}
@@ -104,7 +107,7 @@ def load(
     except ConfigProblems as error:
         raise FileProblems(error.problems, sources.watched) from None
     files = tuple(ConfigFile(file.path, file.digest) for file in sources.files)
-    return Loaded(config, warnings, files, sources.sha256, sources.watched, positions)
+    return Loaded(config, warnings, files, sources.sha256, sources.watched, positions, scopes)
 
 
 def one_route(

@@ -39,6 +39,11 @@ class MergedTree:
         """Return the file of a credential or caller, None if there is none of that name."""
         return self._holders.get((key, name))
 
+    def credential_scopes(self) -> dict[str, str]:
+        """Return the scope of each credential of an included file."""
+        credentials = [(name, file.scope) for (key, name), file in self._holders.items() if key == "credentials"]
+        return {name: scope for name, scope in credentials if scope}
+
     def routes(self) -> Iterator[tuple[SourceFile, int, dict[str, Any]]]:
         """Yield each route with its file and its number in the tree."""
         routes = self.value.get("routes")

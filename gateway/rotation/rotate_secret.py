@@ -257,12 +257,13 @@ class _Rotation:
             await source.close()
 
     def _unchanged(self, problem: str) -> _NotRotated:
-        leftovers = [str(path) for file in self._files for path in file.leftovers]
         if self._is_old_secret_valid:
             return _NotRotated(f"nothing was changed: {problem}", "Correct it, and run the command again.")
         seen = f"the identity domain refuses the secret, and no new one can be requested: {problem}"
-        if leftovers:
-            return _NotRotated(seen, f"An earlier rotation has kept its secret in {leftovers[-1]}: move it into place.")
+        found = [(file.find_unpublished(), file.target) for file in self._files]
+        moves = "; ".join(f"`mv {path} {target}`" for path, target in found if path is not None)
+        if moves:
+            return _NotRotated(seen, f"An earlier rotation may have kept its secret. Move it into place: {moves}.")
         return _NotRotated(
             seen, "Regenerate the secret in the console of the identity domain, and write it into the file."
         )
@@ -277,11 +278,13 @@ class _Rotation:
 
     def _report(self, lifetime: float) -> tuple[str, str, str]:
         files = ", ".join(self._plan.files)
+        others = ", ".join(self._plan.cut_off)
+        more = f" Credentials {others} still have the old secret: give their owner the new one." if others else ""
         shared = f" ({', '.join(self._plan.targets)})" if len(self._plan.targets) > 1 else ""
         return (
             f"the new client secret is in {files}, and a token request with it succeeds; the old one has ended{shared}",
             "Gateways that read this file use the new secret from their next token request; they need no reload.",
-            f"Copy the file to machines that have their own within {lifetime:.0f} s: their tokens may expire then.",
+            f"Copy the file to machines that have their own within {lifetime:.0f} s: tokens may expire then.{more}",
         )
 
 

@@ -1,4 +1,8 @@
-"""Which credentials use the client secret of an application, and which files hold it. Pure."""
+"""Which credentials use the client secret of an application, and which files hold it. Pure.
+
+Only credentials of the same scope get the new secret. A file of another team may name any client: it must never obtain
+the secret in that way.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,13 +26,14 @@ class RotationPlan:
     """The rotation of the client secret of credential `name`.
 
     `targets` maps each credential that uses the secret to the file that gets the new one. `administrator` obtains the
-    token for the request.
+    token for the request. `cut_off` are the credentials of other scopes that keep the old secret.
     """
 
     name: str
     targets: Mapping[str, str]
     administrator_name: str
     administrator: CredentialSettings
+    cut_off: tuple[str, ...] = ()
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -36,9 +41,18 @@ class RotationPlan:
         return tuple(dict.fromkeys(self.targets.values()))
 
 
-def plan_rotation(config: Config, name: str, *, administrator: str = "") -> RotationPlan:
+def plan_rotation(
+    config: Config,
+    name: str,
+    *,
+    scopes: Mapping[str, str] | None = None,
+    administrator: str = "",
+    may_cut_off: bool = False,
+) -> RotationPlan:
     """Return the plan to rotate the secret of a credential, by a token of the credential `administrator`, by default
-    the same one. Raise CannotRotate.
+    the same one. `scopes` has the scope of each credential of an included file.
+
+    Raise CannotRotate; without `may_cut_off` also if a credential of another scope uses the same client.
     """
     credential = config.credentials[name]
     if not _uses_secret(credential):
@@ -48,12 +62,26 @@ def plan_rotation(config: Config, name: str, *, administrator: str = "") -> Rota
         raise CannotRotate(f"there is no credential {by}; name one of {', '.join(sorted(config.credentials))}")
     if endpoint_of(config.credentials[by]) != endpoint_of(credential):
         raise CannotRotate(f"credential {by} is of another identity domain; name one with the same `token_url`")
-    targets = {
-        other: _target(other, settings)
+    scopes = scopes or {}
+    users = [
+        other
         for other, settings in config.credentials.items()
         if _uses_secret(settings) and _application(settings) == _application(credential)
-    }
-    return RotationPlan(name, targets, by, _as_administrator(config.credentials[by]))
+    ]
+    cut_off = tuple(other for other in users if scopes.get(other) != scopes.get(name))
+    if cut_off and not may_cut_off:
+        raise _others_use_it(name, {other: scopes.get(other, "the main file") for other in cut_off})
+    targets = {other: _target(other, config.credentials[other]) for other in users if other not in cut_off}
+    return RotationPlan(name, targets, by, _as_administrator(config.credentials[by]), cut_off)
+
+
+def _others_use_it(name: str, others: Mapping[str, str]) -> CannotRotate:
+    shown = ", ".join(f"{other} ({scope})" for other, scope in others.items())
+    return CannotRotate(
+        f"credential {name} has the same client as {shown}, which would be cut off: their secret files are not "
+        "written. Let their owner use another client or remove them; or rotate with --cut-off-others, and give the "
+        "owner the new secret"
+    )
 
 
 def _uses_secret(credential: CredentialSettings) -> bool:

@@ -1,6 +1,7 @@
 """Replaces the content of a file in two steps: everything that can fail is tried before the new content is known."""
 
 import fcntl
+import glob
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -39,7 +40,7 @@ class StagedFile:
         self.target = path.resolve()
         self.former_content = read_file(self.target, _MAX_BYTES)
         self._status = self.target.stat()
-        self.leftovers = tuple(self.target.parent.glob(f".{self.target.name}.{_MARK}-*"))
+        self.leftovers = tuple(self.target.parent.glob(f".{glob.escape(self.target.name)}.{_MARK}-*"))
         """Files of earlier replacements that were not finished."""
         self._stage(self.former_content)
         try:
@@ -70,11 +71,26 @@ class StagedFile:
         with suppress(OSError):
             self.temporary.unlink()
 
+    def find_unpublished(self) -> Path | None:
+        """Return the newest leftover with complete content that is not the present one; None if there is none."""
+        found = [path for path in self.leftovers if self._has_new_content(path)]
+        return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+
     def remove_leftovers(self) -> None:
         """Remove the files of earlier replacements that were not finished."""
         for leftover in self.leftovers:
             with suppress(OSError):
                 leftover.unlink()
+
+    def _has_new_content(self, path: Path) -> bool:
+        """Return whether a leftover is neither reserved room, which `write` may have begun to fill, nor a copy of the
+        present content or of its beginning.
+        """
+        try:
+            content = read_file(path, _MAX_BYTES)
+        except OSError:
+            return False
+        return b"\0" not in content and not self.former_content.strip().startswith(content.strip())
 
     def _stage(self, content: bytes) -> None:
         descriptor, name = tempfile.mkstemp(prefix=f".{self.target.name}.{_MARK}-", dir=self.target.parent)

@@ -75,6 +75,12 @@ def test_routes_and_credentials_of_all_files_are_joined(folder: Path) -> None:
     assert isinstance(found.files[0], ConfigFile)
 
 
+def test_the_scope_of_each_included_credential_is_known(folder: Path, valid: str) -> None:
+    assert loaded(folder).credential_scopes == {"a-app": "owner team-a", "b-app": "owner team-b"}
+    (folder / "gateway.yaml").write_text(f"include: [teams/*/*.yaml]\n{valid}", encoding="utf-8")
+    assert loaded(folder).credential_scopes == {f"{name}-app": str(folder / f"teams/{name}/one.yaml") for name in "ab"}
+
+
 def test_the_short_form_includes_files_without_limits_of_path(folder: Path, valid: str) -> None:
     (folder / "gateway.yaml").write_text(f"include: [teams/*/*.yaml]\n{valid}", encoding="utf-8")
     assert [route.path for route in loaded(folder).config.routes] == ["/orders/", "/a/one/", "/b/one/"]

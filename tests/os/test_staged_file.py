@@ -50,6 +50,29 @@ def test_leftovers_of_a_killed_process_are_removed_on_request(file: Path) -> Non
     assert [*file.parent.iterdir()] == [file]
 
 
+def test_only_complete_new_content_of_a_killed_process_is_found(file: Path) -> None:
+    StagedFile(file)  # killed: room is reserved
+    for name, content in {"copy": b"old\n", "part": b"ol", "empty": b"", "begun": b"new\n\0\0"}.items():
+        (file.parent / f".secret.rotation-{name}").write_bytes(content)
+    (file.parent / ".secret.rotation-folder").mkdir()
+    staged = StagedFile(file)
+    assert staged.find_unpublished() is None
+    staged.discard()
+    for name, time in {"a": 3, "b": 9, "c": 6}.items():
+        leftover = file.parent / f".secret.rotation-{name}"
+        leftover.write_bytes(b"new-" + name.encode())
+        os.utime(leftover, (time, time))
+    assert StagedFile(file).find_unpublished() == file.parent / ".secret.rotation-b"
+
+
+def test_leftovers_are_found_for_any_file_name(tmp_path: Path) -> None:
+    file = tmp_path / "secret[1]*"
+    file.write_bytes(b"old\n")
+    killed = StagedFile(file)
+    (tmp_path / ".secret1x.rotation-of-another").write_bytes(b"other\n")
+    assert StagedFile(file).leftovers == (killed.temporary,)
+
+
 def test_a_folder_is_locked_by_one_at_a_time(file: Path) -> None:
     with lock_folders([file, file.parent / "other"]), pytest.raises(BlockingIOError), lock_folders([file]):
         pass

@@ -235,6 +235,53 @@ async def test_all_credentials_of_the_application_get_the_secret(scene: Scene) -
     assert other.read_bytes() == scene.secret_file.read_bytes()
 
 
+def team_file(scene: Scene, folder: Path) -> Path:
+    """Write the file of a team whose credential declares the client of `app`. Return the file of its secret."""
+    team = folder / "team"
+    team.mkdir()
+    secret = team / "secret"
+    secret.write_text("of-the-team", encoding="utf-8")
+    secret.chmod(0o600)
+    written(team, {"credentials": {"theirs": scene.app | {"client_secret": {"file": "secret"}}}}, "team.yaml")
+    scene.document["include"] = [{"files": "team/*.yaml", "owner": "team-b"}]
+    return secret
+
+
+async def test_a_team_with_the_same_client_stops_the_rotation(scene: Scene, tmp_path: Path) -> None:
+    secret = team_file(scene, tmp_path)
+    former = scene.sandbox.client_secret
+    result = await scene.rotate()
+    assert result.status == 78
+    assert "the same client as theirs (owner team-b), which would be cut off" in result.err
+    assert "--cut-off-others" in result.err
+    assert scene.sandbox.client_secret == former
+    assert secret.read_text(encoding="utf-8") == "of-the-team"
+    assert [*secret.parent.glob(".*")] == []
+
+
+async def test_a_team_never_gets_the_new_secret(scene: Scene, tmp_path: Path) -> None:
+    secret = team_file(scene, tmp_path)
+    result = await scene.rotate("--cut-off-others")
+    assert (result.status, result.err) == (0, "")
+    assert "Credentials theirs still have the old secret" in result.out
+    assert scene.has_secret()
+    assert secret.read_text(encoding="utf-8") == "of-the-team"
+    assert [*secret.parent.glob(".*")] == []
+
+
+async def test_a_killed_rotation_names_only_a_new_secret(scene: Scene) -> None:
+    del scene.document["state"]  # so that no token for the API is left
+    for number, content in enumerate(["", "\0" * 4096, scene.sandbox.client_secret, "half\0\0"]):
+        (scene.secrets / f".secret.rotation-{number}").write_text(content, encoding="utf-8")
+    scene.sandbox.rotate_secret("a-new-one")
+    result = await scene.rotate()
+    assert (result.status, "Regenerate the secret in the console" in result.err) == (69, True), result.err
+    new = scene.secrets / ".secret.rotation-new"
+    new.write_text("a-new-one", encoding="utf-8")
+    result = await scene.rotate()
+    assert f"Move it into place: `mv {new} {scene.secret_file}`" in result.err
+
+
 async def test_by_names_the_application_that_may_administer(scene: Scene) -> None:
     scene.sandbox.clients["admin"] = RegisteredClient(secret="of-the-administrator")
     admin = scene.secrets / "admin"
