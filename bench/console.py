@@ -98,6 +98,7 @@ def console(bench: Bench) -> list[Fact]:
         Fact("console.live_us", f"a console with {READERS} live readers, CPU per request", live, "µs"),
         Fact("console.on_ratio", "a console / none", idle / off),
         Fact("console.live_ratio", f"{READERS} live readers / no console", live / off),
+        Fact("console.requests_s", "calls a second beside the readers", found["live"].requests_s, "/s"),
         Fact("console.events", "events that the readers got", events),
     ]
 
