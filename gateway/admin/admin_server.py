@@ -1,25 +1,28 @@
 """The server of the admin port: GET and HEAD, no browsers; POST for `/reload` by processes of this machine, and for
 `/quit` if the configuration allows it.
 With a console, browsers may use the paths below `/console`.
-
-It uses the low-level server of aiohttp, not an application: routing is trivial, and every response is made here, also
-for malformed requests.
 """
 
 import asyncio
-import json
 import logging
 import socket
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from http import HTTPStatus
-from typing import Any, Final, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
 
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
 
 from gateway.admin.acceptor import Acceptor
 from gateway.admin.address import AdminAddress, parse_address
+from gateway.admin.admin_responses import (
+    document_response,
+    json_response,
+    problem_document,
+    problem_response,
+    send_chunks,
+    send_document,
+)
+from gateway.admin.admin_web_server import AdminConnection, AdminWebServer
 from gateway.admin.backend import AdminBackend, ReloadBackend
 from gateway.admin.forwarded import is_forwarded
 from gateway.content.untrusted_text import format_authority, is_loopback_host
@@ -28,7 +31,6 @@ from gateway.history.query import BadQuery, parse_query
 from gateway.history.usage_query import parse_usage, usage_document
 from gateway.observe.exposition import CONTENT_TYPE, OPENMETRICS_TYPE, accepts_openmetrics
 from gateway.observe.log import log_event
-from gateway.observe.time_slices import encode_chunks, run_in_slices
 from gateway.system.bind import UnixSocket, bind_tcp
 from gateway.system.passed_sockets import PassedSockets
 
@@ -52,21 +54,10 @@ MAX_CONSOLE_CONNECTIONS = 256
 """With a console: a browser keeps several connections, and a page with live rows one for as long as it is open."""
 BACKLOG = 128
 
-_HEADERS = {"Server": "oic-gateway", "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-_JSON = json.JSONEncoder(default=str, indent=2)
 _READ = ("GET", "HEAD")
 _CONSOLE_PATHS = frozenset(("/", "/console"))
 _FORWARDED = "Only a process of this machine may do this, without a proxy in between."
 _OTHER_SITES = frozenset(("cross-site", "same-site"))
-_LIMITS: Final[dict[str, Any]] = {
-    "max_line_size": 16 * 1024,  # the target with which a login returns to the console has a code and a state
-    "max_field_size": 16 * 1024,  # browsers send the cookies of a whole domain in one field
-    "max_headers": 64,
-    "keepalive_timeout": 75.0,
-    "lingering_time": 0.0,
-    "access_log": None,
-}
-
 
 _Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -92,7 +83,7 @@ class AdminServer:
         self._reloads = reloads
         self._openmetrics = openmetrics
         self._poll: asyncio.Task[tuple[bool, dict[str, Any]]] | None = None
-        self._server: _AdminWebServer | None = None
+        self._server: AdminWebServer | None = None
         self._unix: UnixSocket | None = None
         self._acceptors: list[Acceptor] = []
         self._console: ConsoleHandler | None = None
@@ -124,7 +115,7 @@ class AdminServer:
         the address as bound. Raise OSError if it is in use.
         """
         parsed = parse_address(address)
-        self._server = _AdminWebServer(self._handle, max_connections=self._max_connections(), **_LIMITS)
+        self._server = AdminWebServer(self._handle, max_connections=self._max_connections())
         if passed is not None and (taken := passed.take(parsed.path or parsed.host, parsed.port)):
             bound = taken
         elif parsed.path:
@@ -150,7 +141,7 @@ class AdminServer:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         connection = request.protocol
-        assert isinstance(connection, _QuietHandler)
+        assert isinstance(connection, AdminConnection)
         connection.is_busy = True
         try:
             return await self._answer(request)
@@ -162,7 +153,7 @@ class AdminServer:
         console = self._console if path in _CONSOLE_PATHS or path.startswith("/console/") else None
         rejection = self._rejection(request, may_be_page=console is not None)
         if rejection is not None:
-            return _problem(403, rejection)
+            return problem_response(403, rejection)
         try:
             if console is not None:
                 return await console(request, _peer(request), request.headers.get("Host", ""))
@@ -171,14 +162,14 @@ class AdminServer:
             log_event(
                 _log, logging.ERROR, "admin-failed", "the admin port could not answer", exc=error, path=request.path
             )
-            return _problem(500, "The gateway failed to answer; see the log.")
+            return problem_response(500, "The gateway failed to answer; see the log.")
 
     async def _answer_endpoint(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
         methods, handler = self._handlers.get(path, ((), None))
         if handler is None:
-            return _problem(404, f"The admin port serves {', '.join(self._handlers)} and nothing else.")
+            return problem_response(404, f"The admin port serves {', '.join(self._handlers)} and nothing else.")
         if request.method not in methods:
-            return _problem(405, f"{path} accepts {' and '.join(methods)} only.", Allow=", ".join(methods))
+            return problem_response(405, f"{path} accepts {' and '.join(methods)} only.", Allow=", ".join(methods))
         return await handler(request)
 
     def _rejection(self, request: web.BaseRequest, *, may_be_page: bool) -> str | None:
@@ -202,49 +193,50 @@ class AdminServer:
         """Begin a stop. A second request changes nothing."""
         assert self._request_stop is not None
         if is_forwarded(request.headers, request.version):
-            return _problem(403, _FORWARDED)
+            return problem_response(403, _FORWARDED)
         log_event(_log, logging.INFO, "quit-requested", "a process of this machine requested a stop: POST /quit")
         self._request_stop()
-        return _document(202, {"state": "draining"})
+        return document_response(202, {"state": "draining"})
 
     async def _reload(self, request: web.BaseRequest) -> web.Response:
         """Reload the configuration, and answer with the outcome. Machines of `allow` may only read."""
         assert self._reloads is not None
         peer = _peer(request)
         if peer is not None and not is_loopback_host(peer):
-            return _problem(403, "Only a process of this machine may reload the configuration; use a loopback address.")
+            detail = "Only a process of this machine may reload the configuration; use a loopback address."
+            return problem_response(403, detail)
         if is_forwarded(request.headers, request.version):
-            return _problem(403, _FORWARDED)
+            return problem_response(403, _FORWARDED)
         is_reloaded, document = await self._reloads.reload_by_request()
         if is_reloaded:
-            return _document(200, document)
-        return _problem_document(409, document)
+            return document_response(200, document)
+        return problem_document(409, document)
 
     async def _livez(self, _: object) -> web.Response:
         alive, document = await self._backend.liveness()
-        return _document(200 if alive else 503, document)
+        return document_response(200 if alive else 503, document)
 
     async def _readyz(self, _: object) -> web.Response:
         """Answer. Simultaneous callers share one evaluation, and a caller that leaves does not cancel it."""
         if self._poll is None or self._poll.done():
             self._poll = asyncio.ensure_future(self._backend.readiness())
         ready, document = await asyncio.shield(self._poll)
-        return _document(200 if ready else 503, document)
+        return document_response(200 if ready else 503, document)
 
     async def _metrics(self, request: web.BaseRequest) -> web.StreamResponse:
         accept = ",".join(request.headers.getall("Accept", []))
         if self._openmetrics is not None and accepts_openmetrics(accept):
             chunks = await self._openmetrics()
             if chunks is not None:
-                return await _send(request, chunks, OPENMETRICS_TYPE)
-        return await _send(request, await self._backend.metrics(), CONTENT_TYPE)
+                return await send_chunks(request, chunks, OPENMETRICS_TYPE)
+        return await send_chunks(request, await self._backend.metrics(), CONTENT_TYPE)
 
     async def _status(self, request: web.BaseRequest) -> web.StreamResponse:
-        return await _send_document(request, await self._backend.status())
+        return await send_document(request, await self._backend.status())
 
     async def _configuration(self, request: web.BaseRequest) -> web.StreamResponse:
         assert self._reloads is not None
-        return await _send_document(request, await self._reloads.configuration_document())
+        return await send_document(request, await self._reloads.configuration_document())
 
     async def _instances(self, request: web.BaseRequest) -> web.Response:
         """Answer with the calls that match the query."""
@@ -252,93 +244,22 @@ class AdminServer:
             query = parse_query(request.rel_url.query.items(), now=time.time())
             found = await self._backend.instances(query)
         except BadQuery as error:
-            return _problem(400, str(error))
+            return problem_response(400, str(error))
         except HistoryDisabled as error:
-            return _problem(404, str(error))
+            return problem_response(404, str(error))
         except Unsearchable as error:
-            return _problem(503, str(error))
-        return web.Response(body=result_document(found), headers={**_HEADERS, "Content-Type": "application/json"})
+            return problem_response(503, str(error))
+        return json_response(result_document(found))
 
     async def _usage(self, request: web.BaseRequest) -> web.Response:
         """Answer with calls and messages, grouped as the query asks."""
         try:
             report = await self._backend.usage(parse_usage(request.rel_url.query.items(), now=time.time()))
         except BadQuery as error:
-            return _problem(400, str(error))
+            return problem_response(400, str(error))
         except Unsearchable as error:
-            return _problem(503, str(error))
-        return web.Response(body=usage_document(report), headers={**_HEADERS, "Content-Type": "application/json"})
-
-
-class _QuietHandler(RequestHandler):
-    """The protocol of aiohttp without its error pages, which name its version. `used` is the end of the last request,
-    `is_busy` is true during one.
-    """
-
-    def __init__(self, manager: web.Server, **options: Any) -> None:
-        super().__init__(manager, **options)
-        self.is_busy = False
-        self.used = time.monotonic()
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """Send a problem document without details of the cause, and close the connection."""
-        del message  # it quotes the request
-        log_event(
-            _log, logging.DEBUG, "admin-malformed", "request to the admin port is malformed", cause=type(exc).__name__
-        )
-        if request.writer.output_size > 0:
-            raise ConnectionError("a response has already started")
-        response = _problem(status, "The request is malformed." if status < 500 else "The gateway failed to answer.")
-        response.force_close()
-        return response
-
-
-class _AdminWebServer(web.Server):
-    """The server of aiohttp with our protocol; a misspelt limit is an error. It holds at most `max_connections`: a
-    further connection replaces the one that was unused for the longest time.
-    """
-
-    def __init__(
-        self,
-        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
-        *,
-        max_connections: int,
-        **limits: Any,
-    ) -> None:
-        super().__init__(handler, **limits)
-        self.max_connections = max_connections
-        self._open: set[_QuietHandler] = set()
-
-    def __call__(self) -> RequestHandler:
-        return _QuietHandler(self, loop=self._loop, **self._kwargs)
-
-    def connection_made(self, handler: RequestHandler, transport: asyncio.Transport) -> None:
-        """Register a connection."""
-        super().connection_made(handler, transport)
-        if len(self._open) >= self.max_connections:
-            self.make_room()
-        assert isinstance(handler, _QuietHandler)
-        self._open.add(handler)
-
-    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
-        """Unregister a connection."""
-        super().connection_lost(handler, exc)
-        assert isinstance(handler, _QuietHandler)
-        self._open.discard(handler)
-
-    def make_room(self) -> None:
-        """Close the connection that was unused for the longest time; a busy one only if all are busy."""
-        if self._open:
-            oldest = min(self._open, key=lambda handler: (handler.is_busy, handler.used))
-            self._open.discard(oldest)
-            if oldest.transport is not None:
-                oldest.transport.abort()
+            return problem_response(503, str(error))
+        return json_response(usage_document(report))
 
 
 def _bound_address(address: AdminAddress, bound: list[socket.socket]) -> str:
@@ -353,37 +274,3 @@ def _peer(request: web.BaseRequest) -> str | None:
     transport = request.transport
     name = transport.get_extra_info("peername") if transport is not None else None
     return name[0] if isinstance(name, tuple) else None
-
-
-async def _send(request: web.BaseRequest, chunks: Sequence[bytes], content_type: str) -> web.StreamResponse:
-    """Send a large body in chunks, between which the loop serves callers."""
-    length = sum(map(len, chunks))
-    response = web.StreamResponse(headers={**_HEADERS, "Content-Type": content_type, "Content-Length": str(length)})
-    await response.prepare(request)
-    if request.method != "HEAD":
-        for chunk in chunks:
-            await response.write(chunk)
-            await asyncio.sleep(0)
-    await response.write_eof()
-    return response
-
-
-async def _send_document(request: web.BaseRequest, document: dict[str, Any]) -> web.StreamResponse:
-    """Send a large document."""
-    chunks = await run_in_slices(encode_chunks(_JSON.iterencode(document)))
-    return await _send(request, [*chunks, b"\n"], "application/json")
-
-
-def _document(status: int, document: dict[str, Any], **headers: str) -> web.Response:
-    body = _JSON.encode(document).encode() + b"\n"
-    return web.Response(status=status, body=body, headers={**_HEADERS, "Content-Type": "application/json", **headers})
-
-
-def _problem(status: int, detail: str, **headers: str) -> web.Response:
-    return _problem_document(status, {"detail": detail}, **headers)
-
-
-def _problem_document(status: int, members: dict[str, Any], **headers: str) -> web.Response:
-    """Return a problem document (RFC 9457) with these members."""
-    document = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, **members}
-    return _document(status, document, **{"Content-Type": "application/problem+json", **headers})
