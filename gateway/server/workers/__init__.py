@@ -1,11 +1,11 @@
 """Several processes as one gateway, for machines with several CPUs (`workers: N`).
 
 The `Supervisor` (`supervisor`) is the parent: it starts the workers, watches and replaces them (one `worker_handle`
-each), and answers the admin port for all (`aggregation`). Requests of callers do not pass through it. Each `Worker`
-(`worker`) is a whole `Gateway` that listens on the addresses for callers itself: the kernel distributes the
-connections, and the end of one worker affects no call of another. `cpus` resolves `workers: auto`. The notices of all
-workers arrive through `worker_channels`. For the console, `worker_processes` asks the workers, and `call_lines` passes
-on their records.
+each), reads their counters (`worker_polling`), and answers the admin port for all (`aggregation`). Requests of callers
+do not pass through it. Each `Worker` (`worker`) is a whole `Gateway` that listens on the addresses for callers itself:
+the kernel distributes the connections, and the end of one worker affects no call of another. `cpus` resolves
+`workers: auto`. The notices of all workers arrive through `worker_channels`. For the console, `worker_processes` asks
+the workers, and `call_lines` passes on their records.
 
     supervisor ── rpc ──────► worker         start, prepare, adopt, snapshot, status, readiness, drain, …
                ◄── notices ─►                places of services (`gateway.services`)

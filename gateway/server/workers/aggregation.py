@@ -36,14 +36,13 @@ from gateway.server.admin_documents import rejection_reason
 from gateway.server.reloader import Reloader
 from gateway.server.workers.rpc import ChannelError
 from gateway.server.workers.worker import join_status
-from gateway.server.workers.worker_handle import WorkerHandle
+from gateway.server.workers.worker_handle import PING_TIMEOUT, WorkerHandle
 from gateway.wiring.history import open_history_reader
 from gateway.wiring.limit_coordination import LimitCoordination, MetricValues
 from gateway.wiring.services import sum_services
 from gateway.wiring.telemetry import Telemetry
 from gateway.wiring.usage_reader import UsageReader
 
-PING_TIMEOUT = 1.0  # seconds for the answer of a running loop
 REPORT_TIMEOUT = 10.0  # seconds for a report on thousands of routes
 READINESS_TIMEOUT = 60.0  # seconds until a worker knows whether it can get its tokens
 

@@ -18,19 +18,19 @@ from gateway.config.load import Loaded
 from gateway.config.model import Config
 from gateway.config.resolved import keep_start_settings, listeners_of
 from gateway.observe.log import Log, log_event
-from gateway.observe.snapshots import join_snapshot
 from gateway.server.console_mount import ConsoleMount
 from gateway.server.lifecycle import choose_pseudonym, raise_file_limit, run_until_stopped
 from gateway.server.listen_socket import ListenSockets, explain_bind_error, join_addresses
 from gateway.server.notifier_mount import NotifierMount
 from gateway.server.reloader import Reloader
-from gateway.server.workers.aggregation import PING_TIMEOUT, AggregatedAdmin
+from gateway.server.workers.aggregation import AggregatedAdmin
 from gateway.server.workers.call_lines import CallLines
 from gateway.server.workers.fork_server import ForkServer
 from gateway.server.workers.rpc import ChannelError
 from gateway.server.workers.worker import Run, run_worker, send_config
 from gateway.server.workers.worker_channels import WorkerChannels
 from gateway.server.workers.worker_handle import WorkerHandle
+from gateway.server.workers.worker_polling import poll_worker
 from gateway.system.files import in_thread
 from gateway.system.passed_sockets import PassedSockets
 from gateway.wiring.history import import_history
@@ -44,15 +44,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("gateway.server.workers")
 
-POLL_BACKOFF = 20.0
-"""The next poll waits this many times as long as the last answer took."""
 # Times in seconds:
-POLL = 1.0
 STABLE_AFTER = 2.0  # a worker that ran this long is replaced at once
 MIN_DELAY, MAX_DELAY = 0.1, 10.0
 START_TIMEOUT = 10.0  # until a worker listens
-STUCK_AFTER = 8.0  # a worker that does not answer for this long is asked once more
-LAST_CHANCE = 4.0  # for that answer; then it is killed
 EXIT_GRACE = 5.0  # beyond `drain`, before a worker aborts its requests; and then before it is killed
 
 
@@ -179,7 +174,7 @@ class Supervisor:
             task.cancel()
         if self._listen_sockets is not None:
             self._listen_sockets.close()
-        counts = await asyncio.gather(*(_drain_worker(worker) for worker in self._workers.values()))
+        counts = await asyncio.gather(*(worker.drain() for worker in self._workers.values()))
         return sum(counts)
 
     async def finish(self, *, force_stop: asyncio.Event) -> bool:
@@ -232,7 +227,8 @@ class Supervisor:
                     self._processes.pass_on_watch(worker.channel)
         except ChannelError as error:
             raise OSError(f"worker {worker.pid}: {error}") from error
-        self._run_in_background(self._poll_counters(worker))
+        on_poll = self._backend.processes.read_processes
+        self._run_in_background(poll_worker(worker, is_sampled=self._has_console, on_poll=on_poll))
         log_event(log, logging.INFO, "worker-started", "a worker serves callers", pid=worker.pid)
 
     async def _watch(self, worker: WorkerHandle) -> None:
@@ -271,39 +267,8 @@ class Supervisor:
             raise
         return worker
 
-    async def _poll_counters(self, worker: WorkerHandle) -> None:
-        """Read the counters of a worker about once a second, so that few are lost when it ends; less often if the
-        answer is large, as with thousands of routes in use. Kill a worker that does not answer: its callers would wait
-        for ever.
-        """
-        time, due = asyncio.get_running_loop().time, 0.0
-        try:
-            while True:
-                await asyncio.sleep(POLL)
-                requested_at = time()
-                if requested_at < due:
-                    await self._request_twice(worker, "ping")
-                    continue
-                with contextlib.suppress(OSError):  # the worker answers, but has no counters now
-                    is_sampled = self._config.console is not None
-                    worker.keep_counters(join_snapshot(await self._request_twice(worker, "counters", is_sampled)))
-                due = time() + POLL_BACKOFF * (time() - requested_at)
-                self._backend.processes.read_processes()
-        except ChannelError:
-            if worker.channel.closed.done():
-                return
-        message = f"a worker did not respond for {STUCK_AFTER + LAST_CHANCE:g} s; it is killed and its calls are lost"
-        log_event(log, logging.ERROR, "worker-stuck", message, pid=worker.pid)
-        worker.kill()
-
-    async def _request_twice(self, worker: WorkerHandle, verb: str, argument: object = None) -> Any:
-        """Return the worker's answer; repeat the request once after a timeout. If this process was stopped as well
-        (suspended machine, frozen container), the worker had no time to answer.
-        """
-        try:
-            return await worker.channel.request(verb, argument, within=STUCK_AFTER)
-        except ChannelError:
-            return await worker.channel.request(verb, argument, within=LAST_CHANCE)
+    def _has_console(self) -> bool:
+        return self._config.console is not None
 
     def _serving_processes(self) -> "WorkerProcesses":
         from gateway.server.workers.worker_processes import WorkerProcesses  # noqa: PLC0415 - with a console or hooks
@@ -345,7 +310,7 @@ class Supervisor:
         except TimeoutError:
             pass
         for worker in self._workers.values():
-            self._run_in_background(_force_stop(worker))
+            self._run_in_background(worker.force_stop())
         await asyncio.sleep(EXIT_GRACE)
         for worker in self._workers.values():
             worker.kill()
@@ -360,16 +325,3 @@ def _import_libraries(config: Config) -> None:
     """Import what the admin port and the export of metrics need."""
     import_history(config)
     import_telemetry(config)
-
-
-async def _drain_worker(worker: WorkerHandle) -> int:
-    try:
-        under_way: int = await worker.channel.request("drain", within=PING_TIMEOUT)
-    except (ChannelError, OSError):
-        return 0
-    return under_way
-
-
-async def _force_stop(worker: WorkerHandle) -> None:
-    with contextlib.suppress(ChannelError):
-        await worker.channel.request("force_stop", within=PING_TIMEOUT)

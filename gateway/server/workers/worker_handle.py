@@ -7,8 +7,9 @@ import signal
 from dataclasses import dataclass, field
 
 from gateway.observe.snapshots import SAMPLED_GAUGES, Snapshot, counters_only
-from gateway.server.workers.rpc import Channel
+from gateway.server.workers.rpc import Channel, ChannelError
 
+PING_TIMEOUT = 1.0  # seconds for the answer of a running loop
 UNKNOWN_EXIT = 1
 """The exit status to assume for a worker whose exit was not reported."""
 
@@ -42,6 +43,19 @@ class WorkerHandle:
                 return await asyncio.shield(self.exit)
         except TimeoutError:
             return UNKNOWN_EXIT
+
+    async def drain(self) -> int:
+        """Make the worker stop listening. Return its requests in progress; 0 if it does not answer."""
+        try:
+            under_way: int = await self.channel.request("drain", within=PING_TIMEOUT)
+        except (ChannelError, OSError):
+            return 0
+        return under_way
+
+    async def force_stop(self) -> None:
+        """Make the worker abort its requests; does nothing if it does not answer."""
+        with contextlib.suppress(ChannelError):
+            await self.channel.request("force_stop", within=PING_TIMEOUT)
 
     def kill(self) -> None:
         """Send SIGKILL; does nothing if the worker has already ended."""

@@ -11,14 +11,13 @@ from gateway.server.process_console import Operation
 from gateway.server.serving_processes import NoAnswer, ServingProcesses
 from gateway.server.workers.call_lines import CallLines
 from gateway.server.workers.rpc import Channel, ChannelError
-from gateway.server.workers.worker_handle import WorkerHandle
+from gateway.server.workers.worker_handle import PING_TIMEOUT, WorkerHandle
 from gateway.wiring.limit_coordination import LimitCoordination
 from gateway.wiring.service_coordination import ServiceCoordination
 
 if TYPE_CHECKING:
     from gateway.notifications.conditions import Condition
 
-PING_TIMEOUT = 1.0  # seconds for the answer of a running loop
 ALL_TIMEOUT = 15.0  # seconds for an answer of all workers, who only look something up
 MAX_AGE = 5.0  # seconds after which a sample is used even if a worker has no newer counters
 
