@@ -13,8 +13,8 @@ from gateway.config.notify_model import NotifySettings
 from gateway.config.secrets import SecretReader
 from gateway.content.untrusted_text import DEFAULT_PORTS, read_url
 from gateway.network.dial import CannotConnect, EgressProxy, Step
-from gateway.network.dialing_connector import DialingConnector
 from gateway.network.egress_proxy import ProxyEnvironment, UnusableProxy
+from gateway.network.http_request import send_http_request
 from gateway.system.files import in_thread
 from gateway.wiring.outbound import EgressSelector, TlsContexts
 
@@ -93,18 +93,14 @@ class HookClient:
 
     async def _post(self, body: bytes, url: str, tls: ssl.SSLContext | None, proxy: EgressProxy | None) -> int:
         fields = {"Content-Type": "application/json", "User-Agent": f"oic-gateway/{__version__}"}
-        proxy_url = None
-        if proxy is not None and tls is None:
-            proxy_url = f"http://{proxy.authority}"  # makes aiohttp send the absolute URL
-            fields |= {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
-        timeout = aiohttp.ClientTimeout(total=self._settings.timeout)
-        async with (
-            aiohttp.ClientSession(
-                connector=DialingConnector(tls, proxy), cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
-            ) as session,
-            session.post(
-                url, data=body, headers=fields, allow_redirects=False, timeout=timeout, proxy=proxy_url
-            ) as response,
-        ):
+        async with send_http_request(
+            "POST",
+            url,
+            headers=fields,
+            body=body,
+            tls=tls,
+            proxy=proxy,
+            timeout=aiohttp.ClientTimeout(total=self._settings.timeout),
+        ) as response:
             await response.content.read(MAX_RESPONSE)
             return response.status

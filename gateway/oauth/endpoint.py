@@ -9,7 +9,7 @@ import aiohttp
 
 from gateway.errors import TokenUnavailable
 from gateway.network.dial import CannotConnect, EgressProxy, Step
-from gateway.network.dialing_connector import DialingConnector
+from gateway.network.http_request import send_http_request
 from gateway.oauth.grants import TokenRequest, TokenResponse, read_revocation, read_token_response
 from gateway.oauth.redaction import safe_text
 from gateway.system.files import in_thread
@@ -112,24 +112,15 @@ class TokenEndpoint:
     async def _exchange(
         self, method: str, request: TokenRequest, tls: ssl.SSLContext | None, proxy: EgressProxy | None
     ) -> tuple[int, dict[str, str], bytes]:
-        """Exchange one request and response, without cookies and without the environment's proxy variables."""
-        headers, proxy_url = dict(request.headers), None
-        if proxy is not None and tls is None:
-            proxy_url = f"http://{proxy.authority}"  # makes aiohttp send the absolute URL
-            headers |= {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
-        connector, cookies = DialingConnector(tls, proxy), aiohttp.DummyCookieJar()
-        async with (
-            aiohttp.ClientSession(connector=connector, cookie_jar=cookies, trust_env=False) as session,
-            session.request(
-                method,
-                request.url,
-                data=request.body or None,
-                headers=headers,
-                allow_redirects=False,
-                timeout=self._timeout,
-                proxy=proxy_url,
-            ) as response,
-        ):
+        async with send_http_request(
+            method,
+            request.url,
+            headers=request.headers,
+            body=request.body or None,
+            tls=tls,
+            proxy=proxy,
+            timeout=self._timeout,
+        ) as response:
             return response.status, dict(response.headers), await _read_body(response)
 
 

@@ -13,7 +13,7 @@ import aiohttp
 
 from gateway import __version__
 from gateway.network.dial import CannotConnect, EgressProxy
-from gateway.network.dialing_connector import DialingConnector
+from gateway.network.http_request import send_http_request
 from gateway.observe.log import log_event
 from gateway.system.files import in_thread
 from gateway.telemetry.export_counters import ExportCounters
@@ -122,23 +122,14 @@ class OtlpClient:
         return result_of_status(status, retry_after, now=time.time())
 
     async def _post(self, body: bytes, credentials: ExportCredentials) -> tuple[int, str | None, bytes]:
-        """Exchange one request and response, without redirects: the header fields may be secret."""
+        """Exchange one request and response."""
         headers, tls, proxy = credentials
         sent = {"User-Agent": f"oic-gateway/{__version__}", "Content-Type": CONTENT_TYPE, **headers}
         if self._is_compressed:
             sent["Content-Encoding"] = "gzip"
-        proxy_url = None
-        if proxy is not None and tls is None:
-            proxy_url = f"http://{proxy.authority}"  # makes aiohttp send the absolute URL
-            sent |= {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
-        async with (
-            aiohttp.ClientSession(
-                connector=DialingConnector(tls, proxy), cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
-            ) as session,
-            session.post(
-                self._url, data=body, headers=sent, allow_redirects=False, timeout=self._timeout, proxy=proxy_url
-            ) as response,
-        ):
+        async with send_http_request(
+            "POST", self._url, headers=sent, body=body, tls=tls, proxy=proxy, timeout=self._timeout
+        ) as response:
             return response.status, response.headers.get("Retry-After"), await response.content.read(MAX_RESPONSE)
 
     def _report(self, result: ExportResult) -> None:
