@@ -6,16 +6,15 @@
 import asyncio
 import itertools
 import socket
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 from gateway import __version__
 from gateway.admin.backend import AdminBackend
 from gateway.checks.background import BackgroundChecks
 from gateway.config.model import Config, LimitSettings
-from gateway.config.resolved import console_host_of, keep_listeners, listeners_of
+from gateway.config.resolved import console_host_of, listeners_of
 from gateway.history.interface import SearchResult
 from gateway.history.query import HistoryQuery
 from gateway.history.usage_buckets import UsageRow
@@ -26,8 +25,6 @@ from gateway.http.pool import ConnectionBudget
 from gateway.http.request_head import RequestLimits
 from gateway.http.server import CallerServer
 from gateway.network.event_loop import dns_failures, report_stale_names
-from gateway.oauth.store import Store
-from gateway.oauth.token_source import TokenSource
 from gateway.observe.log import Log
 from gateway.observe.metrics import Metrics
 from gateway.observe.record import Record
@@ -35,6 +32,7 @@ from gateway.observe.snapshots import RouteExemplars, Snapshot
 from gateway.observe.time_slices import free_in_slices, run_in_slices
 from gateway.proxy.forward import RequestPipeline
 from gateway.proxy.headers import REQUEST_RULES
+from gateway.server.active_runtime import ActiveRuntime
 from gateway.server.admin_documents import credential_status, readiness_document, rejection_reason, route_status
 from gateway.server.idle_renewals import IdleRenewals
 from gateway.server.lifecycle import capacity_of
@@ -43,13 +41,12 @@ from gateway.server.listeners import CallerListeners
 from gateway.server.reloader import Reloader
 from gateway.server.shortage_monitor import ShortageMonitor
 from gateway.system import gc_tuning
-from gateway.system.files import in_thread
 from gateway.wiring.callers import CallerProofWatch
-from gateway.wiring.components import Components, LoadedFiles, ProcessGates, Runtime
-from gateway.wiring.history import CallHistory, import_history
+from gateway.wiring.components import Components, ProcessGates, Runtime
+from gateway.wiring.history import CallHistory
 from gateway.wiring.limit_coordination import MetricValues
-from gateway.wiring.telemetry import FLUSH_TIMEOUT, FORCED_FLUSH, import_telemetry
-from gateway.wiring.token_events import credential_gauges, log_stale_serving
+from gateway.wiring.telemetry import FLUSH_TIMEOUT, FORCED_FLUSH
+from gateway.wiring.token_events import log_stale_serving
 from gateway.wiring.usage_reader import UsageReader
 
 BACKLOG = 1024
@@ -72,7 +69,6 @@ class Gateway(AdminBackend):
         another process coordinates the places of services and the limits of callers. A worker has no `reloader`.
         """
         self._reloader = reloader
-        self._config = self._next_config = config
         self._records = records
         self._metrics = Metrics(__version__)
         capacity = capacity_of(config)
@@ -83,17 +79,14 @@ class Gateway(AdminBackend):
             gates=gates,
             instance_id=pseudonym,
         )
-        self._runtime = self._next_runtime = self._components.build_runtime(config, self._components.load_files(config))
-        self._components.adopt(self._runtime)
-        self._components.configure_gates(config)
-        self._components.keep_fetches(is_on=config.console is not None)
+        self._active = ActiveRuntime(self._components, config)
         self._history = CallHistory(config, self._components.usage)
         self._usage_reader = UsageReader(config)
         self._checks = BackgroundChecks(self._components)
         self._proof_watch = CallerProofWatch()
         self._idle_renewals = IdleRenewals()
         self._pipeline = RequestPipeline(
-            self._runtime.table,
+            self._active.runtime.table,
             metrics=self._metrics,
             sink=self._write_record,
             before_unsafe=self._record_begin,
@@ -112,7 +105,6 @@ class Gateway(AdminBackend):
         self.on_record: Callable[[bytes], None] | None = None
         """Receives the line of each record, while calls are watched live."""
         self._tasks: set[asyncio.Task[None]] = set()
-        self._retiring: set[TokenSource] = set()
         self._register_metrics()
         if gates is None:
             self._components.telemetry.read_metrics = self.snapshot
@@ -138,12 +130,12 @@ class Gateway(AdminBackend):
         metrics.watch_lost_lines(lambda: self._records.lost)
         metrics.watch_lost_calls(lambda: self._history.lost)
         metrics.watch_callers(lambda: itertools.chain(self._shortages.metrics(), self._listeners.metrics()))
-        metrics.watch_connections(self._connections)
-        metrics.watch_tokens(self._token_gauges)
+        metrics.watch_connections(self._active.connection_counts)
+        metrics.watch_tokens(self._active.token_gauges)
         metrics.watch_services(self._components.services.metrics)
         metrics.watch_limits(self._components.limits.metrics)
         metrics.watch_telemetry(self._components.telemetry.metrics)
-        metrics.watch_store(lambda: self._runtime.store.health().ok)
+        metrics.watch_store(lambda: self._active.runtime.store.health().ok)
 
     async def open(self, addresses: Sequence[str], sockets: Sequence[Sequence[socket.socket]]) -> None:
         """Serve callers on bound sockets, a group for each address; `drain` closes them. Raise OSError if the
@@ -154,58 +146,38 @@ class Gateway(AdminBackend):
         loop = asyncio.get_running_loop()
         self._sockets = [*itertools.chain.from_iterable(sockets)]
         report_stale_names(loop, log_stale_serving)
-        listeners = await self._listeners.open(listeners_of(self._config), addresses)
+        listeners = await self._listeners.open(listeners_of(self._active.config), addresses)
         for listener, bound in zip(listeners, sockets, strict=True):
             factory = self._callers.factory(listener)
             for sock in bound:
                 self._servers.append(await loop.create_server(factory, sock=sock, backlog=BACKLOG))
         self._is_open = True
         self._shortages.start()
-        self._proof_watch.start(self._runtime.callers)
-        self._idle_renewals.start(self._runtime)
-        self._runtime.prefetch()
+        self._proof_watch.start(self._active.runtime.callers)
+        self._idle_renewals.start(self._active.runtime)
+        self._active.runtime.prefetch()
 
     async def prepare(self, config: Config) -> None:
         """Compile another configuration for `adopt`. Raise OSError if a named file or secret cannot be read."""
-        loaded = await in_thread(partial(self._load, config), owner=self)
-        refused = self._next_runtime  # the one in use, unless its reload was refused by another worker
-        self._next_config, self._next_runtime = config, await self._components.build_runtime_in_slices(config, loaded)
-        if refused.store not in {self._runtime.store, self._next_runtime.store}:
-            await self._components.retire(refused.store)
-        prepared = [*loaded.routes]
-        del loaded
-        await free_in_slices(prepared)
-
-    def _load(self, config: Config) -> LoadedFiles:
-        """Read every file that `prepare` and `adopt` need; blocks, therefore in a thread."""
-        import_history(config)
-        import_telemetry(config)
-        return self._components.load_files(config)
+        await self._active.prepare(config)
 
     def adopt(self) -> None:
         """Use the configuration that was prepared last. Requests in progress keep the old one; `FIXED` keys stay."""
-        listeners = keep_listeners(self._config, self._next_config)
-        before, self._runtime = self._runtime, self._next_runtime
-        self._config = self._next_config.model_copy(update={"listen": listeners})
-        self._components.adopt(self._runtime)
-        self._listeners.apply(listeners)
-        self._pipeline.table = self._runtime.table
-        self._proof_watch.start(self._runtime.callers)
-        self._idle_renewals.start(self._runtime)
-        self._components.configure_gates(self._config)
-        self._components.keep_fetches(is_on=self._config.console is not None)
-        self._history.apply_config(self._config)
-        self._configure_telemetry(self._config)
-        self._usage_reader = UsageReader(self._config)
-        self._runtime.prefetch()
-        for pool in before.pools:
+        former = self._active.adopt()
+        config, runtime = self._active.config, self._active.runtime
+        self._listeners.apply(listeners_of(config))
+        self._pipeline.table = runtime.table
+        self._proof_watch.start(runtime.callers)
+        self._idle_renewals.start(runtime)
+        self._history.apply_config(config)
+        self._configure_telemetry(config)
+        self._usage_reader = UsageReader(config)
+        runtime.prefetch()
+        for pool in former.pools:
             pool.close()
         self._run_in_background(self._checks.cancel())
-        retiring = set(before.sources.values()).difference(self._runtime.sources.values())
-        if retiring or before.store is not self._runtime.store:
-            self._retiring |= retiring
-            self._run_in_background(self._retire(before.store, retiring))
-        self._run_in_background(free_in_slices([*before.config.routes, *before.routes]))
+        self._run_in_background(self._active.retire(former))
+        self._run_in_background(free_in_slices([*former.config.routes, *former.routes]))
 
     async def drain(self) -> int:
         """Accept no more connections; end each after its next response. Return the number of requests in progress."""
@@ -219,7 +191,8 @@ class Gateway(AdminBackend):
         """After `drain`: wait until all connections end (at most `drain` seconds, or until `force_stop` is set), then
         close everything. Return True if every request could finish.
         """
-        await _wait_for_first(self._callers.wait_closed_gracefully(), force_stop.wait(), within=self._config.drain)
+        drain = self._active.config.drain
+        await _wait_for_first(self._callers.wait_closed_gracefully(), force_stop.wait(), within=drain)
         drained = self._pipeline.idle.is_set()
         self._pipeline.is_refusing_requests = True
         self._shortages.stop()
@@ -230,10 +203,7 @@ class Gateway(AdminBackend):
         self._callers.abort_all()
         await self._callers.shutdown(within=0.1)
         await self._checks.cancel()
-        for pool in self._runtime.pools:
-            pool.close()
-        for source in (*self._runtime.sources.values(), *self._retiring):
-            await source.close()
+        await self._active.close()
         await asyncio.gather(*self._tasks)
         await self._components.telemetry.close(FORCED_FLUSH if force_stop.is_set() else FLUSH_TIMEOUT)
         await self._components.close()
@@ -258,20 +228,12 @@ class Gateway(AdminBackend):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _retire(self, store: Store, sources: set[TokenSource]) -> None:
-        """Wait for the fetches of unused token sources, then close the store if it is unused too."""
-        for source in sources:
-            await source.wait_idle()
-            self._retiring.discard(source)
-        if store not in {self._runtime.store, self._next_runtime.store}:
-            await self._components.retire(store)
-
     # For the console ------------------------------------------------------------------------------------------------
 
     @property
     def runtime(self) -> Runtime:
         """The configuration in use, compiled."""
-        return self._runtime
+        return self._active.runtime
 
     @property
     def components(self) -> Components:
@@ -284,9 +246,9 @@ class Gateway(AdminBackend):
         """Return whether every credential has or can get a token, and the details."""
         if self._pipeline.is_closing_connections:
             return False, {"state": "draining"}
-        sources = self._runtime.sources
+        sources = self._active.runtime.sources
         results = await asyncio.gather(*(source.check_readiness() for source in sources.values()))
-        return readiness_document(dict(zip(sources, results, strict=True)), self._runtime.store.health())
+        return readiness_document(dict(zip(sources, results, strict=True)), self._active.runtime.store.health())
 
     async def liveness(self) -> tuple[bool, dict[str, Any]]:
         """Return whether callers can connect. That the loop runs is proved by the answer itself."""
@@ -310,7 +272,7 @@ class Gateway(AdminBackend):
 
     async def status(self) -> dict[str, Any]:
         """Return the state of routes and credentials without secrets, including the diagnosis of each that fails."""
-        runtime = self._runtime
+        runtime = self._active.runtime
         if not self._pipeline.is_closing_connections:
             await self._checks.refresh(runtime)
         routes = await run_in_slices(map(route_status, runtime.routes))
@@ -335,8 +297,8 @@ class Gateway(AdminBackend):
 
     async def credential_statuses(self) -> dict[str, dict[str, Any]]:
         """Return the credentials of `status`, without starting checks."""
-        config, find = self._runtime.config, self._checks.credential_finding
-        sources = self._runtime.sources.items()
+        config, find = self._active.runtime.config, self._checks.credential_finding
+        sources = self._active.runtime.sources.items()
         entries = ((name, credential_status(source.status(), find(config, name, source))) for name, source in sources)
         return dict(await run_in_slices(entries))
 
@@ -368,17 +330,8 @@ class Gateway(AdminBackend):
 
     def may_call(self, peer: str | None, host: str, *, accepts_console_host: bool) -> str | None:
         """Return why the admin port rejects this peer, or None."""
-        console_host = console_host_of(self._config) if accepts_console_host else None
-        return rejection_reason(self._runtime.table.admission, peer, host, console_host=console_host)
-
-    def _token_gauges(self) -> Iterable[tuple[str, tuple[str, ...], float]]:
-        for name, source in self._runtime.sources.items():
-            yield from credential_gauges(name, source)
-
-    def _connections(self) -> Iterable[tuple[str, str, int]]:
-        for pool in self._runtime.pools:
-            for state, count in pool.count_by_state().items():
-                yield pool.origin.name, state, count
+        console_host = console_host_of(self._active.config) if accepts_console_host else None
+        return rejection_reason(self._active.runtime.table.admission, peer, host, console_host=console_host)
 
 
 async def _wait_for_first(*waits: Coroutine[Any, Any, object], within: float) -> None:
