@@ -23,6 +23,7 @@ _OPTIONS = (
 _LAUNCH = ("sh", "-c", 'exec "$@" 3<&0 4>&1 </dev/null >/dev/null 2>&1', "sh")
 _SIZE = {"width": 1280, "height": 900, "deviceScaleFactor": 1, "mobile": False}
 _TIME_LIMIT = 60.0
+_ENDED = "the browser ended, or did not answer in time"
 
 Message = dict[str, Any]
 
@@ -77,8 +78,11 @@ class _DevTools:
         if self.session is not None:
             message["sessionId"] = self.session
         assert self._process.stdin is not None  # opened as a pipe
-        self._process.stdin.write(json.dumps(message).encode() + b"\0")
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write(json.dumps(message).encode() + b"\0")
+            self._process.stdin.flush()
+        except BrokenPipeError as cause:
+            raise BrowserFailed(_ENDED) from cause
         while (answer := self._read()).get("id") != self._number:
             self._events.add(answer.get("method", ""))
         if "error" in answer:
@@ -96,7 +100,7 @@ class _DevTools:
         while b"\0" not in self._rest:
             data = os.read(self._process.stdout.fileno(), 1 << 16)
             if not data:
-                raise BrowserFailed("the browser ended, or did not answer in time")
+                raise BrowserFailed(_ENDED)
             self._rest += data
         text, _, self._rest = self._rest.partition(b"\0")
         message: Message = json.loads(text)
