@@ -15,6 +15,6 @@ references.
 * Variables of OpenTelemetry: `otel_environment` applies them to `telemetry`; `otel_package` finds its package.
 * References: `references` reads each once, and rates secrets of callers by `secret_strength`; `secrets`, `vault` (OCI
   Vault), `key_files` and `console_users` read them.
-* Uses: `resolved` applies `defaults` to each route; `difference` compares two configurations; `schema` and `reference`
-  describe the model for editors and people.
+* Uses: `resolved` applies `defaults` to each route; `hidden_values` hides what may be secret; `difference` compares two
+  configurations; `schema` and `reference` describe the model for editors and people.
 """

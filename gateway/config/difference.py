@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from gateway.config.hidden_values import hide_values
 from gateway.config.listen_model import START_KEYS
 from gateway.config.model import Config
 from gateway.config.resolved import RESTART_KEYS, listeners_of
@@ -78,22 +79,27 @@ def canonical_form(config: Config, folder: str = "") -> dict[str, Any]:
 
 
 def digest_form(tree: Canonical) -> dict[str, Any]:
-    """Return a canonical form whose leaves are short digests: two of them can be compared, and no value can be read.
+    """Return a canonical form whose leaves are short digests, so that two of them can be compared.
 
-    A digest has 16 bits only. A value that a person should not have written into the file, such as a key in
-    `headers.set`, cannot be found by guessing, because one in 65536 guesses fits. `fingerprint` shows a missed change.
+    Values that may be secret are a constant, so that their changes are not found. Other values can be found by guessing
+    in `digest_form` and `fingerprint`: they are no secrets. A digest has 16 bits; `fingerprint` shows a missed change.
     """
-    return {key: _map_leaves(value, _digest) for key, value in tree.items()}
+    return {
+        key: {name: _map_leaves(hide_values(entry), _digest) for name, entry in value.items()}
+        if key in _NAMED
+        else _map_leaves(hide_values(value), _digest)
+        for key, value in tree.items()
+    }
 
 
 def fingerprint(tree: Canonical) -> str:
-    """Return a hash of a whole canonical form, of 32 bits for the same reason."""
+    """Return a hash of a whole canonical form, in which values that may be secret are a constant."""
     digest = hashlib.sha256()
     for key in sorted(tree):
         value = tree[key]
-        parts = sorted(value.items()) if isinstance(value, Mapping) else [("", value)]
-        for part in parts:  # route by route, for the same reason as above
-            digest.update(json.dumps([key, *part], sort_keys=True).encode())
+        parts = sorted(value.items()) if key in _NAMED else [("", value)]
+        for name, part in parts:  # route by route, because json holds the interpreter
+            digest.update(json.dumps([key, name, hide_values(part)], sort_keys=True).encode())
     return digest.hexdigest()[:8]
 
 

@@ -7,17 +7,13 @@ import yaml
 
 from gateway.admin.console_backend import ConfigurationBlock, ReloadOutcome
 from gateway.config.difference import canonical_form
+from gateway.config.hidden_values import hide_values
 from gateway.config.load import Loaded
 from gateway.observe.secret_mask import mask
 from gateway.server.reload_report import ReloadReport
 
-HIDDEN = "…"
 _NAMED = ("credentials", "callers", "services", "routes")
 """Top-level keys that are shown entry by entry."""
-_HIDDEN_VALUES = frozenset(("params", "query", "headers"))
-"""Keys below which people write values that may be secret. The names of the values are shown."""
-_PLAIN_KEYS = frozenset(("remove", "keep"))
-"""Keys below `headers` and `query` that contain names only."""
 
 
 def configuration_blocks(loaded: Loaded) -> tuple[ConfigurationBlock, ...]:
@@ -53,20 +49,15 @@ def _named_values(tree: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 def _block(loaded: Loaded, name: str, value: Any) -> ConfigurationBlock:
     key, _, entry = name.partition(".")
-    text = yaml.safe_dump({entry or key: _redacted(value)}, sort_keys=False, allow_unicode=True, width=100)
+    text = yaml.safe_dump({entry or key: _masked(hide_values(value))}, sort_keys=False, allow_unicode=True, width=100)
     file, line = loaded.positions.get(name, ("", 0))
     return ConfigurationBlock(name, file, line, text)
 
 
-def _redacted(value: Any, *, is_hidden: bool = False) -> Any:
-    """Return a plain value without what may be secret. Secrets are references; this is for texts."""
+def _masked(value: Any) -> Any:
+    """Return a plain value whose texts are masked where they look like a secret."""
     if isinstance(value, Mapping):
-        return {
-            key: _redacted(inner, is_hidden=key not in _PLAIN_KEYS and (is_hidden or key in _HIDDEN_VALUES))
-            for key, inner in value.items()
-        }
+        return {key: _masked(inner) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_redacted(inner, is_hidden=is_hidden) for inner in value]
-    if is_hidden:
-        return HIDDEN
+        return [_masked(inner) for inner in value]
     return mask(value) if isinstance(value, str) else value

@@ -103,7 +103,7 @@ class Reloader:
         return report.is_ok, report.document()
 
     async def configuration_document(self) -> dict[str, Any]:
-        """Return the configuration in use as digests, for a comparison; no value of it can be read."""
+        """Return the configuration in use as digests, for a comparison. Values that may be secret are left out."""
         return await in_thread(self._describe, owner=self)
 
     def _describe(self) -> dict[str, Any]:

@@ -156,6 +156,33 @@ def test_digests_show_changes_but_no_values(valid: str) -> None:
     assert "idcs.example" not in str(digests[0])
 
 
+HIDDEN_KEYS = ("headers: {set: {X-Key: VALUE}}", "query: {set: {key: VALUE}}", "headers: {set: {remove: VALUE}}")
+
+
+@pytest.mark.parametrize("line", HIDDEN_KEYS)
+def test_digests_do_not_depend_on_values_that_may_be_secret(valid: str, line: str) -> None:
+    place = "    credential: app"
+    texts = [valid.replace(place, f"{place}\n    {line.replace('VALUE', value)}") for value in ("ab", "ba")]
+    forms = [canonical_form(config(text)) for text in texts]
+    assert compare(*forms)
+    assert digest_form(forms[0]) == digest_form(forms[1])
+    assert fingerprint(forms[0]) == fingerprint(forms[1])
+    assert compare(*map(digest_form, (canonical_form(config(valid)), forms[0])))  # the names are compared
+
+
+def test_digests_do_not_depend_on_parameters_of_a_credential(valid: str) -> None:
+    texts = [valid.replace("client_id: an-id", f"client_id: an-id\n    params: {{pin: '{pin}'}}") for pin in (12, 34)]
+    forms = [canonical_form(config(text)) for text in texts]
+    assert digest_form(forms[0]) == digest_form(forms[1])
+    assert fingerprint(forms[0]) == fingerprint(forms[1])
+
+
+def test_an_entry_may_have_the_name_of_a_hidden_key(valid: str) -> None:
+    text = valid.replace("app:", "headers:").replace("credential: app", "credential: headers")
+    forms = [canonical_form(config(one)) for one in (text, text.replace("an-id", "other"))]
+    assert compare(*map(digest_form, forms)).changed == ("credentials.headers.client_id",)
+
+
 def test_a_change_with_the_same_digest_has_another_fingerprint(valid: str) -> None:
     names = [f"id-{number}" for number in range(70_000)]  # more than there are digests
     names.sort(key=lambda name: str(digest_form({"a": name})["a"]))

@@ -79,7 +79,6 @@ async def test_a_running_gateway_is_compared_without_its_values(
             "added credentials.person",
             "added log.level",
             "changed routes.echo.credential",
-            "changed routes.orders.headers.set.X-Key",
             "restart needed: log.level",
             f"sign-in needed: person; run `oic-gateway login person -c {candidate}`",
         ]
