@@ -36,7 +36,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
     """
     try:
         document = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
 

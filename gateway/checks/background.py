@@ -20,7 +20,7 @@ from gateway.diagnosis.finding import Finding
 from gateway.diagnosis.route_findings import diagnose_route
 from gateway.diagnosis.route_health import RouteHealth
 from gateway.errors import GatewayError
-from gateway.oauth.grants import read_jwt_claims
+from gateway.oauth.grants import read_epoch_time, read_jwt_claims
 from gateway.oauth.token_source import TokenSource
 from gateway.wiring.components import Components, Runtime
 
@@ -163,8 +163,8 @@ def _facts_without_requests(config: Config, name: str, source: TokenSource, reas
 
 def _lifetime(claims: Mapping[str, Any]) -> float:
     """Return the seconds from `iat` to `exp`; infinity without them."""
-    begins, ends = claims.get("iat"), claims.get("exp")
-    return float(ends - begins) if isinstance(begins, int | float) and isinstance(ends, int | float) else float("inf")
+    begins, ends = (read_epoch_time(claims.get(name)) for name in ("iat", "exp"))
+    return float("inf") if begins is None or ends is None else ends - begins
 
 
 async def _run_with_timeout(work: Coroutine[Any, Any, None]) -> None:

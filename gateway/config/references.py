@@ -290,7 +290,7 @@ def _check_caller_secrets(tree: Mapping[str, Any], secrets: SecretReader) -> Ite
                 what = "is the same proof as that of another caller"
                 yield ConfigIssue(where, what, "give each caller a secret of its own")
         user = settings.get("unix_user")
-        if isinstance(user, str) and user and not user.isdecimal() and user_id(user) is None:
+        if isinstance(user, str) and user and user_id(user) is None:
             yield ConfigIssue(("callers", name, "unix_user"), "is not a user of this system", "write its number")
 
 

@@ -210,8 +210,8 @@ def read_token_response(
     return TokenResponse(
         value,
         expires_in=seconds,
-        claims_exp=_read_epoch_time(claims.get("exp")),
-        claims_iat=_read_epoch_time(claims.get("iat")),
+        claims_exp=read_epoch_time(claims.get("exp")),
+        claims_iat=read_epoch_time(claims.get("iat")),
         date=date,
         refresh_token=refresh_token or _read_refresh_token(document),
         id_token=id_token if isinstance(id_token, str) else None,
@@ -320,7 +320,8 @@ def read_jwt_claims(value: str) -> dict[str, object]:
         return {}
 
 
-def _read_epoch_time(value: object) -> float | None:
+def read_epoch_time(value: object) -> float | None:
+    """Return a claim that is a time in seconds since 1970; None for any other value, and for a time that cannot be."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e11:
         return None
     return float(value)

@@ -80,7 +80,7 @@ def _base(token_url: str) -> str:
 def _read(status: int, body: bytes, token: str) -> dict[str, Any]:
     try:
         document = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
     if status in {200, 201} and isinstance(document, dict):
         return document

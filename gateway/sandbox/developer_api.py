@@ -115,7 +115,7 @@ def _page(items: list[dict[str, Any]], request: IncomingRequest, hosts: Hosts) -
 
 
 def _count(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() else None
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 def _instance(run: Run, hosts: Hosts) -> dict[str, Any]:

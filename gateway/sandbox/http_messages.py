@@ -49,7 +49,7 @@ class IncomingRequest:
         """Return the body as a JSON object; empty if it is none."""
         try:
             document = json.loads(await self.read())
-        except (TooLarge, ValueError):
+        except (TooLarge, ValueError, RecursionError):
             return {}
         return document if isinstance(document, dict) else {}
 

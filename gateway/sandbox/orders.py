@@ -42,7 +42,7 @@ class Orders:
     async def _create(self, flow_call: FlowCall) -> SandboxResponse:
         try:
             document = json.loads(await flow_call.request.read())
-        except (ValueError, TooLarge):
+        except (ValueError, RecursionError, TooLarge):
             return fault(400, "The body is not JSON.")
         if not isinstance(document, dict):
             return fault(400, "The body is not a JSON object.")

@@ -124,7 +124,7 @@ def _allows(accepted: str, coding: str) -> bool:
     return weights.get(coding, weights.get("*", False))
 
 
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)", re.IGNORECASE)
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.IGNORECASE)
 
 
 def add_validators(response: SandboxResponse, request: IncomingRequest) -> SandboxResponse:

@@ -4,6 +4,7 @@ A scope is an audience and a permission written together **without a slash**: `h
 `urn:opc:resource:consumer::all` (triggers) or `/ic/api/` (developer API).
 """
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ ADMINISTRATION = "urn:opc:idm:__myscopes__"
 """The scope of the identity domain's own API: all that the roles of the client allow."""
 
 _EXPIRY = "urn:opc:resource:expiry="
+_SECONDS = re.compile(r"[1-9][0-9]{0,8}")
 _MULTIPLE = "urn:opc:resource:multiresourcescope"
 _OFFLINE = "offline_access"
 
@@ -83,6 +85,6 @@ def _expiry(directives: list[str]) -> int | None:
     values = [word.removeprefix(_EXPIRY) for word in directives if word.startswith(_EXPIRY)]
     if not values:
         return None
-    if len(values) > 1 or not (values[0].isascii() and values[0].isdigit()) or int(values[0]) < 1:
+    if len(values) > 1 or _SECONDS.fullmatch(values[0]) is None:
         raise InvalidScope("The expiry must be one positive number of seconds")
     return int(values[0])

@@ -9,7 +9,7 @@ from gateway.admin.console_backend import ActionResult, TokenClaims, TokenFetch
 from gateway.diagnosis.finding import Finding
 from gateway.errors import TokenRefused, TokenUnavailable
 from gateway.oauth.failures import failure_remedy
-from gateway.oauth.grants import read_jwt_claims
+from gateway.oauth.grants import read_epoch_time, read_jwt_claims
 from gateway.oauth.lifetime import Token
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def _unused_credential(name: str) -> ActionResult:
 
 def _token_claims(claims: Mapping[str, object]) -> TokenClaims:
     shown = {name: _claim_text(claims[name]) for name in SHOWN_CLAIMS if name in claims}
-    return TokenClaims(_instant(claims.get("iat")), _instant(claims.get("exp")), shown)
+    return TokenClaims(read_epoch_time(claims.get("iat")), read_epoch_time(claims.get("exp")), shown)
 
 
 def _claim_text(value: object) -> str:
@@ -155,7 +155,3 @@ def _claim_text(value: object) -> str:
     values = value if isinstance(value, list) else [value]
     text = " ".join(str(each) for each in values if isinstance(each, str | int | float))
     return "".join(char if char.isprintable() else "?" for char in text[:MAX_CLAIM])
-
-
-def _instant(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) else None

@@ -12,6 +12,10 @@ FIRST = 3
 """The number of the first passed descriptor (SD_LISTEN_FDS_START)."""
 
 
+MAX_DIGITS = 9
+"""Digits of a number of descriptors; `int` raises ValueError above 4300."""
+
+
 class PassedSockets:
     """The sockets that the variables `environ` name, until they are taken or closed.
 
@@ -21,7 +25,7 @@ class PassedSockets:
     def __init__(self, environ: Mapping[str, str]) -> None:
         count, pid = environ.get("LISTEN_FDS", ""), environ.get("LISTEN_PID", "")
         self._sockets: list[socket.socket] = []
-        if not count.isdecimal() or pid != str(os.getpid()):
+        if not count.isdecimal() or len(count) > MAX_DIGITS or pid != str(os.getpid()):
             return
         for number in range(FIRST, FIRST + int(count)):
             os.set_inheritable(number, False)  # noqa: FBT003 - the standard library's

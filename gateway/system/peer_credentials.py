@@ -8,6 +8,8 @@ from typing import Protocol
 
 _CREDENTIALS = struct.Struct("3i")  # struct ucred: pid, uid, gid (unix(7))
 
+MAX_USER_ID = 2**32 - 2  # (uid_t)-1 is no user: chown(2)
+MAX_DIGITS = 10
 IS_SUPPORTED = sys.platform == "linux"
 """Whether this system reports the user of a peer."""
 
@@ -31,7 +33,12 @@ def peer_user_id(sock: OptionReader) -> int | None:
 
 
 def user_id(name: str) -> int | None:
-    """Return the id of a user of this system; None if no user has this name."""
+    """Return the id of a user of this system, by name or number; None if no user has this name, or none can have this
+    number.
+    """
+    if name.isascii() and name.isdigit():
+        number = int(name) if len(name) <= MAX_DIGITS else MAX_USER_ID + 1
+        return number if number <= MAX_USER_ID else None
     try:
         return pwd.getpwnam(name).pw_uid
     except KeyError:

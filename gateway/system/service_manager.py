@@ -9,6 +9,9 @@ import socket
 import time
 from collections.abc import Mapping
 
+MAX_DIGITS = 18
+"""Digits of a number of microseconds."""
+
 
 class ServiceManager:
     """Notifications to the service manager that the variables `environ` name."""
@@ -16,7 +19,9 @@ class ServiceManager:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._address = environ.get("NOTIFY_SOCKET", "")
         interval, pid = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", "")
-        is_watched = self._address and interval.isdecimal() and pid in {"", str(os.getpid())}
+        is_watched = (
+            self._address and interval.isdecimal() and len(interval) <= MAX_DIGITS and pid in {"", str(os.getpid())}
+        )
         self.watchdog_interval = int(interval) / 2e6 if is_watched else None
         """Seconds between two calls of `send_watchdog`, half of what is allowed (sd_watchdog_enabled(3)); None: no
         watchdog is set."""

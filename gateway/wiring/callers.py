@@ -157,8 +157,6 @@ def _refs_of(settings: CallerSettings) -> tuple[SecretRef, ...]:
 
 
 def _user_ids(user: str) -> tuple[int, ...]:
-    if user.isdecimal():
-        return (int(user),)
     number = user_id(user)
     return () if number is None else (number,)
 

@@ -105,6 +105,11 @@ def test_unknown_unix_user_is_an_error() -> None:
     ]
 
 
+@pytest.mark.parametrize("number", [str(2**32 - 1), "9" * 5000, "٣"])
+def test_a_number_that_no_user_can_have_is_an_error(number: str) -> None:
+    assert secret_issues({}, a={"unix_user": number}) == [("callers.a.unix_user", "error")]
+
+
 SHAPES = {
     "no proof": ("{}", "callers.a: has no proof"),
     "a secret in the file": ("{api_key: abc}", "callers.a.api_key: a secret must not be in the file"),

@@ -233,6 +233,7 @@ async def test_the_list_of_routes_is_filtered_and_has_pages() -> None:
     assert "1 to 50 of 120" in text
     assert 'href="/console/routes?q=more&amp;page=2" rel="next"' in text
     assert "101 to 120 of 120" in await render(gate, "routes?q=more&page=3")
+    assert "1 to 50 of 120" in await render(gate, f"routes?q=more&page={'9' * 5000}")
     assert "No route matches" in await render(gate, "routes?q=nothing-like-this")
     problems = await render(RecordedGateway(), "routes?state=problem")
     assert problems.count('<th scope="row">') == 2  # one fails, and the credential of the other needs a sign-in

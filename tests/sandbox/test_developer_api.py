@@ -70,6 +70,7 @@ async def test_a_list_has_pages(develop: Send) -> None:
     document = json.loads((await develop(LIST + ONE))[2])
     first = json.loads((await develop(f"{LIST}{ONE}&limit=1"))[2])
     rest = json.loads((await develop(f"{LIST}{ONE}&offset=1&limit=99"))[2])
+    assert (await develop(f"{LIST}{ONE}&limit={'9' * 5000}"))[0] == 200
     assert first["items"] + rest["items"] == document["items"]
     assert [page["hasMore"] for page in (document, first, rest)] == [False, True, False]
     assert {page["totalResults"] for page in (document, first, rest)} == {len(document["items"])}

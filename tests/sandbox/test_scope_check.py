@@ -45,6 +45,7 @@ def test_expiry_and_offline_access_are_directives() -> None:
         f"{ONE} openid",
         f"{ONE} urn:opc:resource:expiry=0",
         f"{ONE} urn:opc:resource:expiry=soon",
+        f"{ONE} urn:opc:resource:expiry={'9' * 5000}",
         f"{ONE} urn:opc:resource:expiry=60 urn:opc:resource:expiry=61",
     ],
 )

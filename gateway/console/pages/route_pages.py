@@ -26,7 +26,7 @@ async def show_routes(request: PageRequest) -> Page:
     q, only_problems = request.query.get("q", "").strip(), request.query.get("state") == "problem"
     status = await request.backend.status()
     matching = [row for row in route_rows(status) if _matches(row, q.lower(), only_problems=only_problems)]
-    first = PAGE_SIZE * (max(1, int(number)) - 1) if (number := request.query.get("page", "1")).isdecimal() else 0
+    first = PAGE_SIZE * (_page_number(request.query.get("page", "")) - 1)
     rows = matching[first : first + PAGE_SIZE]
     series = await asyncio.gather(*(_list_series(request, row.name) for row in rows))
     end, start = request.now, request.now - _DEFAULT_RANGE.length
@@ -48,6 +48,11 @@ async def show_routes(request: PageRequest) -> Page:
         "next_url": page_url("routes", **filters, page=str(page + 1)) if first + PAGE_SIZE < len(matching) else "",
     }
     return Page("routes.html", values)
+
+
+def _page_number(text: str) -> int:
+    """Return the number of a page, 1 for other texts; `int` raises ValueError above 4300 digits."""
+    return max(1, int(text)) if text.isdecimal() and len(text) < 9 else 1
 
 
 def _matches(row: RouteRow, q: str, *, only_problems: bool) -> bool:
