@@ -26,6 +26,9 @@ FROM ${PYTHON}
 RUN python -m pip uninstall --yes --root-user-action ignore pip \
  && python -m compileall -q "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 COPY --from=build /opt/oic-gateway /opt/oic-gateway
+LABEL org.opencontainers.image.title="oic-gateway" \
+      org.opencontainers.image.description="An authenticating gateway for Oracle Integration Cloud" \
+      org.opencontainers.image.licenses="Apache-2.0"
 ENV PATH=/opt/oic-gateway/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 10001:10001
 WORKDIR /
