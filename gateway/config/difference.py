@@ -19,7 +19,9 @@ from gateway.config.model import Config
 from gateway.config.resolved import RESTART_KEYS, listeners_of
 from gateway.config.strict_model import StrictModel
 
-IDENTITY_KEYS = ("token_url", "client_id", "grant", "scope", "params", "audience", "resource")
+INCLUDE_KEY = "include"
+"""Key of a credential in the canonical form: the scope of the included file that has it."""
+IDENTITY_KEYS = ("token_url", "client_id", "grant", "scope", "params", "audience", "resource", INCLUDE_KEY)
 """Keys of a credential that, with its name, decide whose stored refresh token it uses."""
 _STORE_KEYS = ("path", "redis")
 _LARGE = {("routes",)}  # a comparison as a whole would hold the interpreter
@@ -73,6 +75,9 @@ def canonical_form(config: Config, folder: str = "") -> dict[str, Any]:
     tree = _plain(config.model_copy(update={"routes": []}))
     tree["routes"] = {route.name: _plain(route, leave_out={"name"}) for route in config.routes}
     tree["listen"] = dict(_listeners(config))
+    for name, credential in config.credentials.items():
+        if credential.file_scope:
+            tree["credentials"][name][INCLUDE_KEY] = credential.file_scope
     if folder:
         tree = {key: _map_leaves(value, partial(_shorten, f"{folder.rstrip('/')}/")) for key, value in tree.items()}
     return tree

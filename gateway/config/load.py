@@ -87,6 +87,8 @@ def load(
     tree = MergedTree(sources.files)
     references = environ if check_secrets else None
     config, issues = _validate(tree.value, base=Path(path).parent.absolute(), environ=references)
+    scopes = tree.credential_scopes()
+    config = None if config is None else _with_file_scopes(config, scopes)
     problems = [*sources.problems, *tree.problems]
     problems += [file.locate(issue) for file in sources.files for issue in file.document.issues]
     problems += itertools.chain.from_iterable(map(tree.locate, (*issues, *check_includes(tree))))
@@ -97,7 +99,6 @@ def load(
         problems += _environment_problems(config, environ)
     has_console = config is not None and config.console is not None
     positions = {name: (file, line) for name, file, line in tree.positions()} if has_console else {}
-    scopes = tree.credential_scopes()
     for source in sources.files:
         source.document.free()
     order = {name: number for number, name in enumerate(["", *(file.name for file in sources.files)])}
@@ -171,6 +172,12 @@ def _validate(
     if environ is not None:
         issues += check_references(tree, base=base, environ=environ)
     return config, issues
+
+
+def _with_file_scopes(config: Config, scopes: Mapping[str, str]) -> Config:
+    """Return the configuration with the scope of its file in each credential of an included file."""
+    included = {name: config.credentials[name].with_file_scope(scope) for name, scope in scopes.items()}
+    return config.model_copy(update={"credentials": config.credentials | included})
 
 
 def _environment_problems(config: Config, environ: Mapping[str, str]) -> list[LocatedIssue]:

@@ -12,6 +12,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     model_validator,
 )
 
@@ -188,6 +189,18 @@ class CredentialSettings(StrictModel):
     """Verification of the identity domain's certificate, and the client certificate."""
     proxy: ProxySettings | None = None
     """Egress proxy to the identity domain; omitted: that of HTTPS_PROXY, with the exceptions of NO_PROXY."""
+    _file_scope: str = PrivateAttr(default="")
+
+    @property
+    def file_scope(self) -> str:
+        """Return the scope of the file that has the credential (`SourceFile.scope`); empty for the main file."""
+        return self._file_scope
+
+    def with_file_scope(self, scope: str) -> Self:
+        """Return the credential as that of a file with this scope."""
+        credential = self.model_copy()
+        credential._file_scope = scope  # noqa: SLF001 - of a copy; a frozen model lets a private attribute be set
+        return credential
 
 
 class LimitSettings(StrictModel):

@@ -10,7 +10,8 @@ from gateway.config.yaml_document import YamlDocument
 @dataclass(slots=True, eq=False)
 class SourceFile:
     """A file of the configuration. `name` is the path as a person knows it; `path` is absolute. `entry` is the
-    one of `include` that names the file, None for the main file.
+    one of `include` that names the file, None for the main file; `place` is its path relative to the folder of the main
+    file.
     """
 
     name: str
@@ -18,6 +19,7 @@ class SourceFile:
     digest: str
     document: YamlDocument
     entry: IncludeSettings | None = None
+    place: str = ""
 
     @property
     def owner(self) -> str:
@@ -26,8 +28,11 @@ class SourceFile:
 
     @property
     def scope(self) -> str:
-        """Return the name that files with common credentials and callers share; empty for the main file."""
-        return "" if self.entry is None else f"owner {self.owner}" if self.owner else self.path
+        """Return the name that files with common credentials and callers share; empty for the main file.
+
+        It is part of the key of stored tokens, so it is the same wherever the folder of the main file is.
+        """
+        return "" if self.entry is None else f"owner {self.owner}" if self.owner else f"file {self.place}"
 
     def locate(self, issue: ConfigIssue) -> LocatedIssue:
         """Return an issue of this file, whose steps are those in this file, with its line."""

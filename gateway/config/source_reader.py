@@ -116,7 +116,8 @@ def _read_source(
         owner = "" if entry is None else entry.owner or ""
         sources.problems.append(LocatedIssue(name, issue.line, "", issue.what, remedy, owner=owner))
         return None
-    source = SourceFile(name, str(path), hashlib.sha256(content).hexdigest(), document, entry)
+    place = os.path.relpath(path, Path(sources.files[0].path).parent) if entry is not None else ""
+    source = SourceFile(name, str(path), hashlib.sha256(content).hexdigest(), document, entry, place)
     sources.files.append(source)
     return source
 

@@ -151,13 +151,16 @@ def token_key(
     audience: str | None = None,
     resource: Sequence[str] = (),
     user: str = "",
+    owner: str = "",
 ) -> str:
     """Return the key under which a token is stored: a hash of everything that distinguishes tokens, never of the route.
 
-    `user` is the user whom the token represents, or the credential itself.
+    `user` is the user whom the token represents, or the credential itself. `owner` is who may use the token: another
+    owner with the same client id must prove that it has the secret, so it gets a token of its own.
     """
-    identity = json.dumps([url, client_id, grant, scope, sorted((params or {}).items()), audience, [*resource], user])
-    return hashlib.sha256(identity.encode()).hexdigest()
+    identity = [url, client_id, grant, scope, sorted((params or {}).items()), audience, [*resource], user]
+    identity += [owner] if owner else []  # without an owner, the key is that of former versions
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
 
 def _find_wanted_resource(scope: str | None, resource: Sequence[str] = ()) -> str:

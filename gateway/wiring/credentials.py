@@ -196,7 +196,7 @@ class CredentialBuilder:
 
 def credential_key(name: str, credential: CredentialSettings) -> str:
     """Return the store key of the credential's token. A token from a sign-in or a given refresh token belongs to the
-    credential's name.
+    credential's name. Credentials of different owners of included files never share a token.
     """
     users = {"jwt_bearer": credential.subject, "password": credential.username}
     users |= dict.fromkeys(_ROTATING_GRANTS, name)
@@ -209,6 +209,7 @@ def credential_key(name: str, credential: CredentialSettings) -> str:
         audience=credential.audience,
         resource=tuple(credential.resource or ()),
         user=users.get(credential.grant) or "",
+        owner=credential.file_scope,
     )
 
 

@@ -1,8 +1,11 @@
 """What differs between two configurations, and what that requires."""
 
+import hashlib
 import itertools
+import json
+import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -145,6 +148,32 @@ def test_the_identity_keys_are_those_of_the_store(valid: str, key: str) -> None:
     changed = credential.model_copy(update={key: OTHER_VALUES.get(key, "other")})
     has_other_key = credential_key("app", credential) != credential_key("app", changed)
     assert has_other_key == (key in IDENTITY_KEYS)
+
+
+@pytest.mark.parametrize("grant", get_args(CredentialSettings.model_fields["grant"].annotation))
+def test_files_of_different_owners_never_share_a_token(valid: str, grant: str) -> None:
+    credential = config(valid).credentials["app"].model_copy(update={"grant": grant})
+    owned = [credential, *(credential.with_file_scope(scope) for scope in ("owner a", "owner b", "file a.yaml"))]
+    assert len({credential_key("app", one) for one in owned}) == 4
+    assert credential_key("app", pickle.loads(pickle.dumps(owned[1]))) == credential_key("app", owned[1])
+    assert credential_key("app", owned[1].model_copy(update={"timeout": 3.0})) == credential_key("app", owned[1])
+    assert owned[1] != owned[2]
+
+
+def test_the_key_of_a_credential_of_the_main_file_stays(valid: str) -> None:
+    former: list[Any] = ["https://idcs.example/oauth2/v1/token", "an-id", "client_credentials", None, [], None, [], ""]
+    expected = hashlib.sha256(json.dumps(former).encode()).hexdigest()
+    assert credential_key("app", config(valid).credentials["app"]) == expected
+
+
+def test_a_sign_in_is_needed_if_another_owner_has_the_credential(valid: str) -> None:
+    before = config(with_person(valid))
+    moved = {"app": before.credentials["app"].with_file_scope("owner a")}
+    after = before.model_copy(update={"credentials": moved})
+    found = compare(*map(canonical_form, (before, after)))
+    assert (found.added, found.sign_in) == (("credentials.app.include",), ("app",))
+    found = compare(*(digest_form(canonical_form(one)) for one in (after, before)))
+    assert (found.removed, found.sign_in) == (("credentials.app.include",), ("app",))
 
 
 def test_digests_show_changes_but_no_values(valid: str) -> None:

@@ -78,7 +78,13 @@ def test_routes_and_credentials_of_all_files_are_joined(folder: Path) -> None:
 def test_the_scope_of_each_included_credential_is_known(folder: Path, valid: str) -> None:
     assert loaded(folder).credential_scopes == {"a-app": "owner team-a", "b-app": "owner team-b"}
     (folder / "gateway.yaml").write_text(f"include: [teams/*/*.yaml]\n{valid}", encoding="utf-8")
-    assert loaded(folder).credential_scopes == {f"{name}-app": str(folder / f"teams/{name}/one.yaml") for name in "ab"}
+    assert loaded(folder).credential_scopes == {f"{name}-app": f"file teams/{name}/one.yaml" for name in "ab"}
+
+
+def test_credentials_have_the_scope_of_their_file(folder: Path) -> None:
+    change(folder / "gateway.yaml", ", owner: team-b", "")
+    scopes = {name: one.file_scope for name, one in loaded(folder).config.credentials.items()}
+    assert scopes == {"app": "", "a-app": "owner team-a", "b-app": "file teams/b/one.yaml"}
 
 
 def test_the_short_form_includes_files_without_limits_of_path(folder: Path, valid: str) -> None:

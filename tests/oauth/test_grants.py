@@ -202,8 +202,9 @@ def test_the_key_depends_on_all_that_distinguishes_tokens() -> None:
         token_key(URL, client_id="a", grant="g", scope="s", params={"x": "1", "y": "2"}, resource=["a"]),
         token_key(URL, client_id="a", grant="g", scope="s", params={"x": "1", "y": "2"}, resource=["a", "b"]),
         token_key(URL, client_id="a", grant="g", scope="s", params={"x": "1", "y": "2"}, user="a"),
+        token_key(URL, client_id="a", grant="g", scope="s", params={"x": "1", "y": "2"}, owner="a"),
     }
-    assert len(others | {first}) == 11
+    assert len(others | {first}) == 12
 
 
 def test_a_token_and_its_life_are_read() -> None:

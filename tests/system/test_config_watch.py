@@ -98,3 +98,23 @@ async def test_check_counts_and_names_included_files(tmp_path: Path, sandbox: Sa
     ended = await run("check", "--json", file, **SECRETS)
     assert ended.status == 78
     assert "team-a" in ended.out
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_a_copied_credential_gets_no_token_of_the_main_file(
+    tmp_path: Path, sandbox: Sandbox, workers: int
+) -> None:
+    """Client id and scope are no secrets: a team that copies them must prove itself with a secret of its own."""
+    team(tmp_path / "teams/a", sandbox, "one")
+    (tmp_path / "teams/a/secret").write_text("wrong", encoding="utf-8")
+    state = {"path": str(tmp_path / "state.db"), "keys": [{"env": "STATE_KEY"}]}
+    include = [{"files": "teams/a/*.yaml", "owner": "team-a"}]
+    file = written(tmp_path, settings(sandbox, include=include, state=state, workers=workers))
+    async with gateway(file, **SECRETS, STATE_KEY="0123456789abcdef" * 4) as gate:
+        assert (await gate.get("/orders/"))[0] == 200
+        status, _, body = await gate.get("/a/one/")
+        assert (status, b"token-refused" in body) == (502, True), body
+        assert (await gate.get("/orders/"))[0] == 200
+    async with gateway(file, **SECRETS, STATE_KEY="0123456789abcdef" * 4) as gate:  # the token is in the store
+        assert (await gate.get("/a/one/"))[0] == 502
+        assert (await gate.get("/orders/"))[0] == 200
