@@ -159,7 +159,7 @@ class RecordedGateway:
         return SignInResult(Finding(ok=True, subject=f"credential {name}", seen="signed in as jdoe"), "jdoe")
 
     async def create_invite(self, name: str, invited_by: str) -> InviteResult:
-        return InviteResult(self.result, "https://gateway-admin.example.com/console/invite/TOKEN")
+        return InviteResult(self.result, f"https://gateway-admin.example.com/console/invite/{'aB3_-' * 8}xyz")
 
     async def find_invite(self, token_hash: str) -> OpenInvite | ActionResult:
         return OpenInvite("finance-clerk", "ann")

@@ -15,16 +15,20 @@ from gateway.admin.console_backend import Series, TokenClaims, TokenFetch
 from gateway.console.console import Console
 from gateway.observe.timestamp import timestamp
 from tests.console.recorded_gateway import NOW, RecordedGateway, recorded_calls, recorded_configuration, recorded_status
-from tests.fakes.console_gate import PASSWORD, console_config, write_users
+from tests.fakes.console_gate import PASSWORD, PERSON, console_config, write_users
 
 USER = "jane.doe"
+IDENTITY_DOMAIN = "idcs-5a0db0c5a0db0c5a0db0c5a0db0c5a0d.identity.oraclecloud.com"
+"""At which a person signs in for `finance-clerk`: as long as a real one."""
+_PERSON = PERSON | {"token_url": f"https://{IDENTITY_DOMAIN}/oauth2/v1/token"}
 
 
 @asynccontextmanager
 async def serve_showcase(gate: RecordedGateway, folder: Path) -> AsyncIterator[str]:
     """Serve the console of `gate` to `USER` with `PASSWORD`, an admin; yield its URL. Its files are in `folder`."""
     users = write_users(folder, **{USER: "admin"})
-    config = console_config(folder, {"users": str(users), "audit": str(folder / "audit.jsonl")})
+    settings = {"users": str(users), "audit": str(folder / "audit.jsonl")}
+    config = console_config(folder, settings, {"finance-clerk": _PERSON})
     console = Console(gate, config, environ={})
     server = AdminServer(gate, may_call=lambda _, __, *, accepts_console_host: None)
     server.set_console(console.answer)
