@@ -9,17 +9,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from axe_playwright_python.async_playwright import Axe
-from playwright.async_api import Page, Route, async_playwright, expect
+from playwright.async_api import Page, async_playwright, expect
 
 from gateway.admin.console_backend import ActionResult
 from gateway.diagnosis.finding import Finding, failed_finding
 from tests.console.pages import NAMES, PAGES
 from tests.console.recorded_gateway import RecordedGateway
-from tests.console.showcase import IDENTITY_DOMAIN, USER, log_in, serve_showcase, showcase_gateway
+from tests.console.showcase import USER, log_in, serve_showcase, showcase_gateway
+from tests.console.sign_in_pages import sign_in_pages
 from tests.fakes.waiting import TIME_LIMIT
 
 CHROMIUM = "/usr/bin/chromium"
@@ -115,61 +115,10 @@ async def test_every_page_of_a_sign_in_is_accessible(tmp_path: Path, scheme: str
             ok=True, message="one person can sign in for finance-clerk with this link, once, within 30 minutes"
         )
         problems = []
-        async for name in sign_in_pages(visitor):
+        async for name in sign_in_pages(visitor.page, visitor.url):
             problems += await visitor.problems(name)
         assert problems == []
         assert visitor.reports == []
-
-
-async def sign_in_pages(visitor: Visit) -> AsyncIterator[str]:
-    """Invite a person, be that person, and sign in as an admin; yield a name for each page, while it is open."""
-    page, domain = visitor.page, IdentityDomain(visitor.url)
-    heading, sign_in = page.get_by_role("heading", level=1), page.get_by_role("button", name="Sign in", exact=True)
-    await page.route(f"https://{IDENTITY_DOMAIN}/**", domain.answer)
-    await visitor.open(PAGES["credential-sign-in"])
-    await page.get_by_role("button", name="Invite").click()
-    await expect(page.get_by_text("It is not shown again.")).to_be_visible()
-    yield "invite-outcome"
-    link = await page.locator(".outcome code").inner_text()
-    for result, parameters in {"Signed in": {"code": "c0de"}, "Not signed in": {"error": "access_denied"}}.items():
-        await page.goto(visitor.url + link.partition("/console/")[2])
-        await expect(heading).to_have_text("Sign in for finance-clerk")
-        yield "invite"
-        await sign_in.press("Enter")
-        await expect(heading).to_have_text("Continue to sign in")
-        yield "leave"
-        domain.parameters = parameters
-        await page.get_by_role("link", name="Sign in").click()
-        await expect(heading).to_have_text(result)
-        yield f"sign-in-result: {result}"
-        await visitor.open(PAGES["credential-sign-in"])
-        domain.parameters = parameters
-        await sign_in.click()
-        await expect(page.locator(".outcome")).to_be_visible()
-        yield f"sign-in-outcome: {result}"
-    await visitor.open("invite/used")
-    await expect(heading).to_have_text("This invite cannot be used")
-    yield "invite-ended"
-    await visitor.open("sign-in/callback?code=c0de&state=unknown")
-    await expect(heading).to_have_text("The console cannot answer")
-    yield "sign-in-unknown"
-
-
-class IdentityDomain:
-    """Sends the browser back to the console with `parameters`, once; until it has some, the browser stays."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.parameters: dict[str, str] = {}
-
-    async def answer(self, route: Route) -> None:
-        if not self.parameters:
-            await route.fulfill(status=204)
-            return
-        [state] = parse_qs(urlsplit(route.request.url).query)["state"]
-        query, self.parameters = urlencode({**self.parameters, "state": state}), {}
-        body = f'<meta http-equiv="refresh" content="0; url={self.url}sign-in/callback?{query}">'
-        await route.fulfill(body=body, content_type="text/html")
 
 
 @pytest.mark.parametrize("has_scripts", [True, False])

@@ -118,7 +118,7 @@ def _traffic(now: float) -> Series:
         240 + 25 * math.sin(at / 90) + chance.uniform(-12, 12) + 400 * slow
         for at, slow in zip(seconds, is_slow, strict=True)
     ]
-    return Series(
+    series = Series(
         step=1,
         times=tuple(now - _LENGTH + at for at in seconds),
         seconds=(1.0,) * _LENGTH,
@@ -134,3 +134,5 @@ def _traffic(now: float) -> Series:
             max(0, round(count * value / 1000 + chance.gauss(0, 0.6))) for count, value in zip(calls, p50, strict=True)
         ),
     )
+    waiting = tuple(int(slow) * max(0, count - 4) for slow, count in zip(is_slow, series.in_flight, strict=True))
+    return replace(series, running=series.in_flight, waiting=waiting)
