@@ -1,5 +1,6 @@
 """The pages of a sign-in for a credential, as the browser of a person reaches them: one after the other."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -7,6 +8,7 @@ from playwright.async_api import Page, Route, expect
 
 from tests.console.pages import PAGES
 from tests.console.showcase import IDENTITY_DOMAIN
+from tests.fakes.waiting import TIME_LIMIT
 
 
 class IdentityDomain:
@@ -15,10 +17,12 @@ class IdentityDomain:
     def __init__(self, url: str) -> None:
         self.url = url
         self.parameters: dict[str, str] = {}
+        self.was_asked = asyncio.Event()
 
     async def answer(self, route: Route) -> None:
         if not self.parameters:
             await route.fulfill(status=204)
+            self.was_asked.set()
             return
         [state] = parse_qs(urlsplit(route.request.url).query)["state"]
         query, self.parameters = urlencode({**self.parameters, "state": state}), {}
@@ -44,6 +48,9 @@ async def sign_in_pages(page: Page, url: str) -> AsyncIterator[str]:
         yield "invite"
         await sign_in.press("Enter")
         await expect(heading).to_have_text("Continue to sign in")
+        async with asyncio.timeout(TIME_LIMIT):
+            await domain.was_asked.wait()  # by the browser itself, not by the link
+        domain.was_asked.clear()
         yield "leave"
         domain.parameters = parameters
         await page.get_by_role("link", name="Sign in").click()
