@@ -21,6 +21,7 @@ def check_includes(tree: MergedTree) -> Iterator[ConfigIssue]:
     yield from _lent_credentials(tree, entries)
     defaults = _mapping(tree.value.get("defaults"))
     yield from _defaults(tree, defaults)
+    yield from _budgets(tree)
     paths = [entry for _, entry in entries if entry.path is not None]
     for file, index, route in tree.routes():
         steps: Steps = ("routes", index)
@@ -39,6 +40,14 @@ def _lent_credentials(tree: MergedTree, entries: Sequence[tuple[int, IncludeSett
                 what = f"names the credential `{name}` that this file does not have"
                 remedy = did_you_mean(name, own, otherwise=otherwise if own else "add it under `credentials`")
                 yield ConfigIssue(("include", index, "lend", number), what, remedy)
+
+
+def _budgets(tree: MergedTree) -> Iterator[ConfigIssue]:
+    """Yield an issue for each included `budget`: all credentials of a token endpoint share the smallest one."""
+    for name, credential in _mapping(tree.value.get("credentials")).items():
+        if _scope(tree, "credentials", name) and _mapping(credential).get("budget") is not None:
+            what = "limits the token requests of other files too"
+            yield ConfigIssue(("credentials", name, "budget"), what, "set it at a credential of the main file")
 
 
 def _defaults(tree: MergedTree, defaults: dict[str, Any]) -> Iterator[ConfigIssue]:

@@ -266,6 +266,15 @@ def test_the_main_file_uses_its_own_credentials_only(folder: Path) -> None:
     assert any(line.startswith("gateway.yaml:15: defaults.credential: names") for line in problems(folder))
 
 
+def test_an_included_file_limits_no_token_requests(folder: Path) -> None:
+    change(folder / "teams/a/one.yaml", "client_id: x", "client_id: x, budget: {per_minute: 1}")
+    change(folder / "gateway.yaml", "client_id: an-id", "client_id: an-id\n    budget: {per_minute: 90}")
+    assert problems(folder) == [
+        "teams/a/one.yaml:2: credentials.a-app.budget: limits the token requests of other files too; "
+        "set it at a credential of the main file (owner: team-a)"
+    ]
+
+
 def test_a_default_credential_is_not_lent_by_itself(folder: Path) -> None:
     change(folder / "gateway.yaml", "listen:", "defaults: {credential: app}\nlisten:")
     change(folder / "teams/a/one.yaml", ", credential: a-app", "")
