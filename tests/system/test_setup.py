@@ -16,7 +16,7 @@ LOCKS = sorted(ROOT.glob("requirements*.lock"))
 LOCK_NAMES = [f"requirements{part}.lock" for part in ("-build", "-dev", "-docs", "-oci", "-otel", "")]
 VERBS = {
     *"help demo test coverage test-clients test-browsers test-deploy check fix serve".split(),
-    *"bench bench-quick soak fuzz schema docs package bundle notes lock clean screenshots vendor".split(),
+    *"bench bench-quick soak fuzz schema docs package bundle deb notes lock clean screenshots vendor".split(),
 }
 
 
