@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import Discriminator, Field, Tag, TypeAdapter, ValidationError
+from pydantic import Discriminator, Field, Tag, ValidationError
 
 from gateway.config.strict_model import StrictModel
 from gateway.config.values import PATH_PATTERN, Name, Text
@@ -36,7 +36,6 @@ IncludeEntry = Annotated[
     Annotated[Text, Tag("[one]")] | Annotated[IncludeSettings, Tag("[keys]")], Discriminator(_kind_of_entry)
 ]
 Include = Annotated[list[IncludeEntry], Field(max_length=MAX_ENTRIES)]
-_ENTRY: TypeAdapter[str | IncludeSettings] = TypeAdapter(IncludeEntry)
 
 
 def parse_entries(value: Any) -> list[tuple[int, IncludeSettings]]:
@@ -46,8 +45,8 @@ def parse_entries(value: Any) -> list[tuple[int, IncludeSettings]]:
     entries = []
     for index, written in enumerate(value if isinstance(value, list) else ()):
         try:
-            entry = _ENTRY.validate_python(written)
+            entry = IncludeSettings.model_validate({"files": written} if isinstance(written, str) else written)
         except ValidationError:
             continue
-        entries.append((index, IncludeSettings(files=entry) if isinstance(entry, str) else entry))
+        entries.append((index, entry))
     return entries
