@@ -1,12 +1,13 @@
 """Wait for the next event of a connection, in a task of asyncio or in an `EagerTask`, with a time limit."""
 
 import asyncio
+from abc import ABC, abstractmethod
 
 from gateway.http.eager_task import EagerTask
 from gateway.http.flow_control import FlowControl
 
 
-class EventWait(FlowControl):
+class EventWait(FlowControl, ABC):
     """A protocol whose reader waits for the next event: bytes, the end of the connection, or a timeout. One reader at a
     time waits; `_reader_task` runs it, or a task of asyncio does.
     """
@@ -69,6 +70,6 @@ class EventWait(FlowControl):
         else:
             self._on_timeout(self._timeout_reason)
 
+    @abstractmethod
     def _on_timeout(self, reason: str) -> None:
         """End the exchange: the deadline, which `reason` describes, has passed."""
-        raise NotImplementedError

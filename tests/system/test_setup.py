@@ -108,6 +108,15 @@ def test_locks_are_hashed_and_name_no_host() -> None:
         )
 
 
+def test_locks_of_the_tests_name_no_host() -> None:
+    """Those of npm too: a lock with `resolved` or `funding` contains addresses."""
+    locks = [*ROOT.glob("tests/**/package-lock.json"), *ROOT.glob("tests/**/requirements.txt")]
+    assert len(locks) >= 6, locks
+    assert [
+        lock for lock in locks if re.search(r"\w://|--(?:extra-)?index-url", lock.read_text(encoding="utf-8"))
+    ] == []
+
+
 def test_the_locks_agree_and_contain_every_dependency() -> None:
     build, dev, docs, oci, otel, run = (pins(lock) for lock in LOCKS)
     assert run.items() <= dev.items()
