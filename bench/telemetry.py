@@ -42,7 +42,7 @@ def exchange(**fields: bytes) -> Any:
         caller=SimpleNamespace(peer="10.0.0.7", scheme="http"),
         started_at=time.monotonic(),
         upstream_started_at=time.monotonic(),
-        upstream=SimpleNamespace(base=base),
+        upstream=SimpleNamespace(url=base),
         request_target="/ic/api/integration/v1/flows/rest/ORDERS/1.0/17",
         route_match=SimpleNamespace(route=route),
         record=Record(

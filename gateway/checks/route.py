@@ -40,17 +40,17 @@ class RouteCheck:
     @property
     def target(self) -> OicTarget:
         """The harmless request."""
-        return probe_target(self.upstream.base.path, self.query)
+        return probe_target(self.upstream.url.path, self.query)
 
     @property
     def key(self) -> tuple[object, ...]:
         """Routes with the same key need only one check."""
-        design = self.design_upstream.base if self.design_upstream else None
+        design = self.design_upstream.url if self.design_upstream else None
         route = self.route
         return (
             route.credential,
             self.upstream.pool.origin,
-            self.upstream.base.path,
+            self.upstream.url.path,
             design,
             route.set_headers,
             route.set_query,
@@ -82,7 +82,7 @@ async def _follow_redirect(
     run a flow.
     """
     upstreams = [upstream for upstream in (route_check.upstream, route_check.design_upstream) if upstream is not None]
-    bases = [replace(upstream.base, path="/") for upstream in upstreams]
+    bases = [replace(upstream.url, path="/") for upstream in upstreams]
     location = resolve_redirect(response.fields.get("location", ""), at=bases[0], bases=bases)
     if location is None or location[1].partition("?")[0] != request_target.partition("?")[0]:
         return response, ""
@@ -101,7 +101,7 @@ async def _send_probe(
             upstream.pool.origin,
             method,
             target,
-            host=upstream.base.authority,
+            host=upstream.url.authority,
             fields=route_check.fields,
             bearer=bearer,
             within=within,

@@ -34,20 +34,22 @@ SUBTYPE_KINDS = DOCUMENT_KINDS | dict.fromkeys(JSON_LINES, "json") | {
 
 
 class MediaType(NamedTuple):
-    """A media type in lower case, such as `text/xml`, and its parameters by lower-case name."""
+    """A media type: its essence (type and subtype in lower case, such as `text/xml`), and its parameters by lower-case
+    name.
+    """
 
-    kind: str
+    essence: str
     parameters: dict[str, str]
 
     @property
     def is_xml(self) -> bool:
         """Whether it is XML of any kind (RFC 7303 §8)."""
-        return self.kind in XML_KINDS or self.kind.endswith("+xml")
+        return self.essence in XML_KINDS or self.essence.endswith("+xml")
 
     @property
     def document_kind(self) -> str:
         """`json`, `xml`, `yaml` or `html`; "" for a body that is not searched for URLs or ids."""
-        main, _, subtype = self.kind.partition("/")
+        main, _, subtype = self.essence.partition("/")
         suffix_kind = DOCUMENT_KINDS.get(subtype.rpartition("+")[2], "") if "+" in subtype else ""
         if main in {"application", "text"}:
             return SUBTYPE_KINDS.get(subtype, suffix_kind)
@@ -56,17 +58,17 @@ class MediaType(NamedTuple):
     @property
     def is_json_lines(self) -> bool:
         """Whether the body is several JSON texts in a row."""
-        return self.kind.partition("/")[2] in JSON_LINES
+        return self.essence.partition("/")[2] in JSON_LINES
 
     @property
     def is_multipart(self) -> bool:
         """Whether the body has parts. The root part is the first one, or the one in the parameter `start`."""
-        return self.kind.startswith("multipart/")
+        return self.essence.startswith("multipart/")
 
     @property
     def is_soap(self) -> bool:
         """Whether it declares SOAP 1.2, for the body itself or for its root part (RFC 3902, XOP §5)."""
-        words = (self.kind, *(self.parameters.get(name, "").lower() for name in ("type", "start-info")))
+        words = (self.essence, *(self.parameters.get(name, "").lower() for name in ("type", "start-info")))
         return any("application/soap+xml" in word for word in words)
 
 
@@ -75,12 +77,12 @@ def read_media_type(field: bytes | None) -> MediaType:
     empty too, because readers do not agree on which value applies.
     """
     text = (field or b"").decode("latin-1")
-    kind = _read_kind(text)
+    essence = _read_essence(text)
     parameters: dict[str, str] = {}
     for match in PARAMETER.finditer(text):
         name, value = match[1].lower(), UNQUOTED.sub(r"\1", match[2] or "") or match[3] or ""
         parameters[name] = value if parameters.get(name, value) == value else ""
-    return MediaType(kind, parameters)
+    return MediaType(essence, parameters)
 
 
 def is_any_xml(field: bytes | None) -> bool:
@@ -88,10 +90,10 @@ def is_any_xml(field: bytes | None) -> bool:
     which of them applies.
     """
     text = (field or b"").decode("latin-1")
-    return any(MediaType(_read_kind(member), {}).is_xml for member in text.split(","))
+    return any(MediaType(_read_essence(member), {}).is_xml for member in text.split(","))
 
 
-def _read_kind(text: str) -> str:
+def _read_essence(text: str) -> str:
     """Return type and subtype in lower case. White space ends them too, if the semicolon is missing."""
     match = TYPE_AND_SUBTYPE.match(text)
     return match[1].lower() if match else ""

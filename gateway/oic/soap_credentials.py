@@ -32,9 +32,9 @@ def may_be_soap(content_type: bytes | None, *, soap_action: bool, is_soap_route:
     SOAP, although some clients send SOAPAction with every call.
     """
     media = read_media_type(content_type)
-    if media.kind.endswith(JSON) and b"," not in (content_type or b""):
+    if media.essence.endswith(JSON) and b"," not in (content_type or b""):
         return False
-    is_wrapped = media.kind in MULTIPART_TYPES and media.parameters.get("type", "").lower() not in NOT_SOAP_TYPES
+    is_wrapped = media.essence in MULTIPART_TYPES and media.parameters.get("type", "").lower() not in NOT_SOAP_TYPES
     return soap_action or is_soap_route or is_wrapped or is_any_xml(content_type)
 
 
@@ -75,11 +75,11 @@ class SoapCredentialFilter:
         coding.
         """
         media = read_media_type(content_type)
-        is_wrapped = media.kind in MULTIPART_TYPES
+        is_wrapped = media.essence in MULTIPART_TYPES
         self._claims_soap = media.is_soap
         self._declares_soap = soap_action or media.is_soap
         self._may_be_non_xml = soap_action and not (is_soap_route or is_wrapped or is_any_xml(content_type))
-        self._is_related = media.kind == "multipart/related"
+        self._is_related = media.essence == "multipart/related"
         self._is_unreadable = False
         self._received: list[bytes] = []
         self._decoded: list[bytes] = []
@@ -203,8 +203,8 @@ class SoapCredentialFilter:
         self._claims_soap = self._claims_soap or root.media.is_soap
         self._declares_soap = self._declares_soap or root.media.is_soap
         is_encoded = root.coding not in TRANSFER_ENCODINGS
-        if root.media.kind and not root.media.is_xml and not self._claims_soap:
-            if root.media.kind.endswith(JSON):
+        if root.media.essence and not root.media.is_xml and not self._claims_soap:
+            if root.media.essence.endswith(JSON):
                 return True
             if is_encoded or not self._declares_soap:
                 raise NotSoap

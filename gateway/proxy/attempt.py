@@ -10,7 +10,7 @@ from gateway.http.response_parser import ResponseHead
 from gateway.http.upstream_connection import StaleConnection, UpstreamConnection
 from gateway.proxy import retry
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.headers import build_request_head, retry_after
+from gateway.proxy.headers import build_request_head, read_retry_after_field
 from gateway.proxy.request_tracing import trace_line
 from gateway.proxy.response import record_unreadable_response
 from gateway.proxy.retry import RetryDecision, RetryStep
@@ -85,7 +85,7 @@ def decide(exchange: Exchange, response: ResponseHead, random_fraction: Callable
     has_instance_id = exchange.record.instance_id is not None
     if (place := exchange.place) is not None and (status >= 400 or place.gate.reports_success):
         has_run = has_instance_id or exchange.retry_state.is_final
-        wait = retry_after(response.known_fields.get(b"retry-after"), now=time.time())
+        wait = read_retry_after_field(response.known_fields.get(b"retry-after"), now=time.time())
         place.record_response(status, has_instance_id=has_run, retry_after=wait)
     if status in NEVER_DELIVERED:
         raise UpstreamBroken(reason=f"status {status}, which is for the next hop alone")
@@ -102,7 +102,7 @@ def decide(exchange: Exchange, response: ResponseHead, random_fraction: Callable
         status,
         has_instance_id=has_instance_id,
         body_is_replayable=exchange.body.is_replayable,
-        retry_after=retry_after(response.known_fields.get(b"retry-after"), now=time.time()),
+        retry_after=read_retry_after_field(response.known_fields.get(b"retry-after"), now=time.time()),
         random_fraction=random_fraction(),
     )
     if status == 401 and not has_instance_id and decision.step is RetryStep.DELIVER:

@@ -63,7 +63,7 @@ def request_soap_namespace(fields: Mapping[bytes, bytes], namespace: str = "") -
     media = read_media_type(fields.get(b"content-type"))
     if media.is_soap:
         return SOAP_12
-    is_possible = media.is_xml or media.kind in SOAP_11_WRAPPERS
+    is_possible = media.is_xml or media.essence in SOAP_11_WRAPPERS
     return SOAP_11 if b"soapaction" in fields and is_possible else ""
 
 

@@ -163,7 +163,7 @@ class Exchange:
         """End the attempt in the trace, unless it has ended, because another may follow."""
         if self.trace is not None and self.trace.ended_attempts < self.record.attempts:
             times = self.upstream_started_at, time.monotonic()
-            self.trace.end_attempt(self.upstream.base, self.request_target, times, error)
+            self.trace.end_attempt(self.upstream.url, self.request_target, times, error)
 
     def record_failed_attempt(self, error: GatewayError) -> None:
         """Record the error that ends the request while or after it was sent."""
@@ -188,15 +188,15 @@ class Exchange:
         if not route.follows_redirects_of(self.request_target):
             return False
         values = (field_value(line) for name, line in response.deferred if name == b"location")
-        targets = {target.base: target for target in route.upstreams}
-        found = resolve_redirect(next(values, b"").decode("latin-1"), at=self.upstream.base, bases=targets)
+        targets = {target.url: target for target in route.upstreams}
+        found = resolve_redirect(next(values, b"").decode("latin-1"), at=self.upstream.url, bases=targets)
         may_follow = self.retry_state.may_retry and self.body.is_replayable and self.redirects < MAX_REDIRECTS
         if found is None or not may_follow:
             return False
         self.end_attempt()
         self.redirects += 1
         self.needs_fresh_connection = False
-        if route.cookies is not None and found[0] != self.upstream.base:  # cookies belong to one host
+        if route.cookies is not None and found[0] != self.upstream.url:  # cookies belong to one host
             self.request_lines = remove_fields(frozenset({COOKIE}), self.request_lines)
         self.upstream, self.request_target = targets[found[0]], found[1]
         if route.edits is not None:

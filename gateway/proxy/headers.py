@@ -253,7 +253,7 @@ def decrement_max_forwards(lines: list[bytes], hops: int) -> list[bytes]:
     return [*remove_fields(frozenset({key}), lines), b"Max-Forwards: %d" % (hops - 1)]
 
 
-def retry_after(value: bytes | None, *, now: float) -> float | None:
+def read_retry_after_field(value: bytes | None, *, now: float) -> float | None:
     """Return the seconds to wait by a Retry-After, a number or a date (RFC 9110 §10.2.3); None if it is missing or
     malformed. `now` is in epoch seconds.
     """

@@ -51,7 +51,7 @@ def finish_trace(exchange: Exchange, trace: "RequestTrace", tracer: "Tracer") ->
     if record.route is not None:
         trace.route_path = exchange.route_match.route.path
         if record.attempts and record.attempts > trace.ended_attempts:
-            trace.server, trace.target = exchange.upstream.base, exchange.request_target
+            trace.server, trace.target = exchange.upstream.url, exchange.request_target
             trace.attempt_started_at = exchange.upstream_started_at
     trace.record = record
     tracer.export(trace)

@@ -309,13 +309,13 @@ class ResponseRelay(msgspec.Struct):
 
     def _has_no_urls(self, plan: RewritePlan, pieces: list[bytes]) -> bool:
         exchange = self.exchange
-        return has_no_urls(plan, pieces, exchange.route_table.url_map, exchange.route_match.route.base)
+        return has_no_urls(plan, pieces, exchange.route_table.url_map, exchange.route_match.route.upstream_url)
 
     def _request_context(self) -> RequestContext:
         """Return the names of this request; made only for the few responses that need it."""
         if self.url_context is None:
             match, base_url = self.exchange.route_match, self.exchange.public_base_url()
-            self.url_context = RequestContext(match.route.base, base_url, match.proxied_as, match.route.path)
+            self.url_context = RequestContext(match.route.upstream_url, base_url, match.proxied_as, match.route.path)
         return self.url_context
 
 

@@ -32,7 +32,7 @@ GENERAL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 class UpstreamServer(NamedTuple):
     """An origin that a route sends requests to."""
 
-    base: UpstreamUrl
+    url: UpstreamUrl
     pool: ConnectionPool
     share: PoolShare
     """The route's share of the pool."""
@@ -84,9 +84,9 @@ class Route:
     """The places of the service that the route belongs to; None without a limit."""
 
     @property
-    def base(self) -> UpstreamUrl:
+    def upstream_url(self) -> UpstreamUrl:
         """Return the upstream URL."""
-        return self.upstream.base
+        return self.upstream.url
 
     def follows_redirects_of(self, target: str) -> bool:
         """Return whether a 307 to a request for this target may be followed: it is for the developer API."""

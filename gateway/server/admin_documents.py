@@ -28,7 +28,7 @@ def route_status(route: Route) -> dict[str, Any]:
     return {
         "name": route.name,
         "path": (route.path or "") + "/",
-        "upstream": f"{route.base.scheme}://{route.base.authority}{route.base.path}",
+        "upstream": f"{route.upstream_url.scheme}://{route.upstream_url.authority}{route.upstream_url.path}",
         "credential": route.credential,
         "methods": sorted(route.methods),
         "problem": route.health.as_status(),

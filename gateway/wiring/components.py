@@ -266,11 +266,11 @@ def _route_table(
     config: Config, routes: Sequence[Route], callers: CallerDirectory, limit_gates: LimitGates
 ) -> RouteTable:
     return RouteTable(
-        router=Router((route.path, route.base, route) for route in routes),
+        router=Router((route.path, route.upstream_url, route) for route in routes),
         url_map=UrlMap.from_routes(
-            ((route.base, route.path) for route in routes),
+            ((route.upstream_url, route.path) for route in routes),
             design_urls=(
-                (route.base, route.design_upstream.base) for route in routes if route.design_upstream is not None
+                (route.upstream_url, route.design_upstream.url) for route in routes if route.design_upstream is not None
             ),
             kinds=sorted({kind for route in routes for kind in route.rewrite}),
         ),

@@ -36,7 +36,7 @@ _ALL_METHODS = frozenset(GENERAL_METHODS)
 class UpstreamEndpoint:
     """An upstream URL and how it is reached."""
 
-    base: UpstreamUrl
+    url: UpstreamUrl
     origin: Origin
 
 
@@ -54,16 +54,16 @@ def prepare_route(route: ResolvedRoute, *, egress: EgressSelector, contexts: Tls
     file that cannot be used.
     """
 
-    def endpoint(url: str, base: UpstreamUrl) -> UpstreamEndpoint:
-        load_proxy = egress.proxy_loader(url, route.proxy, route.tls, contexts)
+    def endpoint(text: str, url: UpstreamUrl) -> UpstreamEndpoint:
+        load_proxy = egress.proxy_loader(text, route.proxy, route.tls, contexts)
         proxy = load_proxy() if load_proxy is not None else None
-        tls = contexts.context(route.tls) if base.scheme == "https" else None
-        return UpstreamEndpoint(base, Origin(base.host, base.port, tls, proxy))
+        tls = contexts.context(route.tls) if url.scheme == "https" else None
+        return UpstreamEndpoint(url, Origin(url.host, url.port, tls, proxy))
 
-    base = UpstreamUrl.parse(route.upstream)
-    design = _design_url(route, base)
+    url = UpstreamUrl.parse(route.upstream)
+    design = _design_url(route, url)
     return PreparedRoute(
-        route, endpoint(route.upstream, base), None if design is None else endpoint(design, UpstreamUrl.parse(design))
+        route, endpoint(route.upstream, url), None if design is None else endpoint(design, UpstreamUrl.parse(design))
     )
 
 
@@ -119,13 +119,13 @@ class RouteCompiler:
             cors=CorsPolicy.compile(origins, methods, id_fields),
             answers_half_closed=route.half_close == "answer",
             response_fields=forwardable_response_fields(ranges=not route.rewrite),
-            cookies=CookieScope.compile(route.name, route.path, prepared.upstream.base) if route.keep_cookies else None,
+            cookies=CookieScope.compile(route.name, route.path, prepared.upstream.url) if route.keep_cookies else None,
             rewrite=route.rewrite,
             edits=RequestEdits.compile(
                 fields=route.set_headers, removed=route.remove_headers, parameters=route.set_query
             ),
             instance_id_finder=_instance_id_finder(
-                route.instance_id, is_developer=is_developer_upstream(prepared.upstream.base.path)
+                route.instance_id, is_developer=is_developer_upstream(prepared.upstream.url.path)
             ),
             token_source=source,
             upstream=self._upstream_server(route, prepared.upstream),
@@ -140,10 +140,10 @@ class RouteCompiler:
     def _service_name(self, prepared: PreparedRoute) -> str:
         """Return the name in `services` of the service that a route belongs to, else the host of its upstream."""
         origin = prepared.route.service
-        return prepared.upstream.base.host if origin is None else self._services[origin][0]
+        return prepared.upstream.url.host if origin is None else self._services[origin][0]
 
     def _upstream_server(self, route: ResolvedRoute, endpoint: UpstreamEndpoint) -> UpstreamServer:
-        base, origin = endpoint.base, endpoint.origin
+        url, origin = endpoint.url, endpoint.origin
         if origin not in self._pools:
             limits = self._limits
             self._pools[origin] = ConnectionPool(
@@ -155,15 +155,15 @@ class RouteCompiler:
                 budget=self._budget,
             )
         pool = self._pools[origin]
-        return UpstreamServer(base, pool, pool.get_share(route.name), f"Host: {base.authority}".encode())
+        return UpstreamServer(url, pool, pool.get_share(route.name), f"Host: {url.authority}".encode())
 
 
-def _design_url(route: ResolvedRoute, base: UpstreamUrl) -> str | None:
+def _design_url(route: ResolvedRoute, url: UpstreamUrl) -> str | None:
     """Return the design host's URL of the same path: the configured one, else that of OIC 3's developer API."""
     if route.design is not None:
-        return f"{route.design}{base.path}"
-    host = design_host(base.host) if is_developer_upstream(base.path) else None
-    return None if host is None else f"{base.scheme}://{host}{base.path}"
+        return f"{route.design}{url.path}"
+    host = design_host(url.host) if is_developer_upstream(url.path) else None
+    return None if host is None else f"{url.scheme}://{host}{url.path}"
 
 
 @lru_cache(maxsize=16)

@@ -86,7 +86,7 @@ async def test_a_304_on_a_rewriting_route_has_no_digests() -> None:
 @pytest.mark.parametrize("tag", ['"v1"', 'W/"v1"'])
 async def test_head_and_get_have_the_same_fields(coding: str, tag: str, *, is_ours: bool) -> None:
     async with scene() as at:
-        url = f"{at.upstream.url}{at.gate.route.base.path}/1" if is_ours else "https://elsewhere.example/1"
+        url = f"{at.upstream.url}{at.gate.route.upstream_url.path}/1" if is_ours else "https://elsewhere.example/1"
         body = f'{{"href": "{url}"}}'.encode()
         lines = [JSON, f"ETag: {tag}", *(["Content-Encoding: gzip"] if coding else [])]
         sent = gzip.compress(body) if coding else body

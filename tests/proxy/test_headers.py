@@ -19,7 +19,7 @@ from gateway.proxy.headers import (
     build_response_lines,
     choose_request_id,
     forwardable_response_fields,
-    retry_after,
+    read_retry_after_field,
 )
 
 HOST_LINE = b"Host: acme.example"
@@ -381,23 +381,23 @@ def anywhere(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     ],
 )
 def test_retry_after_is_a_number_or_a_date(anywhere: None, value: str, seconds: float | None) -> None:
-    assert retry_after(value.encode("latin-1"), now=NOW) == seconds
+    assert read_retry_after_field(value.encode("latin-1"), now=NOW) == seconds
 
 
 @given(st.text(max_size=40).map(lambda text: text.encode("utf-8", "replace")))
 def test_retry_after_bears_anything(value: bytes) -> None:
-    seconds = retry_after(value, now=NOW)
+    seconds = read_retry_after_field(value, now=NOW)
     assert seconds is None or seconds >= 0
 
 
 @given(st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001 - hypothesis wants naive bounds
 def test_retry_after_reads_every_date(then: datetime) -> None:
-    wait = retry_after(format_datetime(then, usegmt=True).encode(), now=0.0)
+    wait = read_retry_after_field(format_datetime(then, usegmt=True).encode(), now=0.0)
     assert wait == int(then.timestamp())
 
 
 def test_a_reply_without_retry_after_asks_for_nothing() -> None:
-    assert retry_after(None, now=NOW) is None
+    assert read_retry_after_field(None, now=NOW) is None
 
 
 def test_retry_after_is_looked_at_and_passes() -> None:

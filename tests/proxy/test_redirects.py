@@ -109,7 +109,7 @@ async def test_the_request_goes_on_to_the_design_host_as_a_whole() -> None:
 
 async def test_to_the_same_host() -> None:
     async with scene(base=f"{API}x") as at:
-        base = at.gate.route.base.path
+        base = at.gate.route.upstream_url.path
         at.upstream.script = [to(f"{at.upstream.url}{base}/2"), OK]
         assert (await at.gate.get())[0] == 200
         assert [request.target for request in at.upstream.requests] == [f"{base}/1", f"{base}/2"]
@@ -117,7 +117,7 @@ async def test_to_the_same_host() -> None:
 
 async def test_elsewhere_is_delivered_without_a_second_request() -> None:
     async with Upstream() as evil, scene(base=f"{API}x") as at:
-        base = at.gate.route.base.path
+        base = at.gate.route.upstream_url.path
         for url in (f"{evil.url}{base}/1", "/", f"{at.upstream.url}/other/", f"{at.upstream.url.upper()}/x"):
             at.upstream.script = [to(url)]
             status, head, body = await at.gate.get()
@@ -129,7 +129,7 @@ async def test_elsewhere_is_delivered_without_a_second_request() -> None:
 
 async def test_the_business_answer_of_a_flow_is_not_followed() -> None:
     async with scene() as at:
-        at.upstream.script = [to(f"{at.gate.route.base.path}/2", "x-oracle-ics-instance-id: 42")]
+        at.upstream.script = [to(f"{at.gate.route.upstream_url.path}/2", "x-oracle-ics-instance-id: 42")]
         status, head, _ = await at.gate.get()
         assert status == 307
         assert b"\r\nLocation: /orders/2\r\n" in head
@@ -160,7 +160,7 @@ async def test_a_broad_route_follows_only_calls_of_the_developer_api() -> None:
 async def test_other_redirects_are_delivered_in_the_gateways_names() -> None:
     for status in (301, 302, 303, 308):
         async with scene() as at:
-            at.upstream.script = [reply(status, b"", f"Location: {at.gate.route.base.path}/2")]
+            at.upstream.script = [reply(status, b"", f"Location: {at.gate.route.upstream_url.path}/2")]
             got, head, _ = await at.gate.get()
             assert got == status
             assert b"\r\nLocation: /orders/2\r\n" in head
@@ -169,14 +169,14 @@ async def test_other_redirects_are_delivered_in_the_gateways_names() -> None:
 
 async def test_a_circle_ends() -> None:
     async with scene(base=f"{API}x") as at:
-        at.upstream.script = [to(f"{at.gate.route.base.path}/1")] * 9
+        at.upstream.script = [to(f"{at.gate.route.upstream_url.path}/1")] * 9
         assert (await at.gate.get())[0] == 307
         assert len(at.upstream.requests) == 3
 
 
 async def test_a_body_that_is_not_whole_any_more_is_not_sent_again() -> None:
     async with scene(base=f"{API}x", route={"replay_limit": "1B"}) as at:
-        at.upstream.script = [to(f"{at.gate.route.base.path}/2")]
+        at.upstream.script = [to(f"{at.gate.route.upstream_url.path}/2")]
         caller = await at.gate.caller()
         await caller.send(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 2\r\n\r\nhi")
         assert (await caller.reply())[0] == 307
@@ -186,7 +186,7 @@ async def test_a_body_that_is_not_whole_any_more_is_not_sent_again() -> None:
 @pytest.mark.parametrize(("replay", "method", "sent"), [("never", "GET", 1), ("safe", "POST", 1), ("safe", "GET", 2)])
 async def test_a_route_may_forbid_it_as_any_second_sending(replay: str, method: str, sent: int) -> None:
     async with scene(base=f"{API}x", route={"replay": replay}) as at:
-        at.upstream.script = [to(f"{at.gate.route.base.path}/2")]
+        at.upstream.script = [to(f"{at.gate.route.upstream_url.path}/2")]
         status, _, _ = await at.gate.get(method=method)
         assert len(at.upstream.requests) == sent
         assert status == (307 if sent == 1 else 200)
@@ -206,7 +206,7 @@ async def test_the_design_host_of_the_region_is_found_by_itself() -> None:
         upstream = f"https://acme.integration.us-phoenix-1.ocp.oraclecloud.com{API}"
         async with Gate(config(identity.url, upstream)) as gate:
             assert gate.route.design_upstream is not None
-            assert gate.route.design_upstream.base == DESIGN
+            assert gate.route.design_upstream.url == DESIGN
             assert gate.route.design_upstream.host_line == f"Host: {DESIGN.host}".encode()
         async with Gate(config(identity.url, f"{upstream}flows/rest/ORDERS/1.0/")) as gate:
             assert gate.route.design_upstream is None, "a trigger has nothing to do with it"

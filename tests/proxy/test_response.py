@@ -25,7 +25,7 @@ HOME = "http://localhost/orders"
 
 
 def links(at: Scene, count: int = 1) -> bytes:
-    url = f"{at.upstream.url}{at.gate.route.base.path}"
+    url = f"{at.upstream.url}{at.gate.route.upstream_url.path}"
     return json.dumps({"links": [{"rel": "self", "href": f"{url}/{number}"} for number in range(count)]}).encode()
 
 
