@@ -13,17 +13,22 @@ class AdminUnavailable(Exception):
 
 
 def fetch(address: str, target: str, *, timeout: float, limit: int) -> tuple[int, bytes]:
-    """Return status and up to `limit` bytes of the body of GET `target` at the admin port that listens on `address`.
+    """Return status and body of GET `target` at the admin port that listens on `address`.
 
     `address` is the one in the configuration; it may be `0.0.0.0:9090` or `[::]:9090`. `timeout` in seconds applies to
-    each step. Raise AdminUnavailable.
+    each step. Raise AdminUnavailable, also for a body of more than `limit` bytes and for one that is cut off.
     """
     try:
         connection = _connection(connect_address(parse_address(address)), timeout)
         try:
             connection.request("GET", target, headers={"Connection": "close"})
             response = connection.getresponse()
-            return response.status, response.read(limit)
+            body = response.read(limit + 1)
+            if len(body) > limit:
+                raise AdminUnavailable(f"{address}: the response is larger than {limit // 1024} KiB")
+            if response.length:  # http.client reads a short body without an error
+                raise AdminUnavailable(f"{address}: the response is cut off")
+            return response.status, body
         finally:
             connection.close()
     except (OSError, ValueError, http.client.HTTPException) as error:

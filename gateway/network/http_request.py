@@ -10,6 +10,10 @@ from gateway.network.dial import EgressProxy
 from gateway.network.dialing_connector import DialingConnector
 
 
+class ResponseTooLarge(Exception):
+    """The body of a response is larger than its reader accepts."""
+
+
 @asynccontextmanager
 async def send_http_request(
     method: str,
@@ -39,3 +43,15 @@ async def send_http_request(
         ) as response,
     ):
         yield response
+
+
+async def read_body(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """Return the whole body of a response, which arrives in any number of pieces. Raise ResponseTooLarge for more than
+    `limit` bytes; for a body that ends too soon aiohttp.ClientError, or TimeoutError.
+    """
+    body = bytearray()
+    async for piece in response.content.iter_any():
+        body += piece
+        if len(body) > limit:
+            raise ResponseTooLarge
+    return bytes(body)

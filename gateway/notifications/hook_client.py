@@ -3,6 +3,7 @@
 import asyncio
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 
 import aiohttp
 import msgspec
@@ -14,7 +15,7 @@ from gateway.config.secrets import SecretReader
 from gateway.content.untrusted_text import DEFAULT_PORTS, read_url
 from gateway.network.dial import CannotConnect, EgressProxy, Step
 from gateway.network.egress_proxy import ProxyEnvironment, UnusableProxy
-from gateway.network.http_request import send_http_request
+from gateway.network.http_request import ResponseTooLarge, read_body, send_http_request
 from gateway.system.files import in_thread
 from gateway.wiring.outbound import EgressSelector, TlsContexts
 
@@ -102,5 +103,6 @@ class HookClient:
             proxy=proxy,
             timeout=aiohttp.ClientTimeout(total=self._settings.timeout),
         ) as response:
-            await response.content.read(MAX_RESPONSE)
-            return response.status
+            with suppress(aiohttp.ClientError, OSError, TimeoutError, ResponseTooLarge):
+                await read_body(response, MAX_RESPONSE)  # some servers cancel their work if the client leaves earlier
+            return response.status  # it decides, also if the body cannot be read

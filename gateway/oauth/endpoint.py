@@ -9,7 +9,7 @@ import aiohttp
 
 from gateway.errors import TokenUnavailable
 from gateway.network.dial import CannotConnect, EgressProxy, Step
-from gateway.network.http_request import send_http_request
+from gateway.network.http_request import ResponseTooLarge, read_body, send_http_request
 from gateway.oauth.grants import TokenRequest, TokenResponse, read_revocation, read_token_response
 from gateway.oauth.redaction import safe_text
 from gateway.system.files import in_thread
@@ -27,6 +27,7 @@ _ERROR_REASONS: tuple[tuple[type[Exception], str, str], ...] = (
     (aiohttp.ClientPayloadError, "broken", "the answer ended too soon"),
     (aiohttp.ServerDisconnectedError, "broken", "the connection closed without an answer"),
     (aiohttp.ClientResponseError, "broken", "the answer is not HTTP"),
+    (ResponseTooLarge, "unreadable", f"the answer is longer than {MAX_RESPONSE // 1024} KiB"),
     (OSError, "network", "the connection failed"),
     (aiohttp.ClientError, "broken", "the exchange failed"),
     (ValueError, "request", "the request cannot be sent"),
@@ -121,16 +122,7 @@ class TokenEndpoint:
             proxy=proxy,
             timeout=self._timeout,
         ) as response:
-            return response.status, dict(response.headers), await _read_body(response)
-
-
-async def _read_body(response: aiohttp.ClientResponse) -> bytes:
-    body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > MAX_RESPONSE:
-            raise TokenUnavailable(reason="unreadable: the answer is longer than 256 KiB")
-    return bytes(body)
+            return response.status, dict(response.headers), await read_body(response, MAX_RESPONSE)
 
 
 def _reason(cause: Exception) -> str:

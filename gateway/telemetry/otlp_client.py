@@ -7,13 +7,14 @@ import random
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 import aiohttp
 
 from gateway import __version__
 from gateway.network.dial import CannotConnect, EgressProxy
-from gateway.network.http_request import send_http_request
+from gateway.network.http_request import ResponseTooLarge, read_body, send_http_request
 from gateway.observe.log import log_event
 from gateway.system.files import in_thread
 from gateway.telemetry.export_counters import ExportCounters
@@ -113,7 +114,7 @@ class OtlpClient:
             return ExportResult("retry", reason="no response in time")
         except _FAILURES as error:
             return ExportResult("retry", reason=_failure_text(error))
-        if status == 200:
+        if _is_success(status):
             try:
                 rejected, text = self._read_response(answer)
             except ValueError:  # it took the export, whatever it wrote about it
@@ -122,7 +123,9 @@ class OtlpClient:
         return result_of_status(status, retry_after, now=time.time())
 
     async def _post(self, body: bytes, credentials: ExportCredentials) -> tuple[int, str | None, bytes]:
-        """Exchange one request and response."""
+        """Exchange one request and response. The body is that of a success, empty if it is too large or cut off: the
+        collector has taken the export by then.
+        """
         headers, tls, proxy = credentials
         sent = {"User-Agent": f"oic-gateway/{__version__}", "Content-Type": CONTENT_TYPE, **headers}
         if self._is_compressed:
@@ -130,7 +133,11 @@ class OtlpClient:
         async with send_http_request(
             "POST", self._url, headers=sent, body=body, tls=tls, proxy=proxy, timeout=self._timeout
         ) as response:
-            return response.status, response.headers.get("Retry-After"), await response.content.read(MAX_RESPONSE)
+            answer = b""
+            if _is_success(response.status):
+                with suppress(aiohttp.ClientError, OSError, TimeoutError, ResponseTooLarge):
+                    answer = await read_body(response, MAX_RESPONSE)
+            return response.status, response.headers.get("Retry-After"), answer
 
     def _report(self, result: ExportResult) -> None:
         """Count the end of an export, and log what changed."""
@@ -153,6 +160,13 @@ class OtlpClient:
             message = f"cannot export {self._signal}: {result.reason}. Check `telemetry` and the collector"
             log_event(log, logging.WARNING, "telemetry-down", message, signal=self._signal, url=self._url)
         self._is_down = True
+
+
+def _is_success(status: int) -> bool:
+    """Return whether a status means that the collector took the export. OTLP demands 200; some backends send 202 or
+    204, and the SDKs of OpenTelemetry accept them too.
+    """
+    return 200 <= status < 300
 
 
 def _failure_text(error: Exception) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.cli.probe import probe
+from tests.fakes.identity import Answer, Identity, in_pieces
 
 
 async def probe_port(address: str, wait: float = 5, *, liveness: bool = False) -> tuple[bool, str]:
@@ -68,17 +69,31 @@ def test_an_invalid_address_is_not_ready() -> None:
     assert probe("nowhere", 5) == (False, "nowhere: 'nowhere' is not HOST:PORT, [IPV6]:PORT or unix:/PATH")
 
 
+async def probe_stranger(played: Answer) -> tuple[bool, str]:
+    async with Identity(played) as stranger:
+        ready, line = await probe_port(stranger.url.split("/")[2])
+    assert line.isprintable()
+    return ready, line.partition(": ")[2]
+
+
 @pytest.mark.parametrize("raw", [b"SSH-2.0-x\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n[1]"])
 async def test_a_stranger_on_the_port(raw: bytes) -> None:
-    async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(raw)
-        writer.close()
-        await writer.wait_closed()
+    assert not (await probe_stranger(Answer(raw)))[0]
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    number = server.sockets[0].getsockname()[1]
-    ready, line = await probe_port(f"127.0.0.1:{number}")
-    server.close()
-    await server.wait_closed()
-    assert not ready
-    assert line.isprintable()
+
+READY_BODY = b'{"state": "ready"}'
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_response_in_pieces_is_read_to_its_end(*, chunked: bool) -> None:
+    assert (await probe_stranger(in_pieces(READY_BODY, 1, 2, 3, chunked=chunked)))[0]
+
+
+async def test_a_short_or_long_response_is_an_error() -> None:
+    cut_off = in_pieces(READY_BODY, 1, length=len(READY_BODY) + 1)
+    assert await probe_stranger(cut_off) == (False, "the response is cut off")
+    assert await probe_stranger(in_pieces(b"", length=1)) == (False, "the response is cut off")
+    assert not (await probe_stranger(in_pieces(READY_BODY, chunked=True, length=1)))[0]
+    for chunked in (False, True):
+        too_long = in_pieces(READY_BODY + b" " * 256 * 1024, 1, chunked=chunked)
+        assert await probe_stranger(too_long) == (False, "the response is larger than 256 KiB")

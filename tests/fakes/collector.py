@@ -166,7 +166,4 @@ class Collector:
         async with self._change:
             self.exports.append(Export(line.split(" ")[1], headers, body, raw))
             self._change.notify_all()
-        if played.gate is not None:
-            await played.gate.wait()
-        writer.write(played.raw)
-        await writer.drain()
+        await played.play(writer)

@@ -10,6 +10,9 @@ from urllib.parse import parse_qs
 
 from tests.fakes.waiting import BACKLOG, TIME_LIMIT
 
+_TURNS = 20
+"""Turns of the loop in which a client in the same loop reads a piece."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReceivedTokenRequest:
@@ -26,16 +29,45 @@ class ReceivedTokenRequest:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Bytes to send, after `gate` is set if there is one; without bytes the connection closes."""
+    """Bytes to send, after `gate` is set if there is one; without bytes the connection closes. `later` are further
+    pieces, each in a segment of its own.
+    """
 
     raw: bytes = b""
     gate: asyncio.Event | None = field(default=None, compare=False)
+    later: tuple[bytes, ...] = ()
 
     def behind(self, gate: asyncio.Event) -> "Answer":
         return Answer(self.raw, gate)
 
+    async def play(self, writer: asyncio.StreamWriter) -> None:
+        """Send it. The loop turns between the pieces, so that a client in the same loop reads each on its own."""
+        if self.gate is not None:
+            await self.gate.wait()
+        for piece in (self.raw, *self.later):
+            writer.write(piece)
+            await writer.drain()
+            for _ in range(_TURNS if self.later else 0):
+                await asyncio.sleep(0)
+
 
 CLOSE = Answer()
+
+
+def in_pieces(body: bytes, *sizes: int, chunked: bool = False, length: int | None = None, status: int = 200) -> Answer:
+    """Return a response whose body arrives in pieces of these sizes, and the rest. `length` is its Content-Length if
+    that is wrong; in a chunked body a wrong one leaves out the last chunk.
+    """
+    pieces, start = [], 0
+    for size in (*sizes, len(body)):
+        pieces.append(body[start : start + size])
+        start += size
+    framing = "transfer-encoding: chunked" if chunked else f"content-length: {len(body) if length is None else length}"
+    head = f"HTTP/1.1 {status} Scripted\r\nconnection: close\r\n{framing}\r\n\r\n".encode()
+    if chunked:
+        pieces = [b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces if piece]
+        pieces += [] if length is not None else [b"0\r\n\r\n"]
+    return Answer(head, later=tuple(pieces))
 
 
 def answer(status: int = 200, body: bytes | dict[str, object] = b"", **headers: str) -> Answer:
@@ -112,10 +144,7 @@ class Identity:
         async with self._arrival:
             self.requests.append(ReceivedTokenRequest(line, headers, body))
             self._arrival.notify_all()
-        if answer_.gate is not None:
-            await answer_.gate.wait()
-        writer.write(answer_.raw)
-        await writer.drain()
+        await answer_.play(writer)
 
     def _next(self) -> Answer:
         self._count += 1

@@ -11,7 +11,7 @@ from gateway.config.strict_model import SecretRef, TlsSettings
 from gateway.notifications import hook_client
 from gateway.notifications.hook_client import HookClient, HookFailed
 from tests.fakes.certificates import server_context, server_pem
-from tests.fakes.identity import CLOSE, Identity, answer
+from tests.fakes.identity import CLOSE, Answer, Identity, answer, in_pieces
 
 
 def client(file: Path, *, ca: Path | None = None) -> HookClient:
@@ -59,3 +59,21 @@ async def test_a_changed_url_is_used_and_failures_are_tried_again(tmp_path: Path
     assert await send(one) == "cannot connect: no connection"
     file.write_text("hooks.example.com", encoding="utf-8")
     assert "is not an http or https URL" in await send(one)
+
+
+TAKEN = {
+    "in pieces": in_pieces(b"thanks" * 100, 1, 100, 100),
+    "chunked": in_pieces(b"thanks" * 100, 1, 100, 100, chunked=True),
+    "too large": in_pieces(b"thanks" * 10_000, 1, 5000),
+    "truncated": in_pieces(b"thanks", 1, length=100),
+    "truncated chunks": in_pieces(b"thanks", 1, chunked=True, length=100),
+}
+
+
+@pytest.mark.parametrize("played", TAKEN.values(), ids=TAKEN)
+async def test_a_hook_that_took_a_notification_is_called_once(tmp_path: Path, played: Answer) -> None:
+    file = tmp_path / "hook"
+    async with Identity(played) as hook:
+        file.write_text(hook.url, encoding="utf-8")
+        assert await send(client(file)) == ""
+        assert len(hook.requests) == 1

@@ -17,7 +17,7 @@ from gateway.oauth.failures import failure_remedy
 from gateway.oauth.grants import TokenRequest, build_token_request
 from tests.fakes.authlib_server import Client, serving
 from tests.fakes.certificates import server_pem
-from tests.fakes.identity import CLOSE, Answer, Identity, answer, refusal, token
+from tests.fakes.identity import CLOSE, Answer, Identity, answer, in_pieces, refusal, token
 from tests.fakes.waiting import TIME_LIMIT
 
 SECRET = "s3cret-horse+battery:staple"
@@ -78,10 +78,18 @@ async def test_no_cookie_is_kept_between_requests() -> None:
     assert "cookie" not in identity.requests[1].headers
 
 
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_an_answer_in_pieces_is_read_to_its_end(*, chunked: bool) -> None:
+    body = json.dumps({"access_token": "abc" * 1000}).encode()
+    async with Identity(in_pieces(body, 1, 1, 1000, 1000, chunked=chunked)) as identity:
+        assert (await TokenEndpoint()(request(identity.url))).value == "abc" * 1000
+
+
 @pytest.mark.parametrize(
     "response",
     [
         answer(200, b" " * (256 * 1024 + 1)),
+        in_pieces(b" " * (256 * 1024 + 1), 1, 200_000, chunked=True),
         answer(200, gzip.compress(b" " * 20_000_000), content_encoding="gzip"),
     ],
 )

@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from gateway.observe.record import Record
 from gateway.telemetry.export_counters import ExportCounters
 from gateway.telemetry.export_policy import LONGEST_RETRY_AFTER, MAX_RETRY_TIME, ExportResult, retry_pause
-from gateway.telemetry.otlp_client import ExportCredentials, OtlpClient
+from gateway.telemetry.otlp_client import MAX_RESPONSE, ExportCredentials, OtlpClient
 from gateway.telemetry.otlp_resource import make_resource
 from gateway.telemetry.request_trace import RequestTrace
 from gateway.telemetry.span_encoding import encode_traces, read_trace_response
@@ -20,16 +20,16 @@ from tests.fakes.certificates import self_signed, server_context
 from tests.fakes.collector import TAKEN, Collector
 from tests.fakes.egress import Egress
 from tests.fakes.gate import scene
-from tests.fakes.identity import CLOSE, Answer, answer
+from tests.fakes.identity import CLOSE, Answer, answer, in_pieces
 from tests.fakes.ports import reserved_port
 from tests.fakes.waiting import TIME_LIMIT
 
 
-def partial_success(rejected: int, message: str) -> Answer:
+def partial_success(rejected: int, message: str) -> bytes:
     response = ExportTraceServiceResponse()
     response.partial_success.rejected_spans = rejected
     response.partial_success.error_message = message
-    return answer(200, response.SerializeToString(), content_type="application/x-protobuf")
+    return response.SerializeToString()
 
 
 class Clock:
@@ -152,7 +152,8 @@ async def test_a_collector_that_is_down_is_logged_once(caplog: pytest.LogCapture
 
 async def test_a_partial_success_is_counted_and_not_sent_again(caplog: pytest.LogCaptureFixture) -> None:
     counters = ExportCounters()
-    async with Collector(partial_success(2, "too many attributes, Bearer abcdefghijk")) as collector:
+    body = partial_success(2, "too many attributes, Bearer abcdefghijk")
+    async with Collector(answer(200, body, content_type="application/x-protobuf")) as collector:
         client = client_of(collector.url, Clock(), counters=counters)
         exporter = SpanExporter(client, encode=encode, max_queue=64, counters=counters)
         export_each(exporter, 3)
@@ -164,9 +165,43 @@ async def test_a_partial_success_is_counted_and_not_sent_again(caplog: pytest.Lo
     assert "too many attributes" in record.getMessage()
 
 
-@pytest.mark.parametrize("body", [b"\xff\xff not protobuf", b"<html>" * 20_000])
-async def test_a_success_with_an_unreadable_body_is_a_success(body: bytes) -> None:
-    async with Collector(answer(200, body)) as collector:
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("sizes", [(), (1,), (3, 1), (1,) * 40])
+async def test_a_partial_success_is_read_to_its_end(sizes: tuple[int, ...], *, chunked: bool) -> None:
+    body = partial_success(7, "no room " * 20)
+    async with Collector(in_pieces(body, *sizes, chunked=chunked)) as collector:
+        result = await client_of(collector.url, Clock()).export(b"")
+    assert result == ExportResult("partial", 7, "no room " * 20)
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_the_largest_partial_success_is_read(*, chunked: bool) -> None:
+    message = "x" * (MAX_RESPONSE - 100)
+    async with Collector(in_pieces(partial_success(1, message), 1, 20_000, chunked=chunked)) as collector:
+        assert await client_of(collector.url, Clock()).export(b"") == ExportResult("partial", 1, message)
+
+
+UNREADABLE = {
+    "not protobuf": answer(200, b"\xff\xff not protobuf"),
+    "too large": answer(200, b"<html>" * 20_000),
+    "too large, in pieces": in_pieces(b"<html>" * 20_000, 1, 40_000, 40_000),
+    "too large, chunked": in_pieces(b"<html>" * 20_000, 1, 40_000, 40_000, chunked=True),
+    "truncated": in_pieces(partial_success(7, "no room"), 4, length=4000),
+    "truncated chunks": in_pieces(partial_success(7, "no room"), 4, chunked=True, length=4000),
+    "no body": in_pieces(b"", length=4000),
+}
+
+
+@pytest.mark.parametrize("played", UNREADABLE.values(), ids=UNREADABLE)
+async def test_a_success_with_an_unreadable_body_is_a_success(played: Answer) -> None:
+    async with Collector(played) as collector:
+        assert (await client_of(collector.url, Clock()).export(b"")).outcome == "ok"
+        assert len(collector.exports) == 1
+
+
+@pytest.mark.parametrize("status", [201, 202, 204])
+async def test_each_status_of_success_is_a_success(status: int) -> None:
+    async with Collector(answer(status)) as collector:
         assert (await client_of(collector.url, Clock()).export(b"")).outcome == "ok"
 
 
