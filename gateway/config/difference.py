@@ -78,6 +78,9 @@ def canonical_form(config: Config, folder: str = "") -> dict[str, Any]:
     for name, credential in config.credentials.items():
         if credential.file_scope:
             tree["credentials"][name][INCLUDE_KEY] = credential.file_scope
+    for route in config.routes:
+        if route.file_scope:
+            tree["routes"][route.name][INCLUDE_KEY] = route.file_scope
     if folder:
         tree = {key: _map_leaves(value, partial(_shorten, f"{folder.rstrip('/')}/")) for key, value in tree.items()}
     return tree

@@ -88,7 +88,7 @@ def load(
     references = environ if check_secrets else None
     config, issues = _validate(tree.value, base=Path(path).parent.absolute(), environ=references)
     scopes = tree.credential_scopes()
-    config = None if config is None else _with_file_scopes(config, scopes)
+    config = None if config is None else _with_file_scopes(config, scopes, tree.route_scopes())
     problems = [*sources.problems, *tree.problems]
     problems += [file.locate(issue) for file in sources.files for issue in file.document.issues]
     problems += itertools.chain.from_iterable(map(tree.locate, (*issues, *check_includes(tree))))
@@ -174,10 +174,13 @@ def _validate(
     return config, issues
 
 
-def _with_file_scopes(config: Config, scopes: Mapping[str, str]) -> Config:
-    """Return the configuration with the scope of its file in each credential of an included file."""
-    included = {name: config.credentials[name].with_file_scope(scope) for name, scope in scopes.items()}
-    return config.model_copy(update={"credentials": config.credentials | included})
+def _with_file_scopes(config: Config, credentials: Mapping[str, str], routes: Mapping[int, str]) -> Config:
+    """Return the configuration with the scope of its file in each credential and route of an included file."""
+    included = {name: config.credentials[name].with_file_scope(scope) for name, scope in credentials.items()}
+    all_routes = [
+        route.with_file_scope(routes[index]) if index in routes else route for index, route in enumerate(config.routes)
+    ]
+    return config.model_copy(update={"credentials": config.credentials | included, "routes": all_routes})
 
 
 def _environment_problems(config: Config, environ: Mapping[str, str]) -> list[LocatedIssue]:

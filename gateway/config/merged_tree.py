@@ -44,6 +44,10 @@ class MergedTree:
         credentials = [(name, file.scope) for (key, name), file in self._holders.items() if key == "credentials"]
         return {name: scope for name, scope in credentials if scope}
 
+    def route_scopes(self) -> dict[int, str]:
+        """Return the scope of each route of an included file, by its number in the tree."""
+        return {index: file.scope for file, index, _ in self.routes() if file.scope}
+
     def routes(self) -> Iterator[tuple[SourceFile, int, dict[str, Any]]]:
         """Yield each route with its file and its number in the tree."""
         routes = self.value.get("routes")

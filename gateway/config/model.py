@@ -12,7 +12,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    PrivateAttr,
     model_validator,
 )
 
@@ -26,7 +25,14 @@ from gateway.config.notify_model import MAX_HOOKS, NotifySettings
 from gateway.config.route_model import RouteEntry, RouteSettings
 from gateway.config.service_model import ServiceEntry
 from gateway.config.state_model import StateSettings
-from gateway.config.strict_model import ClientTlsSettings, OneOrMoreSecrets, ProxySettings, SecretRef, StrictModel
+from gateway.config.strict_model import (
+    ClientTlsSettings,
+    FileScopedModel,
+    OneOrMoreSecrets,
+    ProxySettings,
+    SecretRef,
+    StrictModel,
+)
 from gateway.config.telemetry_model import TelemetrySettings
 from gateway.config.values import (
     Address,
@@ -119,7 +125,7 @@ class BudgetSettings(StrictModel):
     """Largest number of token requests in a minute. A Free identity domain allows 150."""
 
 
-class CredentialSettings(StrictModel):
+class CredentialSettings(FileScopedModel):
     """How a token is obtained."""
 
     grant: Literal[
@@ -189,18 +195,6 @@ class CredentialSettings(StrictModel):
     """Verification of the identity domain's certificate, and the client certificate."""
     proxy: ProxySettings | None = None
     """Egress proxy to the identity domain; omitted: that of HTTPS_PROXY, with the exceptions of NO_PROXY."""
-    _file_scope: str = PrivateAttr(default="")
-
-    @property
-    def file_scope(self) -> str:
-        """Return the scope of the file that has the credential (`SourceFile.scope`); empty for the main file."""
-        return self._file_scope
-
-    def with_file_scope(self, scope: str) -> Self:
-        """Return the credential as that of a file with this scope."""
-        credential = self.model_copy()
-        credential._file_scope = scope  # noqa: SLF001 - of a copy; a frozen model lets a private attribute be set
-        return credential
 
 
 class LimitSettings(StrictModel):

@@ -69,6 +69,8 @@ class ResolvedRoute:
     proxy: ProxySettings | None
     service: str | None
     """The origin of the service that the route belongs to; None if it belongs to none."""
+    file_scope: str = ""
+    """The scope of the file that has the route (`SourceFile.scope`); empty for the main file."""
 
 
 def resolve(config: Config) -> tuple[ResolvedRoute, ...]:
@@ -196,6 +198,7 @@ def _resolve_route(route: RouteEntry, defaults: RouteSettings, services: Contain
         tls=_first_set(route.tls, defaults.tls, built_in=None),
         proxy=_first_set(route.proxy, defaults.proxy, built_in=None),
         service=origin if origin in services else None,
+        file_scope=route.file_scope,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from gateway.config.strict_model import ProxySettings, StrictModel, TlsSettings, exactly_one
+from gateway.config.strict_model import FileScopedModel, ProxySettings, StrictModel, TlsSettings, exactly_one
 from gateway.config.values import (
     PATH_PATTERN,
     BaseUrl,
@@ -144,7 +144,7 @@ class RouteSettings(StrictModel):
     """Egress proxy to the upstream; omitted: that of HTTPS_PROXY, with the exceptions of NO_PROXY."""
 
 
-class RouteEntry(RouteSettings):
+class RouteEntry(RouteSettings, FileScopedModel):
     """A path prefix and its upstream."""
 
     name: Name

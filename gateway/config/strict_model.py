@@ -2,7 +2,7 @@
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, PrivateAttr, Tag, model_validator
 
 from gateway.config.values import CREDENTIAL_PATTERN, OCID_PATTERN, VARIABLE_PATTERN, FilePath, ProxyAddress
 
@@ -11,6 +11,23 @@ class StrictModel(BaseModel):
     """A mapping of the file: frozen, strict, unknown keys are errors."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
+
+
+class FileScopedModel(StrictModel):
+    """A mapping that belongs to the main file or to the owner of an included one."""
+
+    _file_scope: str = PrivateAttr(default="")
+
+    @property
+    def file_scope(self) -> str:
+        """Return the scope of the file that has the mapping (`SourceFile.scope`); empty for the main file."""
+        return self._file_scope
+
+    def with_file_scope(self, scope: str) -> Self:
+        """Return the mapping as that of a file with this scope."""
+        copied = self.model_copy()
+        copied._file_scope = scope  # noqa: SLF001 - of a copy; a frozen model lets a private attribute be set
+        return copied
 
 
 def exactly_one(*keys: str, required: tuple[str, ...] = ()) -> ConfigDict:

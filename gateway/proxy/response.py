@@ -33,7 +33,7 @@ from gateway.proxy import retry
 from gateway.proxy.cors import CORS_FIELDS
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.headers import TLS_ONLY, build_response_lines, has_date, modified_body_lines, not_modified_lines
-from gateway.proxy.rewriting import RequestContext, RewritePlan, Rewriter, has_no_urls, make_plan
+from gateway.proxy.rewriting import RequestContext, RewritePlan, Rewriter, UrlMap, has_no_urls, make_plan
 
 log = logging.getLogger("gateway.forward")
 
@@ -289,7 +289,7 @@ class ResponseRelay(msgspec.Struct):
         )
 
     def _rewrite_field(self, name: bytes, value: bytes) -> bytes:
-        url_map = self.exchange.route_table.url_map
+        url_map = self._url_map()
         rewrite = url_map.rewrite_link if name == b"link" else url_map.rewrite
         return rewrite(value.decode("latin-1"), self._request_context()).encode("latin-1")
 
@@ -305,11 +305,14 @@ class ResponseRelay(msgspec.Struct):
         )
 
     def _make_rewriter(self, plan: RewritePlan) -> Rewriter:
-        return Rewriter(plan, self.exchange.route_table.url_map, self._request_context())
+        return Rewriter(plan, self._url_map(), self._request_context())
 
     def _has_no_urls(self, plan: RewritePlan, pieces: list[bytes]) -> bool:
+        return has_no_urls(plan, pieces, self._url_map(), self.exchange.route_match.route.upstream_url)
+
+    def _url_map(self) -> UrlMap:
         exchange = self.exchange
-        return has_no_urls(plan, pieces, exchange.route_table.url_map, exchange.route_match.route.upstream_url)
+        return exchange.route_table.url_maps[exchange.route_match.route.file_scope]
 
     def _request_context(self) -> RequestContext:
         """Return the names of this request; made only for the few responses that need it."""

@@ -82,6 +82,8 @@ class Route:
     """The current problem of the route."""
     service: ServiceGate | None = None
     """The places of the service that the route belongs to; None without a limit."""
+    file_scope: str = ""
+    """The scope of the file that has the route: it shares its upstreams with the routes of this scope only."""
 
     @property
     def upstream_url(self) -> UpstreamUrl:
@@ -103,7 +105,8 @@ class RouteTable:
     """All routes of one configuration; a reload replaces the whole table."""
 
     router: Router[Route]
-    url_map: UrlMap
+    url_maps: Mapping[str, UrlMap]
+    """By `Route.file_scope`: the URLs that responses of its routes are rewritten to."""
     admission: Admission
     gateway_authorities: GatewayAuthorities
     callers: CallerDirectory

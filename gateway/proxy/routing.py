@@ -2,15 +2,15 @@
 
 Prefixes match on segment boundaries of the raw path; nothing is decoded. Paths that a server could resolve to outside
 the prefix (dot segments in any encoding, encoded slashes, backslashes, NUL) are rejected before matching (RFC 3986
-§6.2.2.3, RFC 9110 §17.1). Empty segments pass unchanged: without dot segments they are harmless. Of several routes with
-the same upstream URL, the first one listed counts.
+§6.2.2.3, RFC 9110 §17.1). Empty segments pass unchanged: without dot segments they are harmless. Of several routes of
+one scope with the same upstream URL, the first one listed counts.
 """
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
@@ -104,13 +104,15 @@ class PrefixTable(Generic[R]):
 
 
 class OriginTable(Generic[R]):
-    """Finds values by upstream URL: for absolute targets and for URLs in responses."""
+    """Finds values by upstream URL, for URLs in responses."""
 
-    def __init__(self, entries: Iterable[tuple[UpstreamUrl, R]]) -> None:
+    def __init__(self, entries: Iterable[tuple[UpstreamUrl, R]], *, fallback: "OriginTable[R] | None" = None) -> None:
+        """`fallback` has the values of URLs that are under none of these upstreams."""
         grouped: dict[tuple[str, int], list[tuple[str, R]]] = {}
         for base, value in entries:
             grouped.setdefault((normalize_host(base.host), base.port), []).append((base.path, value))
         self._by_origin = {origin: PrefixTable(paths) for origin, paths in grouped.items()}
+        self._fallback = fallback
 
     @property
     def paths(self) -> dict[tuple[str, int], Collection[str]]:
@@ -122,25 +124,70 @@ class OriginTable(Generic[R]):
         return bool(self.prefixes_at(scheme, authority))
 
     def prefixes_at(self, scheme: str, authority: str) -> list[PrefixTable[R]]:
-        """Return the path tables of the upstreams with this authority."""
-        return [self._by_origin[origin] for origin in _origins(scheme, authority) if origin in self._by_origin]
+        """Return the path tables of the upstreams with this authority, in the order in which they are searched."""
+        tables = [self._by_origin[origin] for origin in _origins(scheme, authority) if origin in self._by_origin]
+        return tables if self._fallback is None else tables + self._fallback.prefixes_at(scheme, authority)
 
-    def find(self, scheme: str, authority: str, path: str) -> tuple[R, str] | None:
-        """Return the value whose upstream URL is the longest prefix, and the rest of the path; or None."""
-        for origin in _origins(scheme, authority):
-            prefixes = self._by_origin.get(origin)
-            if prefixes is not None and (found := prefixes.find(path or "/")) is not None:
-                return found
-        return None
+
+class _UpstreamClaim(NamedTuple, Generic[R]):
+    """An upstream as a candidate for the absolute targets below it."""
+
+    scope: str
+    rank: int
+    """The place of its port among those that the authority means (`_origins`)."""
+    prefix: str
+    value: R
+
+
+class AbsoluteTargetTable(Generic[R]):
+    """Finds values by absolute target. Each value has a scope: the main one is empty, another one is that of a team.
+
+    A target under an upstream of the main scope belongs to the longest one there. Another target belongs to the longest
+    upstream of a team if it is under upstreams of this team alone: a team must not take the targets of another one.
+    """
+
+    def __init__(self, entries: Iterable[tuple[str, UpstreamUrl, R]]) -> None:
+        """Decide for each upstream who gets the targets below it, so that a request pays for one search."""
+        grouped: dict[tuple[tuple[str, int], ...], dict[str, list[_UpstreamClaim[R]]]] = {}
+        for scope, base, value in entries:
+            host, prefix = normalize_host(base.host), base.path.rstrip("/")
+            # Each way in which an authority can mean this port: alone, or as one of the two default ports.
+            named = [((host, base.port),), *([_default_ports(host)] if base.port in DEFAULT_PORTS.values() else [])]
+            for origins in named:
+                claim = _UpstreamClaim(scope, origins.index((host, base.port)), prefix, value)
+                grouped.setdefault(origins, {}).setdefault(prefix, []).append(claim)
+        self._by_origins = {
+            origins: PrefixTable((prefix, _decide(claims, prefix)) for prefix in claims)
+            for origins, claims in grouped.items()
+        }
+
+    def has_origin(self, scheme: str, authority: str) -> bool:
+        """Return whether some upstream has this authority."""
+        return _origins(scheme, authority) in self._by_origins
+
+    def find(self, scheme: str, authority: str, path: str) -> R | None:
+        """Return the value of a target, None if it is under no upstream. Raise NoRoute if it is under upstreams of
+        several teams.
+        """
+        prefixes = self._by_origins.get(_origins(scheme, authority))
+        found = None if prefixes is None else prefixes.find(path or "/")
+        if found is None:
+            return None
+        if not found[0]:
+            raise NoRoute("The target is under upstreams of several teams. Call the gateway by the path of a route.")
+        return found[0][0]
 
 
 class Router(Generic[R]):
     """Resolves request targets to routes."""
 
-    def __init__(self, entries: Iterable[tuple[str, UpstreamUrl, R]]) -> None:
+    def __init__(
+        self, entries: Iterable[tuple[str, UpstreamUrl, R]], *, scope_of: Callable[[R], str] = lambda _: ""
+    ) -> None:
+        """Take path, upstream and route. `scope_of` returns the scope of a route (`AbsoluteTargetTable`)."""
         listed = list(entries)
         self._paths = PrefixTable((path, (base.path, base.path.rstrip("/"), value)) for path, base, value in listed)
-        self._origins = OriginTable((base, value) for _, base, value in listed)
+        self._absolute = AbsoluteTargetTable((scope_of(value), base, value) for _, base, value in listed)
 
     def resolve_path(self, target: str) -> RouteMatch[R]:
         """Resolve an origin-form target. Raise BadRequest for an ambiguous path, NoRoute if no prefix matches."""
@@ -157,14 +204,14 @@ class Router(Generic[R]):
         its authority. Raise BadRequest and NoRoute as `resolve_path` does.
         """
         match = ABSOLUTE_FORM.fullmatch(target)
-        if match is None or not self._origins.has_origin(match[1].lower(), match[2]):
+        if match is None or not self._absolute.has_origin(match[1].lower(), match[2]):
             return None
         scheme = match[1].lower()
         path, query = _split(match[3] if match[3].startswith("/") else "/" + match[3])
-        found = self._origins.find(scheme, match[2], path)
-        if found is None:
+        route = self._absolute.find(scheme, match[2], path)
+        if route is None:
             raise NoRoute
-        return RouteMatch(found[0], path + query, path, proxied_as=f"{scheme}://{match[2]}")
+        return RouteMatch(route, path + query, path, proxied_as=f"{scheme}://{match[2]}")
 
 
 def split_absolute(target: str) -> tuple[str, str] | None:
@@ -186,7 +233,29 @@ def _split(target: str) -> tuple[str, str]:
     return path, mark + query
 
 
-def _origins(scheme: str, authority: str) -> Sequence[tuple[str, int]]:
+def _decide(claims: Mapping[str, list[_UpstreamClaim[R]]], prefix: str) -> tuple[R, ...]:
+    """Return the value for targets whose longest upstream has this path; nothing if several teams claim them."""
+    above = [claim for one in _prefixes_of(prefix) for claim in claims.get(one, ())]
+    owned = [claim for claim in above if not claim.scope]
+    if not owned and len({claim.scope for claim in above}) == 1:
+        owned = above
+    # `min` returns the first of several equal claims.
+    return (min(owned, key=lambda claim: (claim.rank, -len(claim.prefix))).value,) if owned else ()
+
+
+def _prefixes_of(path: str) -> Iterator[str]:
+    """Yield a path without a slash at its end, and all prefixes of it on segment boundaries."""
+    yield path
+    while path:
+        path = path.rpartition("/")[0].rstrip("/")
+        yield path
+
+
+def _default_ports(host: str) -> tuple[tuple[str, int], ...]:
+    return (host, 443), (host, 80)
+
+
+def _origins(scheme: str, authority: str) -> tuple[tuple[str, int], ...]:
     """Return the (host, port) pairs of an authority. Without a port, or with the scheme's default, it means both http
     and https: a caller of plain HTTP names an https upstream as http. Return none for a malformed authority, or one
     with userinfo (RFC 9110 §4.2.4).
@@ -194,13 +263,13 @@ def _origins(scheme: str, authority: str) -> Sequence[tuple[str, int]]:
     return _cached_origins(scheme, authority) if len(authority) <= CACHED_LENGTH else _read_origins(scheme, authority)
 
 
-def _read_origins(scheme: str, authority: str) -> Sequence[tuple[str, int]]:
+def _read_origins(scheme: str, authority: str) -> tuple[tuple[str, int], ...]:
     default_port = DEFAULT_PORTS[scheme]
     origin = resolve_authority(authority, default_port=default_port)
     if origin is None:
         return ()
     host, port = origin
-    return ((host, 443), (host, 80)) if port == default_port else (origin,)
+    return _default_ports(host) if port == default_port else (origin,)
 
 
 _cached_origins = lru_cache(maxsize=1024)(_read_origins)

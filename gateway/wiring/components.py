@@ -5,7 +5,7 @@ sources of credentials that did not change. It builds everything else for each c
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -28,7 +28,7 @@ from gateway.proxy.admission import Admission
 from gateway.proxy.gateway_authorities import GatewayAuthorities
 from gateway.proxy.rewriting import UrlMap
 from gateway.proxy.route_table import Route, RouteTable
-from gateway.proxy.routing import Router
+from gateway.proxy.routing import Router, UpstreamUrl
 from gateway.services.service_gates import ServiceGates
 from gateway.wiring.callers import CallerProofReader, ConfiguredCallers, LoadedProofs, build_callers, new_digest_key
 from gateway.wiring.credentials import CredentialBuilder, RateLimiters
@@ -266,14 +266,10 @@ def _route_table(
     config: Config, routes: Sequence[Route], callers: CallerDirectory, limit_gates: LimitGates
 ) -> RouteTable:
     return RouteTable(
-        router=Router((route.path, route.upstream_url, route) for route in routes),
-        url_map=UrlMap.from_routes(
-            ((route.upstream_url, route.path) for route in routes),
-            design_urls=(
-                (route.upstream_url, route.design_upstream.url) for route in routes if route.design_upstream is not None
-            ),
-            kinds=sorted({kind for route in routes for kind in route.rewrite}),
+        router=Router(
+            ((route.path, route.upstream_url, route) for route in routes), scope_of=lambda route: route.file_scope
         ),
+        url_maps=_url_maps(routes),
         admission=Admission(config.allow, hosts_of(config)),
         gateway_authorities=GatewayAuthorities(hosts=config.hosts, public_url=config.public_url),
         callers=callers,
@@ -283,3 +279,26 @@ def _route_table(
         shares={name: caller.share for name, caller in config.callers.items() if caller.share != 1},
         limits={name: limit_gates.gate(name) for name in caller_limits(config)},
     )
+
+
+def _url_maps(routes: Sequence[Route]) -> dict[str, UrlMap]:
+    """Return the map of each scope: its own routes, then those of the main file, never those of another scope."""
+    kinds = sorted({kind for route in routes for kind in route.rewrite})
+    complete = UrlMap.from_routes(_upstream_paths(routes), design_urls=_design_urls(routes), kinds=kinds)
+    grouped: dict[str, list[Route]] = {"": []}
+    for route in routes:
+        grouped.setdefault(route.file_scope, []).append(route)
+    own = grouped.pop("")
+    main = complete.for_scope(_upstream_paths(own), design_urls=_design_urls(own))
+    return {"": main} | {
+        scope: complete.for_scope(_upstream_paths(own), design_urls=_design_urls(own), main=main)
+        for scope, own in grouped.items()
+    }
+
+
+def _upstream_paths(routes: Iterable[Route]) -> Iterator[tuple[UpstreamUrl, str]]:
+    return ((route.upstream_url, route.path) for route in routes)
+
+
+def _design_urls(routes: Iterable[Route]) -> Iterator[tuple[UpstreamUrl, UpstreamUrl]]:
+    return ((route.upstream_url, route.design_upstream.url) for route in routes if route.design_upstream is not None)

@@ -135,6 +135,7 @@ class RouteCompiler:
             usage=RouteUsage(self._usage, service=self._service_name(prepared), route=route.name),
             health=RouteHealth(route.upstream, self._scopes[route.credential]),
             service=None if route.service is None else self._gates.gate(route.service),
+            file_scope=route.file_scope,
         )
 
     def _service_name(self, prepared: PreparedRoute) -> str:

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from gateway.config.difference import canonical_form
 from gateway.config.load import ConfigFile, ConfigProblems, Loaded, load
 from gateway.config.model import IncludedSettings
+from gateway.config.resolved import resolve
 from gateway.config.secrets import FILE_KEYS
 from gateway.config.strict_model import SecretRef, StrictModel
 from gateway.config.values import FilePath
@@ -85,6 +87,15 @@ def test_credentials_have_the_scope_of_their_file(folder: Path) -> None:
     change(folder / "gateway.yaml", ", owner: team-b", "")
     scopes = {name: one.file_scope for name, one in loaded(folder).config.credentials.items()}
     assert scopes == {"app": "", "a-app": "owner team-a", "b-app": "file teams/b/one.yaml"}
+
+
+def test_routes_have_the_scope_of_their_file(folder: Path) -> None:
+    change(folder / "gateway.yaml", ", owner: team-b", "")
+    config = loaded(folder).config
+    expected = {"orders": "", "a-one": "owner team-a", "b-one": "file teams/b/one.yaml"}
+    assert {route.name: route.file_scope for route in config.routes} == expected
+    assert {route.name: route.file_scope for route in resolve(config)} == expected
+    assert [route.get("include", "") for route in canonical_form(config)["routes"].values()] == [*expected.values()]
 
 
 def test_the_short_form_includes_files_without_limits_of_path(folder: Path, valid: str) -> None:

@@ -9,7 +9,15 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from gateway.errors import BadRequest, GatewayError, NoRoute
-from gateway.proxy.routing import OriginTable, PrefixTable, RouteMatch, Router, UpstreamUrl, split_absolute
+from gateway.proxy.routing import (
+    AbsoluteTargetTable,
+    OriginTable,
+    PrefixTable,
+    RouteMatch,
+    Router,
+    UpstreamUrl,
+    split_absolute,
+)
 
 ACME = "https://acme.integration.us-phoenix-1.ocp.oraclecloud.com"
 FLOW = "/ic/api/integration/v1/flows/rest/ORDERS/1.0"
@@ -300,9 +308,11 @@ def test_an_upstream_url_comes_apart(url: str, base: UpstreamUrl, authority: str
 
 
 def test_an_origin_is_looked_up_on_both_default_ports() -> None:
-    origins = OriginTable([(UpstreamUrl.parse("https://a/x"), "tls"), (UpstreamUrl.parse("http://a/y"), "plain")])
-    assert origins.find("http", "A", "/x/1") == ("tls", "/1")
-    assert origins.find("https", "a:443", "/y/1") == ("plain", "/1")
-    assert origins.find("http", "a:443", "/y/1") is None
-    assert origins.has_origin("http", "a:443")
-    assert not origins.has_origin("http", "a:8080")
+    entries = [(UpstreamUrl.parse("https://a/x"), "tls"), (UpstreamUrl.parse("http://a/y"), "plain")]
+    targets = AbsoluteTargetTable(("", upstream, value) for upstream, value in entries)
+    assert targets.find("http", "A", "/x/1") == "tls"
+    assert targets.find("https", "a:443", "/y/1") == "plain"
+    assert targets.find("http", "a:443", "/y/1") is None
+    for table in (targets, OriginTable(entries)):
+        assert table.has_origin("http", "a:443")
+        assert not table.has_origin("http", "a:8080")

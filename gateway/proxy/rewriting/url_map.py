@@ -7,7 +7,7 @@ writes its URLs with and without `:443`, as http or https, in any letter case: a
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import NamedTuple
 
@@ -65,6 +65,7 @@ class RequestContext:
         return slash + path
 
 
+UpstreamTable = OriginTable[tuple[UpstreamUrl, str]]
 Paths = list[PrefixTable[tuple[UpstreamUrl, str]]]
 
 
@@ -77,10 +78,12 @@ class Replacement(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class UrlMap:
-    """The upstreams of all routes, and the gateway's paths for them."""
+    """The upstreams of routes, and the gateway's paths for them."""
 
-    origins: OriginTable[tuple[UpstreamUrl, str]]
+    origins: UpstreamTable
     """URL prefix of an upstream → the upstream and the path of its route."""
+    searched: UpstreamTable
+    """All upstreams of the configuration: the maps of its scopes share the searches, which find too much for some."""
     searches: dict[tuple[str, UpstreamUrl], LiteralSearch] = field(default_factory=dict, compare=False, repr=False)
     """The search for URLs of the upstreams, by the kind of a document and the upstream that answers; made when it is
     needed."""
@@ -99,22 +102,33 @@ class UrlMap:
         the route of the upstream, unless a route has it as its own upstream. The patterns for documents of `kinds` are
         compiled too, for the first upstreams: that takes milliseconds, which a response should not wait.
         """
-        pairs = [(base, (base, path.rstrip("/"))) for base, path in routes]
-        first = {_key(base): value for base, value in reversed(pairs)}
-        aliases = [(design, first[_key(base)]) for base, design in design_urls if _key(base) in first]
-        url_map = cls(OriginTable(pairs + aliases))
+        pairs = [*routes]
+        origins = _upstream_table(pairs, design_urls)
+        url_map = cls(origins, origins)
         hosts = {base.authority: base for base, _ in reversed(pairs)}
         for kind, base in product(kinds, [*hosts.values()][:PREPARED]):
             url_map.literals(kind, base).prepare()
         return url_map
 
+    def for_scope(
+        self,
+        routes: Iterable[tuple[UpstreamUrl, str]],
+        *,
+        design_urls: Iterable[tuple[UpstreamUrl, UpstreamUrl]] = (),
+        main: "UrlMap | None" = None,
+    ) -> "UrlMap":
+        """Return the map for responses of these routes only. They come before those of `main`, whose upstreams may lie
+        below theirs; a URL under neither belongs to another scope, and stays.
+        """
+        return replace(self, origins=_upstream_table(routes, design_urls, None if main is None else main.origins))
+
     def literals(self, kind: str, upstream: UpstreamUrl) -> LiteralSearch:
         """Return the search for URLs of the upstreams in documents of a kind, in responses of one upstream."""
         search = self.searches.get((kind, upstream))
         if search is None:
-            own = self.origins.prefixes_at(upstream.scheme, upstream.authority)
+            own = self.searched.prefixes_at(upstream.scheme, upstream.authority)
             paths = [path for table in own for path in table.prefixes]
-            search = LiteralSearch(SYNTAXES[kind], self.origins.paths, upstream, paths)
+            search = LiteralSearch(SYNTAXES[kind], self.searched.paths, upstream, paths)
             self.searches[kind, upstream] = search
         return search
 
@@ -238,6 +252,17 @@ class UrlMap:
             return match[0] if new_url == url else f'{parameter}"{NEEDS_PAIR.sub(_quote_pair, new_url)}"'
 
         return LINK_TARGET.sub(rewrite_match, value)
+
+
+def _upstream_table(
+    routes: Iterable[tuple[UpstreamUrl, str]],
+    design_urls: Iterable[tuple[UpstreamUrl, UpstreamUrl]],
+    fallback: UpstreamTable | None = None,
+) -> UpstreamTable:
+    pairs = [(base, (base, path.rstrip("/"))) for base, path in routes]
+    first = {_key(base): value for base, value in reversed(pairs)}
+    aliases = [(design, first[_key(base)]) for base, design in design_urls if _key(base) in first]
+    return OriginTable(pairs + aliases, fallback=fallback)
 
 
 def _quote_pair(match: re.Match[str]) -> str:

@@ -1,0 +1,56 @@
+"""What a team can do with its included file against the main file and other teams, at the running gateway."""
+
+from pathlib import Path
+
+from tests.fakes.identity import Identity
+from tests.fakes.process import gateway
+from tests.fakes.upstream import Upstream, reply
+from tests.system.scene import SECRETS, credential, route, simple, written
+
+
+def team_file(folder: Path, name: str, identity: Identity, upstream: str) -> None:
+    """Write the file of a team with one route `/NAME/` to an upstream."""
+    folder = folder / "teams" / name
+    folder.mkdir(parents=True)
+    (folder / "secret").write_text(f"secret-of-{name}", encoding="utf-8")
+    (folder / "secret").chmod(0o600)
+    app = credential(identity.url, scope=name) | {"client_secret": {"file": "secret"}}
+    own = route(name, upstream, credential=f"{name}-app")
+    written(folder, {"credentials": {f"{name}-app": app}, "routes": [own]}, "team.yaml")
+
+
+async def test_a_team_takes_no_link_and_no_absolute_target_of_others(tmp_path: Path) -> None:
+    async with Identity() as identity, Upstream() as upstream:
+        team_file(tmp_path, "a", identity, f"{upstream.url}/orders/")
+        team_file(tmp_path, "b", identity, f"{upstream.url}/orders/special/")
+        include = [{"files": f"teams/{name}/*.yaml", "path": f"/{name}/", "owner": name} for name in ("b", "a")]
+        main = simple(identity.url, f"{upstream.url}/", include=include)
+        link = f"{upstream.url}/orders/special/1"
+        async with gateway(written(tmp_path, main), **SECRETS) as gate:
+            for path, expected in (
+                ("/orders/orders/", "/orders/orders/special/1"),
+                ("/a/", "/a/special/1"),
+                ("/b/", "/b/1"),
+            ):
+                body = f'{{"link": "{link}"}}'.encode()
+                upstream.script.append(reply(200, body, f"Location: {link}", "Content-Type: application/json"))
+                _, head, answer = await gate.get(path)
+                here = f"http://localhost{expected}"
+                assert f"\r\nLocation: {here}\r\n".encode() in head
+                assert f'"{here}"'.encode() in answer
+            assert (await gate.get(link))[0] == 200
+            records = await gate.wait_for_records(4)
+            assert [record["route"] for record in records] == ["orders", "a", "b", "orders"]
+
+
+async def test_a_target_under_upstreams_of_two_teams_is_refused(tmp_path: Path) -> None:
+    async with Identity() as identity, Upstream() as upstream:
+        team_file(tmp_path, "a", identity, f"{upstream.url}/orders/")
+        team_file(tmp_path, "b", identity, f"{upstream.url}/orders/special/")
+        main = simple(identity.url, f"{upstream.url}/main/", include=["teams/*/*.yaml"])
+        async with gateway(written(tmp_path, main), **SECRETS) as gate:
+            status, _, body = await gate.get(f"{upstream.url}/orders/special/1")
+            assert (status, b"several teams" in body) == (404, True)
+            assert upstream.requests == []
+            assert (await gate.get(f"{upstream.url}/orders/1"))[0] == 200
+            assert [record["route"] for record in await gate.wait_for_records(2)][1:] == ["a"]
