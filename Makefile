@@ -12,6 +12,7 @@ BROWSERS := $(VENV)/browsers
 OIDC := $(VENV)/oidc
 DEPLOY := $(VENV)/deploy
 PROMTOOL := $(VENV)/promtool
+SYSLOG_NG := $(VENV)/syslog-ng
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && break; done)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -27,7 +28,7 @@ help:  ## show these lines
 demo: $(RUNTIME)  ## take a tour: sandbox and gateway as real processes, verified step by step
 	@$(BIN)/python -m demo.tour $(ARGS)
 
-test: $(STAMP) $(AJV)/.installed $(OCI) $(PROMTOOL)/.installed  ## run all tests, with a real Redis; ARGS="-k renewal" narrows
+test: $(STAMP) $(AJV)/.installed $(OCI) $(PROMTOOL)/.installed $(SYSLOG_NG)/.installed  ## run all tests, with a real Redis; ARGS="-k renewal" narrows
 	@{ perl -MHTTP::Tiny -e 1 && test -e /usr/lib/nginx/modules/ngx_stream_module.so && \
 		for name in redis-server curl openssl haproxy nginx ip unshare zsh systemd-analyze rsyslogd; do command -v $$name || exit 1; done; } \
 		>/dev/null 2>&1 || { $(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -qq --no-install-recommends \
@@ -167,6 +168,14 @@ $(PROMTOOL)/.installed: | $(STAMP)
 	@mkdir -p $(PROMTOOL) && cd $(PROMTOOL) && { apt-get download -qq prometheus || { $(AS_ROOT) apt-get update -qq && \
 		apt-get download -qq prometheus; }; } >/dev/null 2>&1 && dpkg-deb --extract prometheus_*.deb . && rm prometheus_*.deb && \
 		touch .installed || echo "apt-get cannot download prometheus; the tests of the alert rules fail" >&2
+
+# Unpacked too: Debian removes rsyslog if it is installed. Its libraries are installed.
+$(SYSLOG_NG)/.installed: | $(STAMP)
+	@mkdir -p $(SYSLOG_NG) && cd $(SYSLOG_NG) && { apt-get download -qq syslog-ng-core || { $(AS_ROOT) apt-get update -qq && \
+		apt-get download -qq syslog-ng-core; }; } >/dev/null 2>&1 && dpkg-deb --extract syslog-ng-core_*.deb . && \
+		$(AS_ROOT) apt-get satisfy -qq -y --no-install-recommends "$$(dpkg-deb --field syslog-ng-core_*.deb Depends)" \
+		>/dev/null 2>&1 && rm syslog-ng-core_*.deb && touch .installed || \
+		echo "apt-get cannot set up syslog-ng-core; its test fails" >&2
 
 # The package has no other way to kubectl and Helm than an archive inside; the CDK that it is made for is not installed.
 $(DEPLOY)/.installed: tests/deploy/requirements.txt tests/deploy/package-lock.json | $(STAMP)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from gateway.config.strict_model import StrictModel, exactly_one
-from gateway.config.values import FilePath, Size, split_address
+from gateway.config.values import Address, FilePath, Size, split_address
 
 STDOUT = "stdout"
 
@@ -17,7 +17,8 @@ def _file_size(value: int) -> int:
 
 
 def _receiver(value: str) -> str:
-    split_address(value)
+    if not value.startswith("unix:") and split_address(value)[1] == 0:
+        raise ValueError("has no port; write HOST:PORT, like logs.corp:601")
     return value
 
 
@@ -28,9 +29,9 @@ class LogTargetSettings(StrictModel):
 
     path: FilePath | None = None
     """Log file, created with mode 0640 if it does not exist; relative to the configuration file."""
-    syslog: Annotated[str, AfterValidator(_receiver)] | None = None
-    """Receiver of RFC 5424 messages: unix:/path of a datagram socket, or HOST:PORT for TCP with octet counting (RFC
-    6587)."""
+    syslog: Annotated[Address, AfterValidator(_receiver)] | None = None
+    """Receiver of RFC 5424 messages: unix:/path of a datagram or stream socket, or HOST:PORT for TCP with octet
+    counting (RFC 6587)."""
     size: Annotated[Size, AfterValidator(_file_size)] | None = None
     """Size above which the file is renamed to PATH.1, PATH.1 to PATH.2 and so on; omitted: it is never renamed."""
     count: Annotated[int, Field(ge=1, le=1000)] = 10

@@ -2,9 +2,10 @@
 
 The request pipeline fills a `Record` (`record`, with `timestamp`) and counts it in the `RouteMeter` of its route
 (`meters`). `Log` (`log`) turns the record into a line (`json_line`) for the `LineWriter` (`line_writer`), whose thread
-writes to standard output or a `log_file`, or of a `syslog_writer`; `combined_line` is the format of access logs. If
-the output is slow, lines are dropped and counted; requests are not delayed. `line_queue` is the bounded queue of such
-a thread; the history uses it too. Events (a renewed token, a reload, a warning of a library) are `logging` calls whose
+writes to standard output or a `log_file`, or for a `socket_writer`, whose thread sends to a receiver: `syslog_writer`
+connects to syslog, and `syslog_message` is the format. `combined_line` is the format of access logs. If the output is
+slow, lines are dropped and counted; requests are not delayed. `line_queue` is the bounded queue of such a thread; the
+history uses it too. Events (a renewed token, a reload, a warning of a library) are `logging` calls whose
 handler uses the same writer. `episodes` limits repeated events. `secret_mask` masks secrets in texts of libraries and
 peers.
 

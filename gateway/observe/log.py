@@ -10,6 +10,7 @@ import random
 import sys
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, TextIO
 
 from gateway.observe.combined_line import combined_line
@@ -18,7 +19,9 @@ from gateway.observe.line_writer import LineWriter
 from gateway.observe.log_file import LogFile
 from gateway.observe.record import RESET_COLOUR, Record, escape_unprintable, record_level, record_line, record_text
 from gateway.observe.secret_mask import mask_start
-from gateway.observe.syslog_writer import SyslogWriter, host_name, syslog_message
+from gateway.observe.socket_writer import SocketWriter
+from gateway.observe.syslog_message import syslog_message
+from gateway.observe.syslog_writer import SyslogWriter, host_name
 from gateway.observe.timestamp import timestamp
 
 __all__ = ("LEVELS", "EventHandler", "LineWriter", "Log", "event_line", "event_text", "log_event", "set_up_log")
@@ -29,6 +32,10 @@ LogFormat = Literal["auto", "json", "text", "combined"]
 
 MAX_FIELD, MAX_TEXT = 1024, 16 * 1024
 """Maximum characters of a field of an event, and of its message or trace."""
+
+RecordFormat = Callable[[Record, bytes], bytes]
+"""Turns a record and its JSON line into a line of another format."""
+EventFormat = Callable[[logging.LogRecord], bytes]
 
 _LEVEL_COLOURS = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[31m"}
 
@@ -74,22 +81,11 @@ def event_text(event: logging.LogRecord, *, colour: bool = False) -> str:
 class EventHandler(logging.Handler):
     """Writes events of the gateway, and warnings and errors of libraries, as `format_event` returns them."""
 
-    def __init__(self, write: Callable[[bytes], None], format_event: Callable[[logging.LogRecord], bytes]) -> None:
+    def __init__(self, write: Callable[[bytes], None], format_event: EventFormat) -> None:
         super().__init__()
         self._write = write
         self._format_event = format_event
         self.addFilter(_is_logged)
-
-    def wrap_lines(self, host: str, process: int) -> None:
-        """Write events as syslog messages."""
-        format_event = self._format_event
-
-        def wrap_event(event: logging.LogRecord) -> bytes:
-            name, time, level = getattr(event, "event", "log"), timestamp(event.created), event.levelname.lower()
-            line = format_event(event)
-            return syslog_message(line, level=level, time=time, event=name, host=host, process=process)
-
-        self._format_event = wrap_event
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue the event. Never block."""
@@ -100,17 +96,17 @@ class Log:
     """The log of a process. `write` logs the record of a request; events arrive through `logging`.
 
     The configured level filters events only: every record is logged, but of those of successful requests only the
-    share `sample`. Events go to `event_writer`, by default the same one.
+    share `sample`. Events go to `event_writer`, by default the same one. Without `format_record` the lines are JSON.
     """
 
     __slots__ = ("_event_writer", "_format_record", "_handler", "_previous_levels", "_sample", "writer")
 
     def __init__(
         self,
-        writer: LineWriter | SyslogWriter,
+        writer: LineWriter | SocketWriter,
         *,
-        format_record: Callable[[Record], bytes],
-        format_event: Callable[[logging.LogRecord], bytes],
+        format_record: RecordFormat | None,
+        format_event: EventFormat,
         event_writer: LineWriter | None = None,
         sample: float = 1.0,
     ) -> None:
@@ -121,18 +117,6 @@ class Log:
         self._handler = EventHandler((event_writer or writer).write, format_event)
         self._previous_levels = (logging.root.level, logging.getLogger(GATEWAY_LOGGER).level)
 
-    def wrap_lines(self) -> None:
-        """Write lines as syslog messages."""
-        format_record, host, process = self._format_record, host_name(), os.getpid()
-
-        def wrap_record(record: Record) -> bytes:
-            line, level = format_record(record), record_level(record)
-            return syslog_message(line, level=level, time=record.time, event=record.event, host=host, process=process)
-
-        self._format_record = wrap_record
-        if self._event_writer is None:
-            self._handler.wrap_lines(host, process)
-
     @property
     def lost(self) -> int:
         """Number of lines that were dropped because the target did not accept them in time."""
@@ -140,11 +124,11 @@ class Log:
 
     def write(self, record: Record) -> bytes:
         """Queue the line of a record. Call this once for each request. Return the JSON line in all formats."""
+        line = record_line(record)
         if self._sample < 1 and _is_success(record) and random.random() >= self._sample:  # noqa: S311 - no secret
-            return record_line(record)
-        output = self._format_record(record)
-        self.writer.write(output)
-        return output if self._format_record is record_line else record_line(record)
+            return line
+        self.writer.write(line if self._format_record is None else self._format_record(record, line))
+        return line
 
     def attach(self, level: str) -> None:
         """Log events of the gateway from `level` on, and warnings of libraries and of `warnings.warn`."""
@@ -168,38 +152,54 @@ def set_up_log(
     log_format: LogFormat = "auto",
     stream: TextIO | None = None,
     *,
-    file: LogFile | None = None,
-    syslog: SyslogWriter | None = None,
+    target: LogFile | SyslogWriter | None = None,
     sample: float = 1.0,
 ) -> Log:
-    """Return the log of this process in `file` or to `syslog`, else on `stream` (default: stdout), with events from
-    `level` (one of `LEVELS`) on, and this share of the records of successes. `auto` is text on a terminal, else JSON.
+    """Return the log of this process to `target`, else on `stream` (default: stdout), with events from `level` (one of
+    `LEVELS`) on, and this share of the records of successes. `auto` is text on a terminal, else JSON.
     """
-    target = sys.stdout if stream is None else stream
-    is_terminal = file is None and syslog is None and target.isatty()
-    writer = syslog or LineWriter(target if file is None else file)
-    if log_format == "combined":
-        log = Log(
-            writer,
-            format_record=combined_line,
-            format_event=event_line,
-            event_writer=LineWriter(sys.stderr),
-            sample=sample,
-        )
-    elif log_format == "json" or (log_format == "auto" and not is_terminal):
-        log = Log(writer, format_record=record_line, format_event=event_line, sample=sample)
-    else:
-        colour = is_terminal and "NO_COLOR" not in os.environ
-        log = Log(
-            writer,
-            format_record=lambda record: f"{record_text(record, colour=colour)}\n".encode(),
-            format_event=lambda event: f"{event_text(event, colour=colour)}\n".encode(),
-            sample=sample,
-        )
-    if syslog is not None:
-        log.wrap_lines()
+    output = sys.stdout if stream is None else stream
+    is_terminal = target is None and output.isatty()
+    if log_format == "auto":
+        log_format = "text" if is_terminal else "json"
+    format_record, format_event = _formats(log_format, colour=is_terminal and "NO_COLOR" not in os.environ)
+    if isinstance(target, SyslogWriter):
+        format_record, format_event = _syslog_formats(format_record, format_event)
+    log = Log(
+        target if isinstance(target, SocketWriter) else LineWriter(output if target is None else target),
+        format_record=format_record,
+        format_event=event_line if log_format == "combined" else format_event,
+        event_writer=LineWriter(sys.stderr) if log_format == "combined" else None,
+        sample=sample,
+    )
     log.attach(level)
     return log
+
+
+def _formats(log_format: LogFormat, *, colour: bool) -> tuple[RecordFormat | None, EventFormat]:
+    if log_format == "text":
+        return (
+            lambda record, _: f"{record_text(record, colour=colour)}\n".encode(),
+            lambda event: f"{event_text(event, colour=colour)}\n".encode(),
+        )
+    return (lambda record, _: combined_line(record)) if log_format == "combined" else None, event_line
+
+
+def _syslog_formats(
+    format_record: RecordFormat | None, format_event: EventFormat
+) -> tuple[RecordFormat | None, EventFormat]:
+    """Return formats that turn the lines of these formats into syslog messages."""
+    message = partial(syslog_message, host=host_name(), process=os.getpid())
+
+    def wrap_record(record: Record, line: bytes) -> bytes:
+        text = line if format_record is None else format_record(record, line)
+        return message(text, level=record_level(record), time=record.time, event=record.event)
+
+    def wrap_event(event: logging.LogRecord) -> bytes:
+        name, level = getattr(event, "event", "log"), event.levelname.lower()
+        return message(format_event(event), level=level, time=timestamp(event.created), event=name)
+
+    return wrap_record, wrap_event
 
 
 def _is_success(record: Record) -> bool:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from gateway.config.log_model import LogSettings
+from gateway.config.log_model import LogSettings, LogTargetSettings
 from gateway.config.values import split_address
 from gateway.observe.log import Log, set_up_log
 from gateway.observe.log_file import LogFile
@@ -15,26 +15,24 @@ class LogUnavailable(OSError):
 
 def open_log(settings: LogSettings) -> Log:
     """Return the log of this process. Raise LogUnavailable."""
-    file, syslog = _open_file(settings), _syslog_writer(settings)
-    return set_up_log(settings.level, settings.format, file=file, syslog=syslog, sample=settings.sample)
+    return set_up_log(settings.level, settings.format, target=_open_target(settings.to), sample=settings.sample)
 
 
-def _syslog_writer(settings: LogSettings) -> SyslogWriter | None:
-    if settings.to is None or settings.to.syslog is None:
+def _open_target(target: LogTargetSettings | None) -> LogFile | SyslogWriter | None:
+    if target is None:
         return None
-    host, port = split_address(settings.to.syslog)
-    return SyslogWriter((host, port) if port else host)
+    if target.syslog is not None:
+        host, port = split_address(target.syslog)
+        return SyslogWriter((host, port) if port else host)
+    return _open_file(str(target.path), max_bytes=target.size or 0, count=target.count)
 
 
-def _open_file(settings: LogSettings) -> LogFile | None:
-    target = settings.to
-    if target is None or target.path is None:
-        return None
+def _open_file(path: str, *, max_bytes: int, count: int) -> LogFile:
     try:
-        return LogFile(Path(target.path), max_bytes=target.size or 0, count=target.count)
+        return LogFile(Path(path), max_bytes=max_bytes, count=count)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise LogUnavailable(
-            f"the log file `{target.path}` (log.to.path) cannot be opened ({reason}); create its folder, or correct "
+            f"the log file `{path}` (log.to.path) cannot be opened ({reason}); create its folder, or correct "
             "its permissions"
         ) from error

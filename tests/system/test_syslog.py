@@ -1,21 +1,26 @@
-"""The log of the gateway in Debian's rsyslog, over a unix socket and over TCP with octet counting."""
+"""The log of the gateway in Debian's rsyslog and syslog-ng, over a unix socket and over TCP with octet counting."""
 
 import asyncio
 import json
+import os
 import shutil
-from collections.abc import AsyncIterator
+import sys
+from asyncio.subprocess import DEVNULL
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from gateway.observe.syslog_message import MAX_MESSAGE, syslog_message
+from gateway.observe.syslog_writer import SyslogWriter
 from gateway.sandbox import Sandbox
 from tests.fakes.ports import reserved_port
 from tests.fakes.process import Process, kill_group
 from tests.fakes.waiting import TIME_LIMIT, wait_until
 from tests.system.scene import SECRETS, settings, written
 
-CONFIG = """
+RSYSLOG = """
 global(workDirectory="{folder}" maxMessageSize="64k")
 module(load="imuxsock" SysSock.Use="off")
 module(load="imtcp")
@@ -25,16 +30,48 @@ input(type="imtcp" port="{port}" address="127.0.0.1")
 template(name="row" type="string" string="%pri-text% %app-name% %msgid% %msg%\\n")
 action(type="omfile" file="{folder}/received" template="row")
 """
+SYSLOG_NG = """
+@version: 3.38
+source receivers {{
+    unix-dgram("{folder}/socket" flags(syslog-protocol));
+    unix-stream("{folder}/stream" flags(syslog-protocol));
+    syslog(ip("127.0.0.1") port({port}) transport("tcp"));
+}};
+destination received {{ file("{folder}/received" template("$FACILITY.$LEVEL $PROGRAM $MSGID $MSG\\n")); }};
+log {{ source(receivers); destination(received); }};
+"""
+UNPACKED = Path(sys.prefix) / "syslog-ng"
 
 
-@asynccontextmanager
-async def rsyslog(folder: Path, port: int) -> AsyncIterator[None]:
+def rsyslog(folder: Path, port: int) -> list[str]:
+    """Return the command that runs rsyslog."""
     program = shutil.which("rsyslogd", path="/usr/sbin:/usr/bin")
     assert program, "apt-get install rsyslog"
     config = folder / "rsyslog.conf"
-    config.write_text(CONFIG.format(folder=folder, port=port), encoding="ascii")
+    config.write_text(RSYSLOG.format(folder=folder, port=port), encoding="ascii")
+    return [program, "-n", "-f", str(config), "-i", f"{folder}/pid"]
+
+
+def syslog_ng(folder: Path, port: int) -> list[str]:
+    """Return the command that runs syslog-ng."""
+    program = UNPACKED / "usr" / "sbin" / "syslog-ng"
+    assert program.is_file(), "run `make test`, or `make .venv/syslog-ng/.installed`"
+    config = folder / "syslog-ng.conf"
+    config.write_text(SYSLOG_NG.format(folder=folder, port=port), encoding="ascii")
+    files = [f"--cfgfile={config}", *(f"--{name}={folder}/{name}" for name in ("persist-file", "control", "pidfile"))]
+    [modules] = UNPACKED.glob("usr/lib/syslog-ng/*.*/")
+    return [str(program), "--foreground", "--no-caps", f"--module-path={modules}", *files]
+
+
+RECEIVERS = {"rsyslog": rsyslog, "syslog-ng": syslog_ng}
+
+
+@asynccontextmanager
+async def running(command: Sequence[str]) -> AsyncIterator[None]:
+    """Run a receiver; at the end it is killed."""
+    libraries = {"LD_LIBRARY_PATH": str(UNPACKED / "usr" / "lib" / "syslog-ng")}
     process = await asyncio.create_subprocess_exec(
-        program, "-n", "-f", config, "-i", folder / "pid", start_new_session=True
+        *command, env=os.environ | libraries, stdin=DEVNULL, stderr=DEVNULL, start_new_session=True
     )
     try:
         yield
@@ -43,36 +80,69 @@ async def rsyslog(folder: Path, port: int) -> AsyncIterator[None]:
         await process.wait()
 
 
+class Received:
+    """The file that a receiver writes: a row for each message."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "received"
+
+    async def wait_for(self, msgid: str, count: int) -> list[str]:
+        """Wait for this number of rows with a MSGID; return them."""
+        rows: list[str] = []
+
+        async def is_there() -> bool:
+            text = await asyncio.to_thread(self._file.read_text, "utf-8") if self._file.exists() else ""
+            whole, _, _ = text.rpartition("\n")
+            rows[:] = [row for row in whole.splitlines() if f" {msgid} " in row]
+            return len(rows) >= count
+
+        await wait_until(is_there)
+        return rows
+
+
 @pytest.mark.parametrize("kind", ["unix", "tcp"])
-async def test_rsyslog_receives_every_line_of_all_workers(tmp_path: Path, sandbox: Sandbox, kind: str) -> None:
-    received = tmp_path / "received"
-
-    async def lines() -> list[str]:
-        text = await asyncio.to_thread(received.read_text, "utf-8") if received.exists() else ""
-        return text.splitlines()
-
-    async def is_started() -> bool:
-        return any(" started " in line for line in await lines())
-
-    async def has_all() -> bool:
-        return sum(" request " in line for line in await lines()) >= 20
-
+@pytest.mark.parametrize("receiver", RECEIVERS)
+async def test_receivers_have_every_line_of_all_workers(
+    tmp_path: Path, sandbox: Sandbox, receiver: str, kind: str
+) -> None:
+    received = Received(tmp_path)
     with reserved_port() as port:
+        command = RECEIVERS[receiver](tmp_path, port)
         target = f"unix:{tmp_path}/socket" if kind == "unix" else f"127.0.0.1:{port}"
         document = settings(sandbox, workers=2, log={"to": {"syslog": target}})
         # The gateway starts first: its lines wait until the receiver is there.
-        async with Process("serve", "-c", written(tmp_path, document), **SECRETS) as gate, rsyslog(tmp_path, port):
-            async with asyncio.timeout(TIME_LIMIT):
-                await wait_until(is_started)
-            [row] = [line for line in await lines() if " started " in line]
-            prefix, _, text = row.partition("{")
-            assert prefix.split() == ["local0.info", "oic-gateway", "started"]
-            gate.listen = json.loads("{" + text)["listen"]
-            for _ in range(19):
+        async with Process("serve", "-c", written(tmp_path, document), **SECRETS) as gate:
+            async with running(command):
+                [row] = await received.wait_for("started", 1)
+                prefix, _, text = row.partition("{")
+                assert prefix.split() == ["local0.info", "oic-gateway", "started"]
+                gate.listen = json.loads("{" + text)["listen"]
+                for _ in range(9):
+                    assert (await gate.get("/orders/"))[0] == 200
+                assert (await gate.get("/status/500"))[0] == 500
+                await received.wait_for("request", 10)
+            for _ in range(10):
                 assert (await gate.get("/orders/"))[0] == 200
-            assert (await gate.get("/status/500"))[0] == 500
-            await wait_until(has_all)
-            rows = [line for line in await lines() if " request " in line]
-            assert len({json.loads(row[row.index("{") :])["request_id"] for row in rows}) == len(rows) == 20
-            assert sum(row.startswith("local0.warn") for row in rows) == 1
-            assert gate.out == b""
+            async with running(command):
+                rows = await received.wait_for("request", 20)
+        assert len({json.loads(row[row.index("{") :])["request_id"] for row in rows}) == len(rows) == 20
+        assert sum(row.startswith("local0.warn") for row in rows) == 1
+        assert gate.out == b""
+
+
+@pytest.mark.parametrize("kind", ["unix", "stream", "tcp"])
+async def test_a_long_message_harms_no_other_one(tmp_path: Path, kind: str) -> None:
+    received = Received(tmp_path)
+    with reserved_port() as port:
+        addresses: dict[str, str | tuple[str, int]] = {"unix": f"{tmp_path}/socket", "stream": f"{tmp_path}/stream"}
+        writer = SyslogWriter(addresses.get(kind, ("127.0.0.1", port)))
+        async with running(syslog_ng(tmp_path, port)):
+            lines = [b"x" * size for size in (10, 2 * MAX_MESSAGE, 20)]
+            messages = [
+                syslog_message(line, level="error", time="", event="defect", host="gw", process=1) for line in lines
+            ]
+            for message in messages:
+                writer.write(message)
+            rows = await received.wait_for("defect", 3)
+    assert [row.count("x") for row in rows] == [message.count(b"x") for message in messages]
+    assert await asyncio.to_thread(writer.close, TIME_LIMIT)
