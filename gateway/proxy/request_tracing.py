@@ -25,13 +25,13 @@ def traced_lines(head: RequestHead, trace: "RequestTrace") -> list[bytes]:
     """Return the caller's field lines without its `traceparent`, which the gateway replaces, and without its
     `tracestate` unless its trace goes on (W3C Trace Context §3.3).
     """
-    if not trace.is_continued:
+    if not trace.traceparent:
         return remove_fields(_REPLACED, head.lines)
-    lines, line = head.lines, b"traceparent: " + head.known_fields[TRACEPARENT]
-    if line not in lines:  # in another spelling
+    lines = head.lines.copy()
+    try:
+        lines.remove(b"traceparent: " + trace.traceparent)
+    except ValueError:  # in another spelling
         return remove_fields(_CONTINUED, lines)
-    lines = lines.copy()
-    lines.remove(line)
     return lines
 
 
@@ -50,7 +50,7 @@ def finish_trace(exchange: Exchange, trace: "RequestTrace", tracer: "Tracer") ->
         return
     if record.route is not None:
         trace.route_path = exchange.route_match.route.path
-        if record.attempts and record.attempts > trace.ended_attempts:
+        if record.attempts > trace.ended_attempts:
             trace.server, trace.target = exchange.upstream.url, exchange.request_target
             trace.attempt_started_at = exchange.upstream_started_at
     trace.record = record

@@ -56,8 +56,8 @@ class RequestTrace(msgspec.Struct):
     pays for it.
 
     `attempt_id` is the span id of the present attempt, `status` and `error` are its result; `earlier` has the attempts
-    before it. `parent_id` is the caller's span, empty in a trace that begins here. `replaces_fields`: the caller sent
-    `traceparent` or `tracestate`. `is_continued`: its trace goes on, with its `tracestate`.
+    before it. `replaces_fields`: the caller sent `traceparent` or `tracestate`. If its trace goes on, `traceparent` and
+    `tracestate` are the values of its fields, else they are empty.
 
     `record` and the attributes after it are set when the request has ended. `server` is None if nothing was sent.
     """
@@ -69,10 +69,9 @@ class RequestTrace(msgspec.Struct):
     scheme: str = "http"
     is_http11: bool = True
     host: bytes | None = None
-    parent_id: str = ""
-    is_continued: bool = False
-    replaces_fields: bool = False
+    traceparent: bytes = b""
     tracestate: bytes = b""
+    replaces_fields: bool = False
     status: int | None = None
     error: str | None = None
     ended_attempts: int = 0

@@ -27,6 +27,7 @@ from gateway.telemetry.otlp_resource import (
     valid_text,
 )
 from gateway.telemetry.request_trace import AttemptServer, AttemptTrace, FetchTrace, RequestTrace, WaitTrace
+from gateway.telemetry.trace_context import SPAN_ID
 from gateway.telemetry.tracer import Trace
 
 KNOWN_METHODS = METHODS | {"CONNECT", "TRACE"}
@@ -127,7 +128,7 @@ def _add_fetch(writer: _SpanWriter, trace: FetchTrace) -> None:
 def _add_server_span(writer: _SpanWriter, trace: RequestTrace, record: Record) -> None:
     method = _method(record)
     name = "HTTP" if method == OTHER_METHOD else method
-    parent = bytes.fromhex(trace.parent_id)
+    parent = bytes.fromhex(trace.traceparent[SPAN_ID].decode())
     span = writer.add(
         (bytes.fromhex(trace.trace_id), _derived_id(trace.server_span_id(), 0), parent),
         name if trace.route_path is None else f"{name} {trace.route_path}",

@@ -14,27 +14,18 @@ RANDOM = 0x02
 RANDOM_BITS = 56
 """Number of random bits at the end of a trace id, by which its share is decided."""
 
-SpanContext = tuple[str, str, int]
-"""A span as others refer to it: trace id and span id in lower-case hex, and the flags that this gateway knows."""
+TRACE_ID, SPAN_ID = slice(3, 35), slice(36, 52)
+"""Where a valid `traceparent` has the id of its trace and that of the caller's span, in lower-case hex (§3.2.2)."""
 
-_IDS = r"-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})"
-_read_version_00 = re.compile(rf"00{_IDS}").fullmatch
-_read_later_version = re.compile(rf"(?!ff|00)[0-9a-f]{{2}}{_IDS}(?:-[^\x00-\x1f]*)?").fullmatch
-
-
-def read_traceparent(value: bytes | None) -> SpanContext | None:
-    """Return the span that a `traceparent` names; None for a missing, repeated or malformed one (§3.2).
-
-    A value of a later version is read as far as version 00 goes (§4.3 of Level 2); flags of later versions are dropped.
-    """
-    if value is None:
-        return None
-    text = value.decode("latin-1")
-    match = _read_version_00(text) or _read_later_version(text)
-    if match is None:
-        return None
-    trace_id, span_id, flags = match.groups()
-    return trace_id, span_id, int(flags, 16) & (SAMPLED | RANDOM)
+_IDS = rb"-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+match_traceparent = re.compile(rb"00%b|(?!ff|00)[0-9a-f]{2}%b(?:-[^\x00-\x1f]*)?" % (_IDS, _IDS)).fullmatch
+"""Return a match if the value is a valid `traceparent` (§3.2), else None. One of a later version is valid if it begins
+like version 00 (§4.3 of Level 2). Calls pay for this, so it is the method of the pattern itself.
+"""
+FLAGS_DIGIT = 54
+"""Where it has the digit of the flags that this gateway knows."""
+KNOWN_FLAGS = {ord(digit): int(digit, 16) & (SAMPLED | RANDOM) for digit in "0123456789abcdef"}
+"""These flags, by digit; those of later versions are dropped."""
 
 
 def sampling_threshold(share: float) -> int:

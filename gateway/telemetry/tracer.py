@@ -13,12 +13,15 @@ from typing import Protocol
 from gateway.observe.record import Record, record_level
 from gateway.telemetry.request_trace import FetchTrace, RequestTrace
 from gateway.telemetry.trace_context import (
+    FLAGS_DIGIT,
+    KNOWN_FLAGS,
     RANDOM,
     SAMPLED,
+    TRACE_ID,
     TRACEPARENT,
     TRACESTATE,
     is_in_share,
-    read_traceparent,
+    match_traceparent,
     sampling_threshold,
 )
 
@@ -65,17 +68,25 @@ class Tracer:
     def start(self, head: TracedHead, peer: str | None, scheme: str, started_at: float) -> RequestTrace:
         """Return the trace of a request: the caller's, if it is valid and its network is trusted, else a new one."""
         known = head.known_fields
-        has_fields = TRACEPARENT in known or TRACESTATE in known
-        if has_fields and self._is_trusted(peer) and (parent := read_traceparent(known.get(TRACEPARENT))) is not None:
-            trace_id, parent_id, flags = parent
-            span_id, state = f"{self._random_bits(64) or 1:016x}", known.get(TRACESTATE, b"")
-            caller = scheme, head.is_http11, known.get(b"host")
-            return RequestTrace(trace_id, span_id, flags, started_at, *caller, parent_id, True, True, state)  # noqa: FBT003 - keywords cost time
+        value, state = known.get(TRACEPARENT), known.get(TRACESTATE)
+        if value is not None and self._is_trusted(peer) and match_traceparent(value):
+            return RequestTrace(
+                value[TRACE_ID].decode(),
+                (self._random_bits(64) or 1).to_bytes(8, "big").hex(),
+                KNOWN_FLAGS[value[FLAGS_DIGIT]],
+                started_at,
+                scheme,
+                head.is_http11,
+                known.get(b"host"),
+                value,
+                state or b"",
+                True,  # noqa: FBT003 - keywords cost time
+            )
         bits = self._random_bits(128) | _NOT_ZERO
         trace_id = bits.to_bytes(16, "big").hex()
         flags = RANDOM | SAMPLED if not self._threshold or is_in_share(bits, self._threshold) else RANDOM
         trace = RequestTrace(trace_id, trace_id[:16], flags, started_at, scheme, head.is_http11, known.get(b"host"))
-        if has_fields:
+        if value is not None or state is not None:
             trace.replaces_fields = True
         return trace
 

@@ -7,15 +7,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.telemetry.trace_context import (
+    FLAGS_DIGIT,
+    KNOWN_FLAGS,
     RANDOM,
     SAMPLED,
+    SPAN_ID,
+    TRACE_ID,
     is_in_share,
-    read_traceparent,
+    match_traceparent,
     sampling_threshold,
 )
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 VALID = f"00-{TRACE}-{SPAN}-01"
+
+
+def read_traceparent(value: bytes) -> tuple[str, str, int] | None:
+    """Trace id, span id and flags of a valid value."""
+    if not match_traceparent(value):
+        return None
+    return value[TRACE_ID].decode(), value[SPAN_ID].decode(), KNOWN_FLAGS[value[FLAGS_DIGIT]]
+
 
 hexadecimal = st.characters(codec="ascii", include_characters="0123456789abcdef", categories=())
 ids = st.text(hexadecimal, min_size=32, max_size=32).filter(lambda text: set(text) != {"0"})
@@ -66,10 +78,6 @@ def test_a_valid_traceparent_is_read(value: str, flags: int) -> None:
 )
 def test_a_malformed_traceparent_is_none(value: str) -> None:
     assert read_traceparent(value.encode()) is None
-
-
-def test_a_missing_traceparent_is_none() -> None:
-    assert read_traceparent(None) is None
 
 
 @given(st.binary(max_size=80) | st.text(st.sampled_from("0123456789abcdefABCDEFg- ,"), max_size=80).map(str.encode))
