@@ -1,4 +1,4 @@
-# The gateway as an image: only Python, the locked packages and the gateway. It writes no file, so run it with a
+# The gateway as an image: only Python, its libraries, the locked packages and the gateway. It writes no file, so run it with a
 # read-only root; secrets come as files or variables. Two ways to configure it:
 #   docker run -e OIC_GATEWAY_UPSTREAM=... -e OIC_GATEWAY_TOKEN_URL=... (one route; `oic-gateway serve --help` names all)
 #   docker run -v ./gateway.yaml:/etc/oic-gateway/gateway.yaml:ro -e OIC_GATEWAY_CONFIG=/etc/oic-gateway/gateway.yaml
@@ -15,21 +15,23 @@ COPY requirements.lock requirements-otel.lock requirements-build.lock ./
 RUN python -m venv --without-pip /opt/oic-gateway \
  && pip --python /opt/oic-gateway install --only-binary :all: --require-hashes -r requirements.lock -r requirements-otel.lock \
  && pip install --only-binary :all: --require-hashes -r requirements-build.lock
+# The base image comes without bytecode of Python's own modules: made here, it saves each start and each health check up to
+# half a second.
+RUN python -m compileall -q "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 COPY pyproject.toml README.md LICENSE ./
 COPY gateway gateway
 RUN pip wheel --no-deps --no-build-isolation --no-index --wheel-dir wheel . \
  && pip --python /opt/oic-gateway install --no-deps --no-index wheel/*.whl
+COPY deploy/image/root.py ./
+RUN mkdir /root-of-image && python root.py /root-of-image /opt/oic-gateway
 
-FROM ${PYTHON}
-# No way to install anything later. And the base image comes without bytecode of Python's own modules: made here, it saves
-# each start and each health check up to half a second.
-RUN python -m pip uninstall --yes --root-user-action ignore pip \
- && python -m compileall -q "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
-COPY --from=build /opt/oic-gateway /opt/oic-gateway
+# No shell, no package manager and no way to install anything later.
+FROM scratch
+COPY --from=build /root-of-image /
 LABEL org.opencontainers.image.title="oic-gateway" \
       org.opencontainers.image.description="An authenticating gateway for Oracle Integration Cloud" \
       org.opencontainers.image.licenses="Apache-2.0"
-ENV PATH=/opt/oic-gateway/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
+ENV PATH=/opt/oic-gateway/bin PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 USER 10001:10001
 WORKDIR /
 EXPOSE 8080 9090

@@ -54,8 +54,9 @@ test-browsers: $(STAMP) $(BROWSERS)/.installed  ## a web page calls the gateway,
 screenshots: $(STAMP) $(BROWSERS)/.installed  ## write the pictures of docs/console-pages.md to docs/images, light and dark
 	@$(BROWSERS)/bin/python -m tests.console.screenshots docs/images
 
-test-deploy: $(STAMP) $(DEPLOY)/.installed $(DEPLOY)/debian.tar  ## manifests rendered by kubectl and Helm (x86-64); packages installed and purged (Debian, root)
-	@$(BIN)/python -m pytest tests/deploy/rendered.py tests/deploy/bundle.py tests/deploy/debian_package.py $(ARGS)
+test-deploy: $(STAMP) $(DEPLOY)/.installed $(DEPLOY)/debian.tar $(DEPLOY)/trixie.tar  ## manifests rendered by kubectl and Helm (x86-64); packages installed, the image run by Docker (Debian, root)
+	@$(BIN)/python -m pytest tests/deploy/rendered.py tests/deploy/bundle.py tests/deploy/debian_package.py \
+		tests/deploy/image.py $(ARGS)
 
 check: $(STAMP)  ## formatting, linting, types, import rules, unique names, plain words, names in documents
 	@$(BIN)/ruff format --check --quiet .
@@ -197,6 +198,14 @@ $(DEPLOY)/debian.tar: | $(DEPLOY)/.installed
 		$(AS_ROOT) apt-get install -qq --no-install-recommends -y debhelper dpkg-dev lintian mmdebstrap; } >/dev/null
 	@echo "setting up $@, once ..." >&2
 	@$(AS_ROOT) mmdebstrap --quiet --variant=minbase --include=python3 bookworm $@
+
+# A newer Debian for the image: it has the image's version of Python, and plugins that Docker of Debian 12 lacks.
+$(DEPLOY)/trixie.tar: | $(DEPLOY)/debian.tar
+	@{ command -v dockerd && command -v docker && command -v curl; } >/dev/null || $(AS_ROOT) apt-get install -qq \
+		--no-install-recommends -y docker.io iptables curl >/dev/null
+	@echo "setting up $@, once ..." >&2
+	@$(AS_ROOT) mmdebstrap --quiet --variant=minbase \
+		--include=python3,ca-certificates,netbase,tzdata,busybox-static,docker-compose,docker-buildx trixie $@
 
 $(DOCS)/.installed: requirements-docs.lock | $(STAMP)
 	@echo "setting up $(DOCS), once ..." >&2

@@ -48,6 +48,8 @@ def test_python_versions_are_the_same_everywhere() -> None:
     classified = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
     workflow = yaml.safe_load((GITHUB / "workflows" / "ci.yml").read_text(encoding="utf-8"))
     assert workflow["jobs"]["test"]["strategy"]["matrix"]["python"] == classified
+    release = yaml.safe_load((GITHUB / "workflows" / "release.yml").read_text(encoding="utf-8"))
+    assert release["jobs"]["bundle"]["strategy"]["matrix"]["python"] == classified
     assert project["requires-python"] == f">={classified[0]}"
 
 
