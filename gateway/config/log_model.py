@@ -2,12 +2,10 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from gateway.config.strict_model import StrictModel, exactly_one
 from gateway.config.values import Address, FilePath, Size, split_address
-
-STDOUT = "stdout"
 
 
 def _file_size(value: int) -> int:
@@ -41,11 +39,20 @@ class LogTargetSettings(StrictModel):
     def _has_one_target(self) -> Self:
         if (self.path is None) == (self.syslog is None):
             raise ValueError("needs exactly one of `path` and `syslog`; write path: FILE, or syslog: unix:/dev/log")
+        if self.syslog is not None and (unused := sorted(self.model_fields_set & {"count", "size"})):
+            raise ValueError(f"has `{unused[0]}`, which only a file has; remove it, or write path: FILE")
         return self
 
 
-def _standard_output(value: object) -> object:
-    return None if value == STDOUT else value
+def _kind(value: object) -> str:
+    return "[keys]" if isinstance(value, dict | StrictModel) else "[one]"
+
+
+# The discriminator keeps an error in one shape from being reported for the other, too; `messages` drops the tags.
+LogTarget = Annotated[
+    Annotated[Literal["stdout", "journald"], Tag("[one]")] | Annotated[LogTargetSettings, Tag("[keys]")],
+    Discriminator(_kind),
+]
 
 
 class LogSettings(StrictModel):
@@ -56,11 +63,8 @@ class LogSettings(StrictModel):
     format: Literal["auto", "json", "text", "combined"] = "auto"
     """`json` lines, readable `text`, `combined` (access log as Apache's; events go to standard error), or `auto`: text
     on a terminal, else json."""
-    to: Annotated[
-        LogTargetSettings | None,
-        BeforeValidator(_standard_output, json_schema_input_type=Literal["stdout"] | LogTargetSettings | None),
-    ] = None
-    """Target: `stdout`, a file, or a syslog receiver."""
+    to: LogTarget | None = "stdout"
+    """Target: `stdout`, `journald` (entries with fields), a file, or a syslog receiver."""
     sample: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Share of the successful requests whose records are logged; those with an error or a status from 400 on always
     are. History and metrics have all."""

@@ -14,10 +14,12 @@ from functools import partial
 from typing import Any, Literal, TextIO
 
 from gateway.observe.combined_line import combined_line
+from gateway.observe.event_row import event_row
+from gateway.observe.journal_writer import JournalWriter
 from gateway.observe.json_line import json_line
 from gateway.observe.line_writer import LineWriter
 from gateway.observe.log_file import LogFile
-from gateway.observe.record import RESET_COLOUR, Record, escape_unprintable, record_level, record_line, record_text
+from gateway.observe.record import RESET_COLOUR, Record, record_level, record_line, record_text
 from gateway.observe.secret_mask import mask_start
 from gateway.observe.socket_writer import SocketWriter
 from gateway.observe.syslog_message import syslog_message
@@ -71,11 +73,7 @@ def event_text(event: logging.LogRecord, *, colour: bool = False) -> str:
     level = f"{event.levelname.lower():<7}"
     if colour and event.levelname in _LEVEL_COLOURS:
         level = f"{_LEVEL_COLOURS[event.levelname]}{level}{RESET_COLOUR}"
-    fields = "".join(
-        f"  {escape_unprintable(name)}={escape_unprintable(str(value))}" for name, value in _fields(event).items()
-    )
-    row = f"{timestamp(event.created)[11:]} {level} {escape_unprintable(_message(event))}{fields}"
-    return "\n    ".join((row, *(escape_unprintable(each) for each in _trace(event).splitlines())))
+    return f"{timestamp(event.created)[11:]} {level} {event_row(_message(event), _fields(event), _trace(event))}"
 
 
 class EventHandler(logging.Handler):
@@ -152,7 +150,7 @@ def set_up_log(
     log_format: LogFormat = "auto",
     stream: TextIO | None = None,
     *,
-    target: LogFile | SyslogWriter | None = None,
+    target: LogFile | SyslogWriter | JournalWriter | None = None,
     sample: float = 1.0,
 ) -> Log:
     """Return the log of this process to `target`, else on `stream` (default: stdout), with events from `level` (one of
@@ -163,7 +161,9 @@ def set_up_log(
     if log_format == "auto":
         log_format = "text" if is_terminal else "json"
     format_record, format_event = _formats(log_format, colour=is_terminal and "NO_COLOR" not in os.environ)
-    if isinstance(target, SyslogWriter):
+    if isinstance(target, JournalWriter):  # it has the format, and takes JSON
+        format_record, format_event = None, event_line
+    elif isinstance(target, SyslogWriter):
         format_record, format_event = _syslog_formats(format_record, format_event)
     log = Log(
         target if isinstance(target, SocketWriter) else LineWriter(output if target is None else target),

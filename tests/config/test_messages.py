@@ -85,6 +85,26 @@ ProblemsOf = Callable[[str], list[str]]
             "log:\n  level: loud",
             "2: log.level: is not an allowed value; write 'debug', 'info', 'warning' or 'error'",
         ),
+        (
+            "listen: 127.0.0.1:8080",
+            "log: {to: journal}",
+            "1: log.to: is not an allowed value; write 'stdout' or 'journald'",
+        ),
+        (
+            "listen: 127.0.0.1:8080",
+            "log: {to: {syslog: '127.0.0.1:0'}}",
+            "1: log.to.syslog: has no port; write HOST:PORT, like logs.corp:601",
+        ),
+        (
+            "listen: 127.0.0.1:8080",
+            "log: {to: {syslog: /dev/log}}",
+            "1: log.to.syslog: is not an address; write HOST:PORT, like 127.0.0.1:8080, or unix:/path",
+        ),
+        (
+            "listen: 127.0.0.1:8080",
+            "log: {to: {syslog: unix:/dev/log, size: 1MiB}}",
+            "1: log.to: has `size`, which only a file has; remove it, or write path: FILE",
+        ),
         ("listen: 127.0.0.1:8080", "limits: {fields: 7}", "1: limits.fields: is too small; write 8 or more"),
         ("listen: 127.0.0.1:8080", "limits: {fields: 1001}", "1: limits.fields: is too large; write 1000 or less"),
         (

@@ -80,6 +80,8 @@ BAD: tuple[dict[str, Any], ...] = (
     {"public_url": "gw.example.com"},
     {"public_url": "https://gw.example.com/?a=b"},
     {"log": {"level": "loud"}},
+    {"log": {"to": "journal"}},
+    {"log": {"to": {"syslog": "/dev/log"}}},
     {"credentials": {}},
     {"credentials": {"a b": {"token_url": "https://idcs.example/token", "client_id": "x"}}},
     {"credentials.app.token_url": None},
