@@ -139,7 +139,7 @@ class ConnectionPreface(asyncio.Protocol):
             message = "This port requires TLS, and the request came without it: use https:// in the caller's URL."
             self._reject(message, "plain HTTP on a TLS listener")
 
-    def _switch_protocol(self, protocol: asyncio.Protocol, data: bytes) -> None:
+    def _switch_protocol(self, protocol: asyncio.Protocol | CallerTls, data: bytes) -> None:
         """Pass the transport and the received bytes to another protocol."""
         transport = self._transport
         assert transport is not None

@@ -169,8 +169,6 @@ class UpstreamConnection(EventWait):
         transport, parser = self._transport, self._parser
         if self._error is not None or not parser.can_keep_alive or transport is None or transport.is_closing():
             return False
-        if self._reading_paused:  # it ended while paused, behind TLS: the next response would not be read
-            return False
         self._is_busy = False
         parser.body = []
         return True

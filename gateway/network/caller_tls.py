@@ -83,10 +83,9 @@ class CallerTls(TlsLayer):
             self._flush()
             self._transport.write_eof()
 
-    def data_received(self, data: bytes) -> None:
-        """Decrypt bytes (asyncio)."""
+    def _receive(self, data: memoryview) -> None:
         if not self._has_ended and not self._is_write_closed:
-            super().data_received(data)
+            super()._receive(data)
 
     def eof_received(self) -> bool:
         """Report the end of the input (asyncio). Return whether the transport stays open for the response."""

@@ -9,9 +9,11 @@ side.
 import asyncio
 import socket
 import ssl
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from typing import Any, cast
 
 MSG_DONTWAIT = int(socket.MSG_DONTWAIT)
@@ -19,6 +21,8 @@ MAX_RECORD = 16 * 1024
 """Maximum bytes of a record (RFC 8446 §5.1): one read of this size gets a whole record from OpenSSL."""
 MAX_SLICE = 64 * 1024
 """Maximum bytes that OpenSSL gets at once: its memory buffers grow with their content and never shrink."""
+READ_SIZE = 256 * 1024
+"""Maximum bytes of one read from the socket."""
 MAX_RESUMPTION_TIME = 3600.0
 """Seconds after the verification of a certificate in which sessions are resumed. Every resumption brings a new ticket:
 without this limit the certificate might never be verified again (RFC 8446 §4.6.1)."""
@@ -57,18 +61,31 @@ class TlsSession:
         self._newest = self._session = None
 
 
-class TlsLayer(asyncio.Transport, asyncio.Protocol, ABC):
+class _ReadBuffer(threading.local):
+    """The buffer that the sockets of a thread are read into. All connections share it: its bytes, which are encrypted,
+    are passed to OpenSSL before the next read.
+    """
+
+    def __init__(self) -> None:
+        self.view = memoryview(bytearray(READ_SIZE))
+
+
+_read_buffer = _ReadBuffer()
+
+
+class TlsLayer(asyncio.Transport, asyncio.BufferedProtocol, ABC):
     """The protocol of a TCP transport and the transport of `app`, which gets no call before the end of the handshake.
 
     It buffers nothing. Written data is encrypted and passed to the TCP transport at once, and so is the back-pressure
-    of that transport. Received data is decrypted at once, so `app` may get up to 256 KiB after `pause_reading`. The
-    context must refuse renegotiation: then no write has to wait for a read.
+    of that transport. Received data is decrypted at once, and `app` gets all that one read of the socket brought in one
+    call, up to 256 KiB. The context must refuse renegotiation: then no write has to wait for a read.
     """
 
     _tls: ssl.SSLObject
 
     def __init__(self, app: asyncio.Protocol) -> None:
         super().__init__()
+        self._received = _read_buffer.view
         self._app = app
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._transport: asyncio.Transport
@@ -79,21 +96,22 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol, ABC):
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Encrypt and send data; drop it if the transport is closing, as every transport does."""
-        if len(data) <= MAX_SLICE:
-            self._encrypt(data)
-            return
-        view = memoryview(data)
-        for start in range(0, len(view), MAX_SLICE):
-            self._encrypt(view[start : start + MAX_SLICE])
+        if len(data) > MAX_SLICE:
+            self.writelines((data,))
+        elif encrypted := self._encrypt(data):
+            self._transport.write(encrypted)
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
-        """Send the parts as one write if they are small, else one by one."""
+        """Encrypt and send the parts in one write."""
         parts = list(list_of_data)
         if sum(map(len, parts)) <= MAX_SLICE:
-            self._encrypt(b"".join(parts))
+            self.write(b"".join(parts))
             return
-        for part in parts:
-            self.write(part)
+        views = [memoryview(part) for part in parts]
+        slices = (view[start : start + MAX_SLICE] for view in views for start in range(0, len(view), MAX_SLICE))
+        encrypted = [*map(self._encrypt, slices)]
+        if not self._is_closing:
+            self._transport.writelines(encrypted)
 
     def close(self) -> None:
         """Send close_notify, and close when all is sent."""
@@ -159,15 +177,17 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol, ABC):
         self._transport = cast(asyncio.Transport, transport)
         self._handshake()
 
+    def get_buffer(self, _sizehint: int) -> memoryview:
+        """Return the buffer to read into (asyncio)."""
+        return self._received
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Decrypt bytes in the buffer (asyncio)."""
+        self._receive(self._received[:nbytes])
+
     def data_received(self, data: bytes) -> None:
-        """Decrypt bytes (asyncio)."""
-        if len(data) <= MAX_SLICE:
-            self._receive(data)
-        else:
-            view = memoryview(data)
-            for start in range(0, len(view), MAX_SLICE):
-                self._receive(view[start : start + MAX_SLICE])
-        self._flush()
+        """Decrypt bytes that were not read into the buffer, such as those of a TLS layer below."""
+        self._receive(memoryview(data))
 
     def pause_writing(self) -> None:
         """Pause `app`: the peer reads slowly (asyncio)."""
@@ -202,36 +222,48 @@ class TlsLayer(asyncio.Transport, asyncio.Protocol, ABC):
         self._is_open = True
         self._on_open()
 
-    def _receive(self, data: bytes | memoryview) -> None:
-        self._incoming.write(data)
-        if not self._is_open:
-            self._handshake()
-        if self._is_open:
-            self._decrypt()
+    def _receive(self, data: memoryview) -> None:
+        """Decrypt all of the data, then deliver it in one piece."""
+        records: list[bytes] = []
+        end: Callable[[], None] | None = None
+        for start in range(0, len(data), MAX_SLICE):
+            self._incoming.write(data[start : start + MAX_SLICE])
+            if not self._is_open:
+                self._handshake()
+            if self._is_open:
+                end = self._decrypt(records)
+            if end is not None or self._is_closing:
+                break
+        if records and not self._is_closing:
+            self._app.data_received(records[0] if len(records) == 1 else b"".join(records))
+        if end is not None and not self._is_closing:
+            end()
+        self._flush()
 
-    def _decrypt(self) -> None:
-        incoming, read, deliver = self._incoming, self._tls.read, self._app.data_received
+    def _decrypt(self, records: list[bytes]) -> Callable[[], None] | None:
+        """Add the complete records. Return what to call after their delivery if no more follow."""
+        incoming, read = self._incoming, self._tls.read
         try:
-            while incoming.pending and not self._is_closing:
-                if data := read(MAX_RECORD):
-                    deliver(data)
-                else:
-                    self._on_end()
-                    return
+            while incoming.pending:
+                if not (data := read(MAX_RECORD)):
+                    return self._on_end
+                records.append(data)
         except ssl.SSLWantReadError:  # an incomplete record, or a message of the TLS protocol itself
-            return
+            return None
         except ssl.SSLError as error:
-            self._fail(error)
+            return partial(self._fail, error)
+        return None
 
-    def _encrypt(self, data: bytes | bytearray | memoryview) -> None:
+    def _encrypt(self, data: bytes | bytearray | memoryview) -> bytes:
+        """Return the encrypted data; nothing if the transport is closing."""
         if self._is_closing:
-            return
+            return b""
         try:
             self._tls.write(data)
         except ssl.SSLError as error:
             self._fail(error)
-        else:
-            self._transport.write(self._outgoing.read())
+            return b""
+        return self._outgoing.read()
 
     def _flush(self) -> None:
         if self._outgoing.pending:

@@ -4,6 +4,8 @@ import asyncio
 import re
 from typing import cast
 
+from gateway.network.tls import TlsLayer
+
 MAX_RESPONSE_SIZE = 16 * 1024
 """Maximum bytes of the response head of the proxy, with interim responses."""
 
@@ -74,7 +76,7 @@ class Tunnel(asyncio.Protocol):
         self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the proxy has opened the tunnel; an OSError if it has not."""
 
-    def switch_protocol(self, protocol: asyncio.Protocol) -> None:
+    def switch_protocol(self, protocol: asyncio.Protocol | TlsLayer) -> None:
         """Connect `protocol` to the open tunnel, and pass it every byte after the proxy's response."""
         transport = self._transport
         if transport is None or transport.is_closing():

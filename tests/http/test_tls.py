@@ -3,12 +3,14 @@
 import asyncio
 import gc
 import hashlib
+import itertools
 import select
 import socket
 import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,7 @@ class App(asyncio.Protocol):
     def __init__(self) -> None:
         self.events: list[str] = []
         self.got = bytearray()
+        self.sizes: list[int] = []
         self.error: Exception | None = None
         self.stops_at_first = False
         self.is_paused = False
@@ -61,6 +64,7 @@ class App(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         assert type(data) is bytes
         self.got += data
+        self.sizes.append(len(data))
         self._change.set()
         if self.stops_at_first:
             self.transport.abort()
@@ -86,6 +90,9 @@ class App(asyncio.Protocol):
         while not state():
             self._change.clear()
             await self._change.wait()
+
+    def has(self, size: int) -> bool:
+        return len(self.got) >= size
 
     @property
     def is_lost(self) -> bool:
@@ -303,15 +310,77 @@ async def test_both_directions_at_once(certificate: Path, piece: int) -> None:
         transport.close()
 
 
+async def records(far: Far, app: App, *texts: bytes) -> bytes:
+    """The TLS records of these texts, which the far end does not send: the next ones that the transport expects."""
+    if not app.got:
+        await far_says(far, app, b".")  # session tickets have been read, too
+    for text in texts:
+        far.tls.write(text)
+    return far.outgoing.read()
+
+
 async def test_an_application_that_stops_hears_no_more(certificate: Path) -> None:
-    async with linked(certificate) as (_, app, far):
+    async with linked(certificate) as (transport, app, far):
+        first, second = await records(far, app, b"first"), await records(far, app, b"second")
         app.stops_at_first = True
-        for data in (b"first", b"second", b"third"):
-            far.tls.write(data)
-        far.flush()
+        transport.data_received(first)
+        transport.data_received(second)
         await app.until(lambda: app.is_lost)
-        assert bytes(app.got) == b"first"
+        assert bytes(app.got) == b".first"
         assert (app.events, app.error) == (["made", "lost"], None)
+
+
+async def test_records_of_one_read_are_delivered_in_one_piece(certificate: Path) -> None:
+    async with linked(certificate) as (transport, app, far):
+        pieces = [bytes([number]) * 16 * 1024 for number in range(20)]
+        data = await records(far, app, *pieces)
+        transport.data_received(data[:-1])
+        assert app.sizes == [1, 19 * 16 * 1024]
+        transport.data_received(data[-1:])
+        assert app.sizes == [1, 19 * 16 * 1024, 16 * 1024]
+        assert bytes(app.got) == b"." + b"".join(pieces)
+
+
+async def test_records_before_a_broken_one_are_delivered(certificate: Path) -> None:
+    async with linked(certificate) as (transport, app, far):
+        transport.data_received(await records(far, app, b"good", b"too") + b"\x17\x03\x03\x00\x20" + b"?" * 32)
+        await app.until(lambda: app.is_lost)
+        assert (bytes(app.got), app.events) == (b".goodtoo", ["made", "lost"])
+        assert isinstance(app.error, ssl.SSLError)
+
+
+@pytest.mark.parametrize("pieces", [(1, 70_000), (16 * 1024, 300_000), (5, 99, 128 * 1024)])
+async def test_connections_on_one_read_buffer_get_their_own_bytes(certificate: Path, pieces: tuple[int, ...]) -> None:
+    """Each upstream repeats a byte of its own, and pauses and resumes at other moments than its neighbours."""
+    total = 2 * MIB
+
+    async def send(writer: asyncio.StreamWriter, letter: bytes) -> None:
+        left = total
+        for size in itertools.cycle(pieces):
+            writer.write(letter * min(size, left))
+            await writer.drain()
+            left -= size
+            if left <= 0:
+                return
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await send(writer, await reader.readexactly(1))
+        writer.close()
+
+    async with AsyncExitStack() as stack:
+        links = [await stack.enter_async_context(connected(certificate, serve)) for _ in range(4)]
+        for number, (transport, _) in enumerate(links):
+            transport.write(bytes([97 + number]))
+        for step in range(8):
+            (transport, app), (neighbour, _) = links[step % 4], links[(step + 2) % 4]
+            await app.until(partial(app.has, step * 1000))
+            transport.pause_reading()
+            neighbour.resume_reading()
+        for transport, _ in links:
+            transport.resume_reading()
+        for number, (_, app) in enumerate(links):
+            await app.until(partial(app.has, total))
+            assert app.got == bytes([97 + number]) * total
 
 
 # Ends ----------------------------------------------------------------------------------------------------------------
@@ -443,8 +512,8 @@ async def test_a_late_ticket_keeps_a_connection_unlike_a_late_byte(certificate: 
             await lost.wait()
 
 
-async def test_a_connection_whose_reading_is_paused_is_not_kept(certificate: Path) -> None:
-    """Behind TLS a reply may come to its end after reading paused: what is decrypted is delivered."""
+async def test_many_pieces_in_records_of_one_read_keep_the_connection(certificate: Path) -> None:
+    """Reading does not pause within what is decrypted already: else the next response would not be read."""
     near, far_sock = pair()
     lost = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -464,8 +533,8 @@ async def test_a_connection_whose_reading_is_paused_is_not_kept(certificate: Pat
             far.tls.write(b"0\r\n\r\n")
             far.flush()  # two records, read at once
             assert (await connection.read_head()).status == 401
-            assert (connection.is_complete, transport.is_reading()) == (True, False)
-            assert not connection.end_exchange()
+            assert (connection.is_complete, transport.is_reading()) == (True, True)
+            assert connection.end_exchange()
             connection.abort()
             await lost.wait()
 
