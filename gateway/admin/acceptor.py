@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from gateway.observe.episodes import EventDeduplicator
 from gateway.observe.log import log_event
+from gateway.system.background_tasks import BackgroundTasks
 from gateway.system.descriptor_budget import SHORTAGE_ERRORS
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ class Acceptor:
         self._make_room = make_room
         self._loop = asyncio.get_running_loop()
         self._episodes = EventDeduplicator(self._loop.time)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = BackgroundTasks()
         self._timer: asyncio.TimerHandle | None = None
         self._spare: int | None = None
         self._keep_spare()
@@ -64,9 +65,7 @@ class Acceptor:
                     self._wait(error)
                     return
                 continue
-            task = self._loop.create_task(self._serve(accepted))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks.start(self._serve(accepted))
 
     async def _serve(self, accepted: socket.socket) -> None:
         try:

@@ -22,6 +22,7 @@ from gateway.oauth.rejections import ForcedRenewalPolicy
 from gateway.oauth.shared_fetch import POLL_INTERVAL, FetchReason, SharedFetch
 from gateway.oauth.token_fetcher import TokenFetcher
 from gateway.oauth.token_status import EndpointFacts, Readiness, SourceCounters, source_status
+from gateway.system.background_tasks import BackgroundTasks
 
 SHARED_POLL_INTERVAL = 0.25
 """Seconds between two polls of the store while no renewal may be forced."""
@@ -70,7 +71,7 @@ class TokenSource:
         self._rejected_token: Token | None = None  # the present token before `record_rejection` made it stale
         self._renewal_count = 0
         self._fetch_task: asyncio.Task[None] | None = None
-        self._background_tasks: set[asyncio.Task[None]] = set()
+        self._reports = BackgroundTasks()
         self._next_poll_at = self._next_shared_poll_at = 0.0
         self._counters = SourceCounters()
         self._closed = False
@@ -135,7 +136,7 @@ class TokenSource:
         now, token = self._monotonic(), self._token
         is_other = token is not None and token.value != value and self._is_valid(token)
         if self.renewal_policy.record_rejection(value, route, now=now, is_present=not is_other):
-            self._run_in_background(self._lease.block_renewal(value, until=self.renewal_policy.blocked_until))
+            self._start_report(self._lease.block_renewal(value, until=self.renewal_policy.blocked_until))
         if is_other or self._closed:
             return
         may_force_now = self.renewal_policy.may_force_renewal(now) and not self._shared_fetch.is_backing_off()
@@ -150,7 +151,7 @@ class TokenSource:
     def record_acceptance(self, value: str, route: str) -> None:
         """Record that the upstream accepted `value`; needed while `renewal_policy.is_awaiting_acceptance`."""
         if self.renewal_policy.record_acceptance(value, route):
-            self._run_in_background(self._lease.record_acceptance(value))
+            self._start_report(self._lease.record_acceptance(value))
 
     async def renew_rejected_token(self, rejected: str, route: str) -> str | None:
         """Call `record_rejection` and return another bearer value; None if none can be obtained now."""
@@ -283,8 +284,7 @@ class TokenSource:
         if self._fetch_task is not None and not self._fetch_task.done():
             self._fetch_task.cancel()
             await asyncio.wait({self._fetch_task})
-        if self._background_tasks:
-            await asyncio.wait(self._background_tasks)
+        await self._reports.wait()
         await self._fetcher.close()
 
     def _is_fetching(self) -> bool:
@@ -296,11 +296,9 @@ class TokenSource:
             self.fetch_trace = self._events.start_trace()
             self._fetch_task = asyncio.create_task(self._run_fetch(reason), name=f"token of {self.name}")
 
-    def _run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start_report(self, work: Coroutine[Any, Any, None]) -> None:
         """Inform the sources that share the store, in the background."""
-        task = asyncio.create_task(work, name=f"report of {self.name}")
-        self._background_tasks.add(task)
-        task.add_done_callback(self._background_tasks.discard)
+        self._reports.start(work, name=f"report of {self.name}")
 
     async def _wait_for_fetch(self, *, is_joining: bool = False, within: float | None = None) -> None:
         """Wait for the fetch under way. `asyncio.wait` does not cancel it when the wait ends or is cancelled."""

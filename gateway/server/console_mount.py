@@ -1,6 +1,5 @@
 """The web console at the admin port, as the configuration has it."""
 
-import asyncio
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from gateway.admin.backend import AdminBackend
 from gateway.config.model import Config
 from gateway.server.reloader import Reloader
 from gateway.server.serving_processes import ServingProcesses
+from gateway.system.background_tasks import BackgroundTasks
 
 if TYPE_CHECKING:
     from gateway.console.console import Console
@@ -33,7 +33,7 @@ class ConsoleMount:
         self._reloader = reloader
         self._console: Console | None = None
         self._data: ConsoleData | None = None
-        self._closing: set[asyncio.Task[None]] = set()
+        self._closing = BackgroundTasks()
 
     def apply_config(self, config: Config) -> None:
         """Start, change or remove the console. Sessions stay as long as there is a console."""
@@ -53,12 +53,9 @@ class ConsoleMount:
     async def close(self) -> None:
         """Stop what the console does in the background."""
         self._remove()
-        if self._closing:
-            await asyncio.wait(self._closing)
+        await self._closing.wait()
 
     def _remove(self) -> None:
         if self._data is not None:
-            task = asyncio.create_task(self._data.close())
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+            self._closing.start(self._data.close())
         self._console = self._data = None

@@ -41,6 +41,7 @@ from gateway.server.listeners import CallerListeners
 from gateway.server.reloader import Reloader
 from gateway.server.shortage_monitor import ShortageMonitor
 from gateway.system import gc_tuning
+from gateway.system.background_tasks import BackgroundTasks
 from gateway.wiring.callers import CallerProofWatch
 from gateway.wiring.components import Components, ProcessGates, Runtime
 from gateway.wiring.history import CallHistory
@@ -104,7 +105,7 @@ class Gateway(AdminBackend):
         self._is_open = False
         self.on_record: Callable[[bytes], None] | None = None
         """Receives the line of each record, while calls are watched live."""
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = BackgroundTasks()
         self._register_metrics()
         if gates is None:
             self._components.telemetry.read_metrics = self.snapshot
@@ -175,9 +176,9 @@ class Gateway(AdminBackend):
         runtime.prefetch()
         for pool in former.pools:
             pool.close()
-        self._run_in_background(self._checks.cancel())
-        self._run_in_background(self._active.retire(former))
-        self._run_in_background(free_in_slices([*former.config.routes, *former.routes]))
+        self._tasks.start(self._checks.cancel())
+        self._tasks.start(self._active.retire(former))
+        self._tasks.start(free_in_slices([*former.config.routes, *former.routes]))
 
     async def drain(self) -> int:
         """Accept no more connections; end each after its next response. Return the number of requests in progress."""
@@ -204,7 +205,7 @@ class Gateway(AdminBackend):
         await self._callers.shutdown(within=0.1)
         await self._checks.cancel()
         await self._active.close()
-        await asyncio.gather(*self._tasks)
+        await self._tasks.wait()
         await self._components.telemetry.close(FORCED_FLUSH if force_stop.is_set() else FLUSH_TIMEOUT)
         await self._components.close()
         await self._history.close()
@@ -221,12 +222,6 @@ class Gateway(AdminBackend):
     def _record_begin(self, record: Record) -> None:
         """Record in the history that a request that may change something is about to be sent."""
         self._history.begin(record)
-
-    def _run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run this in the background; `finish` waits for it."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     # For the console ------------------------------------------------------------------------------------------------
 

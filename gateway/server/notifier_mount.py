@@ -1,12 +1,12 @@
 """The notifications of a gateway, as the configuration has them."""
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gateway.config.model import Config
 from gateway.server.serving_processes import ServingProcesses
+from gateway.system.background_tasks import BackgroundTasks
 
 if TYPE_CHECKING:
     from gateway.notifications.notifier import Notifier, NotifyResult
@@ -22,7 +22,7 @@ class NotifierMount:
         self._settings: tuple[Any, ...] = ()
         self._notifier: Notifier | None = None
         self._counts: Counter[tuple[str, NotifyResult]] = Counter()
-        self._closing: set[asyncio.Task[None]] = set()
+        self._closing = BackgroundTasks()
 
     def apply_config(self, config: Config) -> None:
         """Use the hooks of a configuration from now on."""
@@ -46,12 +46,9 @@ class NotifierMount:
     async def close(self) -> None:
         """Stop sending."""
         self._remove()
-        if self._closing:
-            await asyncio.wait(self._closing)
+        await self._closing.wait()
 
     def _remove(self) -> None:
         if self._notifier is not None:
-            task = asyncio.create_task(self._notifier.close())
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+            self._closing.start(self._notifier.close())
         self._notifier = None

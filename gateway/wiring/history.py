@@ -13,6 +13,7 @@ from gateway.history.query import HistoryQuery
 from gateway.history.usage_buckets import UsageBuckets, UsageRow
 from gateway.observe.log import log_event
 from gateway.observe.record import Record
+from gateway.system.background_tasks import BackgroundTasks
 
 if TYPE_CHECKING:
     from gateway.history.timed_reads import HistoryReader
@@ -72,7 +73,7 @@ class CallHistory:
         """Store `usage`, too, if the history is in a file."""
         self._usage = usage
         self._lost_before = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = BackgroundTasks()
         self._open(config)
 
     def apply_config(self, config: Config) -> None:
@@ -84,9 +85,7 @@ class CallHistory:
         old = self._history
         self._lost_before += old.lost
         self._open(config)
-        closing = asyncio.create_task(self._close_old(old, counted=old.lost))
-        self._tasks.add(closing)
-        closing.add_done_callback(self._tasks.discard)
+        self._closing.start(self._close_old(old, counted=old.lost))
 
     async def find(self, query: HistoryQuery) -> SearchResult:
         """Return the calls that match the query. Raise HistoryDisabled without a history, else Unsearchable."""
@@ -114,7 +113,7 @@ class CallHistory:
 
     async def close(self) -> None:
         """Write the unwritten calls and usage, for at most `FLUSH_TIMEOUT` seconds."""
-        await asyncio.gather(asyncio.to_thread(self._history.close, FLUSH_TIMEOUT), *self._tasks)
+        await asyncio.gather(asyncio.to_thread(self._history.close, FLUSH_TIMEOUT), self._closing.wait())
         if self._path is not None and (lost := sum(row.messages for row in self._usage.rows())):
             message = "usage could not be written to the history file before the stop"
             log_event(log, logging.WARNING, "usage-lost", message, messages=lost)

@@ -16,6 +16,7 @@ from gateway.limits.allowance import Instant
 from gateway.limits.caller_limits import CallerLimits, Quota, RateLimit
 from gateway.limits.limit_clock import LimitClock
 from gateway.limits.limit_gates import LimitGates
+from gateway.system.background_tasks import BackgroundTasks
 from gateway.wiring.service_coordination import ScriptRunner
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class LimitCoordination:
         self._state: StateSettings | None = None
         self._replica: ReplicaLimits | None = None
         self._redis: ScriptRunner | None = None
-        self._closing: set[asyncio.Task[None]] = set()
+        self._closing = BackgroundTasks()
 
     def configure(self, config: Config) -> None:
         """Use the limits of a configuration from now on, and share them in the Redis of its `state`."""
@@ -57,9 +58,7 @@ class LimitCoordination:
                 self._replica = ReplicaLimits(self._redis.evaluate, prefix=state.redis.prefix)
         self.coordinators.configure(limits, self._replica)
         if former is not None and former is not self._redis:
-            task = asyncio.create_task(former.close())
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+            self._closing.start(former.close())
 
     def metrics(self) -> MetricValues:
         """Yield name, labels and value of each metric."""
@@ -74,7 +73,7 @@ class LimitCoordination:
         self.coordinators.close()
         if self._redis is not None:
             await self._redis.close()
-        await asyncio.gather(*self._closing)
+        await self._closing.wait()
 
 
 class Limits:

@@ -3,9 +3,9 @@
 import asyncio
 import random
 import secrets
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gateway.config.model import Config
 from gateway.config.resolved import services_by_origin
@@ -15,6 +15,7 @@ from gateway.config.vault import Vault
 from gateway.oauth.store import StoreDown
 from gateway.services.coordinator import ServiceLimit
 from gateway.services.service_coordinators import ServiceCoordinators
+from gateway.system.background_tasks import BackgroundTasks
 from gateway.system.files import in_thread
 from gateway.wiring.token_stores import RedisStore, load_store_files, open_redis
 
@@ -38,7 +39,7 @@ class ServiceCoordination:
         self._state: StateSettings | None = None
         self._replica: ReplicaPlaces | None = None
         self._redis: ScriptRunner | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = BackgroundTasks()
 
     def configure(self, config: Config) -> None:
         """Use the services of a configuration from now on, and share their places in the Redis of its `state`."""
@@ -60,18 +61,13 @@ class ServiceCoordination:
     async def close(self) -> None:
         """Give up the places, and stop all timers."""
         self._stop_sharing()
-        await asyncio.gather(*self._tasks)
+        await self._tasks.wait()
         self.coordinators.close()
 
     def _stop_sharing(self) -> None:
         if self._replica is not None and self._redis is not None:
-            self._run_in_background(_close(self._replica, self._redis))
+            self._tasks.start(_close(self._replica, self._redis))
             self._replica = self._redis = None
-
-    def _run_in_background(self, closing: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(closing)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 class ScriptRunner:

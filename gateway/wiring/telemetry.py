@@ -14,6 +14,7 @@ from gateway.config.vault import Vault
 from gateway.network.egress_proxy import ProxyEnvironment
 from gateway.observe.metrics import Metrics
 from gateway.observe.snapshots import Snapshot
+from gateway.system.background_tasks import BackgroundTasks
 from gateway.telemetry.export_counters import ExportCounters
 from gateway.wiring.outbound import EgressSelector, TlsContexts, client_certificate_context, client_tls_context
 
@@ -64,7 +65,7 @@ class Telemetry:
         self._counters = ExportCounters()
         self._resolved: ResolvedTelemetry | None = None
         self._exporters: list[SpanExporter | MetricExporter] = []
-        self._closing: set[asyncio.Task[None]] = set()
+        self._closing = BackgroundTasks()
 
     def configure(self, config: Config) -> None:
         """Use the settings of a configuration from now on. What is queued goes to the former collector."""
@@ -81,9 +82,7 @@ class Telemetry:
         if resolved is not None and resolved.metrics is not None and self.read_metrics is not None:
             self._exporters.append(self._open_metrics(resolved, resolved.metrics, self.read_metrics, config))
         if former:
-            task = asyncio.create_task(_close_all(former, FLUSH_TIMEOUT))
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+            self._closing.start(_close_all(former, FLUSH_TIMEOUT))
 
     def metrics(self) -> Iterator[tuple[str, tuple[str, ...], float]]:
         """Yield name, labels and value of each metric."""
@@ -91,7 +90,7 @@ class Telemetry:
 
     async def close(self, within: float = FLUSH_TIMEOUT) -> None:
         """Export what is queued, for at most `within` seconds."""
-        await asyncio.gather(_close_all(self._exporters, within), *self._closing)
+        await asyncio.gather(_close_all(self._exporters, within), self._closing.wait())
 
     def _open_tracer(self, resolved: "ResolvedTelemetry", config: Config) -> "Tracer":
         from gateway.telemetry.tracer import Tracer  # noqa: PLC0415 - only with `telemetry`

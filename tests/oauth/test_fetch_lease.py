@@ -27,7 +27,7 @@ async def several(url: str, count: int, clock: ManualClock, store: Store | None 
 
 async def reported(source: TokenSource) -> None:
     """Waits until the source has told those who share the store."""
-    await asyncio.gather(*source._background_tasks)
+    await source._reports.wait()
 
 
 def key(identity: Identity) -> str:

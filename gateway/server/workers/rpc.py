@@ -13,6 +13,8 @@ import socket
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Self
 
+from gateway.system.background_tasks import BackgroundTasks
+
 log = logging.getLogger("gateway.server.workers")
 
 _LENGTH = 4  # bytes
@@ -129,15 +131,13 @@ async def serve_requests(
     on_notices: OnNotices = ignore_notices,
 ) -> None:
     """Serve the worker's end until the supervisor closes it; each request runs in its own task."""
-    tasks: set[asyncio.Task[None]] = set()
+    tasks = BackgroundTasks()
     while (message := await _receive(reader)) is not None:
         number, verb, argument = message
         if number is None:
             _deliver_notices(on_notices, argument)
             continue
-        task = asyncio.create_task(_answer(writer, number, handlers[verb](argument)))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
+        tasks.start(_answer(writer, number, handlers[verb](argument)))
 
 
 def send_notices(writer: asyncio.StreamWriter, notices: list[Any]) -> None:

@@ -9,9 +9,9 @@ import itertools
 import logging
 import os
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gateway.admin.admin_server import AdminServer
 from gateway.config.load import Loaded
@@ -31,6 +31,7 @@ from gateway.server.workers.worker import Run, run_worker, send_config
 from gateway.server.workers.worker_channels import WorkerChannels
 from gateway.server.workers.worker_handle import WorkerHandle
 from gateway.server.workers.worker_polling import poll_worker
+from gateway.system.background_tasks import BackgroundTasks
 from gateway.system.files import in_thread
 from gateway.system.passed_sockets import PassedSockets
 from gateway.wiring.history import import_history
@@ -108,7 +109,7 @@ class Supervisor:
             openmetrics=self._backend.openmetrics,
         )
         self._watchers: set[asyncio.Task[None]] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = BackgroundTasks()
         self._pseudonym = choose_pseudonym()
         self._coordination = ServiceCoordination(os.environ)
         self._coordination.configure(config)
@@ -228,7 +229,7 @@ class Supervisor:
         except ChannelError as error:
             raise OSError(f"worker {worker.pid}: {error}") from error
         on_poll = self._backend.processes.read_processes
-        self._run_in_background(poll_worker(worker, is_sampled=self._has_console, on_poll=on_poll))
+        self._tasks.start(poll_worker(worker, is_sampled=self._has_console, on_poll=on_poll))
         log_event(log, logging.INFO, "worker-started", "a worker serves callers", pid=worker.pid)
 
     async def _watch(self, worker: WorkerHandle) -> None:
@@ -310,15 +311,10 @@ class Supervisor:
         except TimeoutError:
             pass
         for worker in self._workers.values():
-            self._run_in_background(worker.force_stop())
+            self._tasks.start(worker.force_stop())
         await asyncio.sleep(EXIT_GRACE)
         for worker in self._workers.values():
             worker.kill()
-
-    def _run_in_background(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 def _import_libraries(config: Config) -> None:

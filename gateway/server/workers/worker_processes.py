@@ -12,6 +12,7 @@ from gateway.server.serving_processes import NoAnswer, ServingProcesses
 from gateway.server.workers.call_lines import CallLines
 from gateway.server.workers.rpc import Channel, ChannelError
 from gateway.server.workers.worker_handle import PING_TIMEOUT, WorkerHandle
+from gateway.system.background_tasks import BackgroundTasks
 from gateway.wiring.limit_coordination import LimitCoordination
 from gateway.wiring.service_coordination import ServiceCoordination
 
@@ -41,7 +42,7 @@ class WorkerProcesses(ServingProcesses):
         self._feed: CallFeed | None = None
         self._polls: dict[int, int] = {}
         self._sampled_at = -MAX_AGE
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = BackgroundTasks()
 
     async def ask_one(self, operation: Operation, *arguments: Any, within: float) -> Any:
         """Return the answer of the first worker whose loop runs. Raise NoAnswer."""
@@ -93,9 +94,7 @@ class WorkerProcesses(ServingProcesses):
 
     def pass_on_watch(self, channel: Channel) -> None:
         """Let a worker send its records if a reader watches, else not."""
-        task = asyncio.create_task(_request_watch(channel, is_watched=self._feed is not None))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.start(_request_watch(channel, is_watched=self._feed is not None))
 
     def receive(self, notice: CallLines) -> None:
         """Publish the records of a worker."""
