@@ -91,7 +91,9 @@ def load(
     config = None if config is None else _with_file_scopes(config, scopes, tree.route_scopes())
     problems = [*sources.problems, *tree.problems]
     problems += [file.locate(issue) for file in sources.files for issue in file.document.issues]
-    problems += itertools.chain.from_iterable(map(tree.locate, (*issues, *check_includes(tree))))
+    reported = {(problem.file, problem.line, problem.path) for problem in problems}
+    found = itertools.chain.from_iterable(map(tree.locate, (*issues, *check_includes(tree))))
+    problems += [problem for problem in found if (problem.file, problem.line, problem.path) not in reported]
     if unused:
         variables = set(referenced_variables(tree.value))
         problems += [problem for problem in unused if problem.path not in variables]

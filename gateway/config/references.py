@@ -28,7 +28,9 @@ from gateway.config.strict_model import SecretRef
 from gateway.config.values import VALUE_PATTERN, is_local
 from gateway.content.untrusted_text import DEFAULT_PORTS, read_url
 from gateway.history.free_space import bytes_used, volume_of
-from gateway.system.files import MAX_BYTES, check_regular, read_file
+from gateway.system.confined_files import LeavesFolder
+from gateway.system.confined_path import join_folder
+from gateway.system.files import MAX_BYTES, library_path, read_file
 from gateway.system.own_host import is_own_host
 from gateway.system.peer_credentials import user_id
 
@@ -101,15 +103,16 @@ class _ReferenceReader:
             defect = suspicious(self.secrets.read(ref))
         except SecretProblem as problem:
             return [ConfigIssue(ref_steps, problem.what, problem.remedy)]
-        found = list(self._check_file_mode(ref, ref_steps))
+        found = list(self._check_file_mode(ref.file, ref_steps))
         if defect and "private_key" not in steps and not allows_spaces:
             what = f"the secret of `{ref.target}` {defect}"
             found.append(ConfigIssue(ref_steps, what, "remove it", severity="warning"))
         return found
 
-    def _check_file_mode(self, ref: SecretRef, steps: Steps) -> Iterator[ConfigIssue]:
-        if ref.file is not None and (exposed := exposure(self.base / ref.file)):
-            what = f"the secret file `{self.base / ref.file}` {exposed}"
+    def _check_file_mode(self, file: str | None, steps: Steps) -> Iterator[ConfigIssue]:
+        path = None if file is None else join_folder(self.base, file)
+        if path is not None and (exposed := exposure(path)):
+            what = f"the secret file `{path}` {exposed}"
             yield ConfigIssue(steps, what, "`chmod 600` it, for the user that the gateway runs as", severity="warning")
 
     def header_secrets(self, telemetry: dict[str, Any], steps: Steps) -> Iterator[ConfigIssue]:
@@ -125,10 +128,10 @@ class _ReferenceReader:
                     yield ConfigIssue(header_steps, what, "write visible ASCII, without a blank at either end")
 
     def _check_authorities(self, file: str, steps: Steps) -> Iterator[ConfigIssue]:
-        path = self.base / file
+        path = join_folder(self.base, file)
         try:
-            check_regular(path)
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+            with library_path(path) as opened:
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(opened)
         except ssl.SSLError:
             yield ConfigIssue(
                 steps, f"the file `{path}` holds no certificates in PEM", "name a PEM file of authorities"
@@ -141,21 +144,20 @@ class _ReferenceReader:
         cert, key = tls.get("cert"), tls.get("key")
         if not isinstance(cert, str) or not cert or _is_in_vault(tls.get("key_password")):
             return
-        file, key_file = self.base / cert, self.base / (key if isinstance(key, str) and key else cert)
+        has_key = isinstance(key, str) and bool(key)
+        key = key if isinstance(key, str) and key else cert
+        file, key_file = join_folder(self.base, cert), join_folder(self.base, key)
         password = self.read_or_none(tls.get("key_password")) or ""
-        yield from self._check_file_mode(
-            SecretRef(file=str(key_file)), (*steps, "key" if isinstance(key, str) and key else "cert")
-        )
+        yield from self._check_file_mode(key, (*steps, "key" if has_key else "cert"))
         try:
-            check_regular(file)
-            check_regular(key_file)
-            # Always pass a password: without one, OpenSSL prompts on the terminal.
-            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(file, key_file, password=password)
+            with library_path(file) as opened, library_path(key_file) as opened_key:
+                # Always pass a password: without one, OpenSSL prompts on the terminal.
+                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(opened, opened_key, password=password)
         except ssl.SSLError:
             what = "certificate and key are not PEM, do not belong together, or need another `key_password`"
             yield ConfigIssue((*steps, "cert"), what, "name the certificate, its `key` and the password of the key")
         except OSError as cause:
-            missing = "key" if file.is_file() else "cert"
+            missing = "key" if Path(file).is_file() else "cert"
             yield _unreadable((*steps, missing), key_file if missing == "key" else file, cause)
 
     def signing_key(self, signing: dict[str, Any], steps: Steps) -> Iterator[ConfigIssue]:
@@ -172,9 +174,9 @@ class _ReferenceReader:
             key_files.algorithm(key, wanted=signing.get("algorithm"))
             key_steps = (*steps, "cert")
             if isinstance(cert := signing.get("cert"), str) and cert:
-                key_files.certificate(read_file(self.base / cert, MAX_BYTES), key=key)
+                key_files.certificate(read_file(join_folder(self.base, cert), MAX_BYTES), key=key)
         except OSError as cause:
-            yield _unreadable(key_steps, self.base / str(signing.get("cert")), cause)
+            yield _unreadable(key_steps, join_folder(self.base, signing["cert"]), cause)
         except ValueError as cause:
             what, _, remedy = str(cause).partition("; ")
             yield ConfigIssue(key_steps, what, remedy)
@@ -191,7 +193,7 @@ class _ReferenceReader:
                 self.secrets.sealing_key(ref)
             except SecretProblem as problem:
                 yield ConfigIssue(ref_steps, problem.what, problem.remedy)
-            yield from self._check_file_mode(ref, ref_steps)
+            yield from self._check_file_mode(ref.file, ref_steps)
 
     def read_or_none(self, value: Any) -> str | None:
         """Return the secret, or None if `check_secret` or the model reports it."""
@@ -343,7 +345,9 @@ def referenced_variables(value: Any) -> Iterator[str]:
             yield from referenced_variables(inner)
 
 
-def _unreadable(steps: Steps, file: Path, cause: OSError) -> ConfigIssue:
+def _unreadable(steps: Steps, file: str | Path, cause: OSError) -> ConfigIssue:
+    if isinstance(cause, LeavesFolder):
+        return ConfigIssue(steps, cause.what, cause.remedy)
     reason = cause.strerror or type(cause).__name__
     return ConfigIssue(steps, f"the file `{file}` cannot be read ({reason})", "correct the path or its permissions")
 

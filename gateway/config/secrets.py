@@ -16,7 +16,9 @@ from gateway.config.issue import SecretProblem
 from gateway.config.model import OciSettings
 from gateway.config.strict_model import SecretRef, StrictModel
 from gateway.config.vault import Vault
-from gateway.system.files import NotRegular, file_state, read_file
+from gateway.system.confined_files import LeavesFolder
+from gateway.system.confined_path import join_folder
+from gateway.system.files import NotRegular, file_state, file_status, read_file
 
 CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
 """Names the folder of the credentials that systemd passes (systemd.exec(5), LoadCredential=)."""
@@ -47,11 +49,11 @@ class SecretReader:
         if ref.env is not None:
             return _read_variable(ref.env, self._environ)
         if ref.credential is not None:
-            path = self._credential_file(ref.credential)
-            return _decode_secret(_read_secret_file(path), f"the credential file `{path}`")
+            credential_file = self._credential_file(ref.credential)
+            return _decode_secret(_read_secret_file(credential_file), f"the credential file `{credential_file}`")
         if ref.oci_vault is not None:
             return _decode_secret(self._vault.read(ref.oci_vault), f"the secret `{ref.oci_vault}` of OCI Vault")
-        path = self._base / (ref.file or "")
+        path = join_folder(self._base, ref.file or "")
         return _decode_secret(_read_secret_file(path), f"the secret file `{path}`")
 
     def _credential_file(self, name: str) -> Path:
@@ -87,7 +89,7 @@ class SecretReader:
         """Return a value that changes when a file that `settings` names (a secret, a key, a certificate) changes, or a
         Vault secret has a new version. The content of files is not read.
         """
-        files = [file_state(self._base / name) for name in _referenced_files(settings)]
+        files = [file_state(join_folder(self._base, name)) for name in _referenced_files(settings)]
         folder = self._environ.get(CREDENTIALS_VARIABLE, "")
         files += [file_state(Path(folder, name)) for name in _referenced_credentials(settings)]
         return *files, *(self._vault.version(ocid) for ocid in _referenced_ocids(settings))
@@ -102,7 +104,7 @@ class SecretReader:
     def _written_at(self, ref: SecretRef) -> float | None:
         folder = Path(self._environ.get(CREDENTIALS_VARIABLE, "")) if ref.credential is not None else self._base
         name = ref.file or ref.credential
-        state = file_state(folder / name) if name is not None else None
+        state = file_state(join_folder(folder, name)) if name is not None else None
         return None if state is None else state[0] / 1e9
 
     def expire(self, settings: StrictModel) -> None:
@@ -121,13 +123,13 @@ def suspicious(secret: SecretStr) -> str:
     return ""
 
 
-def exposure(path: Path) -> str:
+def exposure(path: str | Path) -> str:
     """Return a message if every user of this machine may open the file, else an empty string.
 
     A file on a read-only volume is not reported: containers mount secrets this way, readable for all users.
     """
     try:
-        is_open = stat.S_IMODE(path.stat().st_mode) & stat.S_IRWXO
+        is_open = stat.S_IMODE(file_status(path).st_mode) & stat.S_IRWXO
         is_read_only = os.statvfs(path).f_flag & os.ST_RDONLY
     except (OSError, ValueError):
         return ""
@@ -180,13 +182,15 @@ def _decode_secret(content: bytes, name: str) -> SecretStr:
     return SecretStr(value)
 
 
-def _read_secret_file(path: Path) -> bytes:
+def _read_secret_file(path: str | Path) -> bytes:
     try:
         content = read_file(path, MAX_BYTES + 1)
     except NotRegular:
         raise SecretProblem(
             f"the secret file `{path}` is not a regular file", "name a file that holds the secret"
         ) from None
+    except LeavesFolder as cause:
+        raise SecretProblem(f"the secret file {cause.what}", cause.remedy) from None
     except FileNotFoundError:
         raise SecretProblem(f"the secret file `{path}` is missing", "create it, or correct the path") from None
     except OSError as cause:

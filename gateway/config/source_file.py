@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from gateway.config.include_model import IncludeSettings
 from gateway.config.issue import ConfigIssue, LocatedIssue, dotted_path
 from gateway.config.yaml_document import YamlDocument
+from gateway.system.confined_path import ConfinedPath
 
 
 @dataclass(slots=True, eq=False)
@@ -20,6 +21,8 @@ class SourceFile:
     document: YamlDocument
     entry: IncludeSettings | None = None
     place: str = ""
+    confined: ConfinedPath | None = None
+    """The path of an included file: the files that it names must stay in the same folder."""
 
     @property
     def owner(self) -> str:

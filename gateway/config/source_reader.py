@@ -11,7 +11,7 @@ import itertools
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, get_origin
 
 from gateway.config.include_model import IncludeSettings, parse_entries
@@ -22,6 +22,8 @@ from gateway.config.source_file import SourceFile
 from gateway.config.strict_model import SecretRef, StrictModel
 from gateway.config.watched_files import WatchedFiles, find_files, watch_file
 from gateway.config.yaml_document import UnreadableYaml, YamlDocument
+from gateway.system.confined_files import LeavesFolder, leaves_folder
+from gateway.system.confined_path import ConfinedPath
 from gateway.system.files import NotRegular, read_file
 
 MAX_BYTES = 8 * 1024 * 1024
@@ -29,7 +31,6 @@ MAX_BYTES = 8 * 1024 * 1024
 MAX_FILES = 1000
 """Largest number of included files."""
 
-_OTHER_REFERENCES = ("env", "credential", "oci_vault")
 _INCLUDED_REMEDY = "write `credentials`, `callers` or `routes` into it, or remove it"
 
 
@@ -55,9 +56,8 @@ def read_sources(path: str | Path) -> SourceFiles:
         seen = {os.path.realpath(main.path): "is this file itself"}
         for index, entry in entries:
             for found in _match(sources, main, index, entry, seen):
-                _read_included(
-                    sources, _shown_name(str(path), Path(main.path), entry, found), Path(found), entry, digest
-                )
+                name = _shown_name(str(path), Path(main.path), entry, found)
+                _read_included(sources, name, _confined_file(main, entry, Path(found)), entry, digest)
     sources.sha256 = digest.hexdigest()
     return sources
 
@@ -97,14 +97,14 @@ def _shown_name(shown_main: str, main: Path, entry: IncludeSettings, found: str)
     return str(Path(shown_main).parent / Path(os.path.relpath(found, main.parent)))
 
 
-def _read_included(sources: SourceFiles, name: str, path: Path, entry: IncludeSettings, digest: Any) -> None:
+def _read_included(sources: SourceFiles, name: str, path: ConfinedPath, entry: IncludeSettings, digest: Any) -> None:
     source = _read_source(sources, name, path, entry, digest)
     if source is not None:
         sources.problems += map(source.locate, _confine(source))
 
 
 def _read_source(
-    sources: SourceFiles, name: str, path: Path, entry: IncludeSettings | None, digest: Any
+    sources: SourceFiles, name: str, path: Path | ConfinedPath, entry: IncludeSettings | None, digest: Any
 ) -> SourceFile | None:
     try:
         content = _read(path)
@@ -117,14 +117,17 @@ def _read_source(
         sources.problems.append(LocatedIssue(name, issue.line, "", issue.what, remedy, owner=owner))
         return None
     place = os.path.relpath(path, Path(sources.files[0].path).parent) if entry is not None else ""
-    source = SourceFile(name, str(path), hashlib.sha256(content).hexdigest(), document, entry, place)
+    confined = path if isinstance(path, ConfinedPath) else None
+    source = SourceFile(name, str(path), hashlib.sha256(content).hexdigest(), document, entry, place, confined)
     sources.files.append(source)
     return source
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path | ConfinedPath) -> bytes:
     try:
         content = read_file(path, MAX_BYTES + 1)
+    except LeavesFolder as cause:
+        raise UnreadableYaml(0, "is behind a link that leaves its folder", cause.remedy) from None
     except NotRegular:
         raise UnreadableYaml(0, "is not a regular file", "name a regular file, not a pipe or a device") from None
     except FileNotFoundError:
@@ -154,19 +157,37 @@ def _decode(content: bytes) -> str:
 # The folder of an included file ---------------------------------------------------------------------------------------
 
 
+def _confined_file(main: SourceFile, entry: IncludeSettings, found: Path) -> ConfinedPath:
+    """Return the path of an included file. Folders that a wildcard of the entry matches must not be links that lead out
+    of the folder before it: who writes there could have made them.
+    """
+    parts = PurePath(entry.files).parent.parts
+    anchor = Path(main.path).parent.joinpath(*itertools.takewhile(lambda part: not glob.has_magic(part), parts))
+    inner = os.path.relpath(found.parent.resolve(), anchor.resolve())
+    return ConfinedPath(str(found), anchor=str(anchor), inner=inner, relative=found.name)
+
+
 def _confine(source: SourceFile) -> Iterator[ConfigIssue]:
-    """Make the paths in an included file absolute. Yield an issue for each reference that leaves its folder."""
-    folder = Path(source.path).parent
+    """Confine the paths in an included file to its folder. Yield an issue for each reference that leaves it."""
+    own, folder = source.confined, Path(source.path).parent
+    assert own is not None
     for holder, key, steps in _references(IncludedSettings, source.document.value, ()):
-        if key in _OTHER_REFERENCES:
+        if key not in FILE_KEYS:
             what = "is not a file in the folder of this included file, but a secret of the whole gateway"
             remedy = f"write {{file: PATH}} with a file below `{folder}`, or use a credential that the main file lends"
             yield ConfigIssue(steps, what, remedy)
             continue
-        holder[key] = path = str(folder / str(holder[key]))
+        path = str(folder / holder[key])
+        holder[key] = confined = ConfinedPath(
+            path, anchor=own.anchor, inner=own.inner, relative=_relative_path(holder[key], folder)
+        )
         # The first test names what is written, the second follows links.
-        if not all(_is_below(resolve(path), resolve(str(folder))) for resolve in (os.path.normpath, os.path.realpath)):
+        if not _is_below(os.path.normpath(path), os.path.normpath(folder)) or leaves_folder(confined):
             yield ConfigIssue(steps, "leaves the folder of this included file", f"name a file below `{folder}`")
+
+
+def _relative_path(written: str, folder: Path) -> str:
+    return os.path.relpath(written, folder) if Path(written).is_absolute() else written
 
 
 def _is_below(path: str, folder: str) -> bool:
@@ -182,11 +203,12 @@ def _references(shape: Any, value: Any, steps: Steps) -> Iterator[tuple[Any, str
     if isinstance(shape, type) and issubclass(shape, StrictModel):
         for name, field in shape.model_fields.items() if isinstance(value, dict) else ():
             key = field.alias or name
-            is_reference = key in FILE_KEYS or (issubclass(shape, SecretRef) and key in _OTHER_REFERENCES)
-            if is_reference and isinstance(value.get(key), str):
+            inner_value = value.get(key)
+            is_other = issubclass(shape, SecretRef) and key not in FILE_KEYS and inner_value is not None
+            if is_other or (key in FILE_KEYS and isinstance(inner_value, str)):
                 yield value, key, (*steps, key)
             else:
-                yield from _references(field.annotation, value.get(key), (*steps, key))
+                yield from _references(field.annotation, inner_value, (*steps, key))
         return
     inner_shapes, entries = getattr(shape, "__args__", ()), [(steps, value)]
     if get_origin(shape) in {dict, list}:

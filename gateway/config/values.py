@@ -9,11 +9,21 @@ from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, ValidationInfo, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
+)
 
 from gateway.config.typography import typographic
 from gateway.content.untrusted_text import is_loopback_host, normalize_host, split_host_port
 from gateway.network.egress_proxy import read_proxy_url
+from gateway.system.confined_path import ConfinedPath
 
 DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 SIZE_UNITS = {"B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
@@ -258,9 +268,10 @@ def _network(value: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
         raise ValueError("is not a network; write it like 10.0.0.0/8 or fd00::/8") from None
 
 
-def _under_base(value: str, info: ValidationInfo) -> str:
-    base = (info.context or {}).get("base", "")
-    return str(Path(base, value))
+def _file_path(value: object, validate: ValidatorFunctionWrapHandler, info: ValidationInfo) -> str:
+    """Return an absolute path. A confined one stays as it is; pydantic would make a plain string of it."""
+    path = validate(value)
+    return value if isinstance(value, ConfinedPath) else str(Path((info.context or {}).get("base", ""), path))
 
 
 def _site_url(value: str) -> str:
@@ -296,7 +307,7 @@ ProxyAddress = Annotated[str, AfterValidator(_proxy_address)]
 Network = Annotated[
     ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(_network, json_schema_input_type=str)
 ]
-FilePath = Annotated[str, Field(min_length=1), AfterValidator(_under_base)]
+FilePath = Annotated[str, Field(min_length=1), WrapValidator(_file_path)]
 Text = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 HostName = Annotated[str, Field(pattern=HOST_PATTERN)]

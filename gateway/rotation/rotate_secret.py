@@ -73,7 +73,7 @@ async def rotate_secret(config: Config, plan: RotationPlan) -> Finding:
     subject = f"credential {plan.name}"
     try:
         components.configure(config)
-        with lock_folders(map(Path, plan.files)):
+        with lock_folders(plan.files):
             seen, means, remedy = await _Rotation(components, config, plan).run()
     except BlockingIOError:
         return Finding(ok=False, subject=subject, seen="another process changes the secret", remedy="Wait for its end.")
@@ -109,7 +109,7 @@ class _Rotation:
         """
         with ExitStack() as stack:
             for path in self._plan.files:
-                file = await in_thread(partial(self._stage, Path(path)), owner="rotate")
+                file = await in_thread(partial(self._stage, path), owner="rotate")
                 stack.callback(file.discard)
                 self._files.append(file)
             await self._builder.store.get_refresh_token(self._administration_key)  # fail while the store is down
@@ -129,7 +129,7 @@ class _Rotation:
             file.remove_leftovers()
         return self._report(lifetime)
 
-    def _stage(self, path: Path) -> StagedFile:
+    def _stage(self, path: str) -> StagedFile:
         try:
             return StagedFile(path)
         except OSError as error:

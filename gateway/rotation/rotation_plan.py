@@ -95,7 +95,7 @@ def _application(credential: CredentialSettings) -> tuple[str, str]:
 def _target(name: str, credential: CredentialSettings) -> str:
     """Return the first file among the references: the gateway tries all of them."""
     refs = client_secrets(credential)
-    target = next((ref.target for ref in refs if ref.kind == _WRITABLE), None)
+    target = next((ref.file for ref in refs if ref.kind == _WRITABLE), None)
     if target is None:
         kinds = " and ".join(sorted({f"`{ref.kind}`" for ref in refs}))
         others = ", ".join(f"`{kind}`" for kind in REFERENCES if kind != _WRITABLE)

@@ -8,12 +8,17 @@ executor cannot be used: they are few, and the process waits for them at its end
 import errno
 import os
 import stat
+import sys
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future, wait
+from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
+
+from gateway.system.confined_files import confined_status, open_confined
+from gateway.system.confined_path import ConfinedPath
 
 T = TypeVar("T")
 FileState = tuple[int, int, int]
@@ -24,6 +29,8 @@ DEFAULT_TIMEOUT = 30.0
 """Seconds that a read may take."""
 MAX_ABANDONED = 4
 """Largest number of hanging threads of one owner; above it, nothing is read for this owner until one of them ends."""
+_DESCRIPTORS = "/proc/self/fd" if sys.platform == "linux" else "/dev/fd"
+"""The folder with the open files of this process."""
 _abandoned: dict[Hashable, set[Future[Any]]] = {}
 _lock = threading.Lock()
 
@@ -36,24 +43,36 @@ class NotRegular(OSError):
 
 
 def read_file(path: str | Path, limit: int) -> bytes:
-    """Return the content of a regular file, up to `limit` bytes. Raise NotRegular, and OSError as `open` does."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # O_NONBLOCK: a pipe opens at once
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise NotRegular
-    with os.fdopen(descriptor, "rb") as file:
+    """Return the content of a regular file, up to `limit` bytes. Raise NotRegular, LeavesFolder for a confined path
+    that does, and OSError as `open` does.
+    """
+    with os.fdopen(_open_regular(path), "rb") as file:
         return file.read(limit)
 
 
-def check_regular(path: str | Path) -> None:
-    """Check a file before a library opens it. Raise NotRegular, and OSError if it cannot be opened."""
-    read_file(path, 0)
+@contextmanager
+def library_path(path: str | Path) -> Iterator[str]:
+    """Yield the path by which a library opens a regular file. Raise NotRegular, and OSError if it cannot be opened.
+
+    A confined file is opened here, and the path leads to its descriptor: a link could replace the file before the
+    library opens it.
+    """
+    descriptor = _open_regular(path)
+    try:
+        yield f"{_DESCRIPTORS}/{descriptor}" if isinstance(path, ConfinedPath) else str(path)
+    finally:
+        os.close(descriptor)
+
+
+def file_status(path: str | Path) -> os.stat_result:
+    """Return the status of a file, of a confined one only in its folder. Raise OSError or ValueError."""
+    return confined_status(path) if isinstance(path, ConfinedPath) else Path(path).stat()
 
 
 def file_state(path: str | Path) -> FileState | None:
     """Return a value that changes when the content of a file does; None for a file that cannot be found."""
     try:
-        status = Path(path).stat()
+        status = file_status(path)
     except (OSError, ValueError):
         return None
     return status.st_mtime_ns, status.st_ino, status.st_size
@@ -126,6 +145,15 @@ class DaemonThreads:
         for _ in range(self._threads):
             self._queue.put(None)
         self._threads = 0
+
+
+def _open_regular(path: str | Path) -> int:
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # O_NONBLOCK: a pipe opens at once
+    descriptor = open_confined(path, flags) if isinstance(path, ConfinedPath) else os.open(path, flags)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise NotRegular
+    return descriptor
 
 
 def _run_queue(queue: "SimpleQueue[Callable[[], None] | None]") -> None:

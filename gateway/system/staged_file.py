@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from gateway.system.confined_files import resolve_file
 from gateway.system.files import read_file
 
 RESERVED_BYTES = 4096
@@ -16,12 +17,12 @@ _MARK = "rotation"
 
 
 @contextmanager
-def lock_folders(paths: Iterable[Path]) -> Iterator[None]:
+def lock_folders(paths: Iterable[str | Path]) -> Iterator[None]:
     """Lock the folders of these files. Raise BlockingIOError if another process holds a lock, OSError for a folder that
     cannot be opened.
     """
     with ExitStack() as stack:
-        for folder in sorted({path.resolve().parent for path in paths}):
+        for folder in sorted({resolve_file(path).parent for path in paths}):
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             stack.callback(os.close, descriptor)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -36,8 +37,8 @@ class StagedFile:
     nothing has changed. Lock the folder before.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.target = path.resolve()
+    def __init__(self, path: str | Path) -> None:
+        self.target = resolve_file(path)
         self.former_content = read_file(self.target, _MAX_BYTES)
         self._status = self.target.stat()
         self.leftovers = tuple(self.target.parent.glob(f".{glob.escape(self.target.name)}.{_MARK}-*"))

@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,7 +10,7 @@ from gateway.config.secrets import SecretReader
 from gateway.config.strict_model import ClientTlsSettings, ProxySettings, TlsSettings
 from gateway.network.dial import EgressProxy, basic_authorization
 from gateway.network.egress_proxy import ProxyEnvironment, read_proxy_url
-from gateway.system.files import check_regular
+from gateway.system.files import library_path
 
 ProxyLoader = Callable[[], EgressProxy]
 """Reads the certificates and the password of an egress proxy, in a thread. Raises OSError or ssl.SSLError."""
@@ -19,25 +20,25 @@ class TlsContexts:
     """TLS contexts of clients, one for each set of trusted authorities."""
 
     def __init__(self) -> None:
-        self._contexts: dict[str | None, ssl.SSLContext] = {}
+        self._contexts: dict[tuple[type, str | None], ssl.SSLContext] = {}
 
     def context(self, tls: TlsSettings | None) -> ssl.SSLContext:
         """Return a context that trusts the authorities in `ca`, or those of the system. Raise OSError or ssl.SSLError
         for a file that cannot be used.
         """
         ca = tls.ca if tls is not None else None
-        if ca not in self._contexts:
-            self._contexts[ca] = client_tls_context(ca)
-        return self._contexts[ca]
+        key = type(ca), ca  # the main file may name the same file without confining it
+        if key not in self._contexts:
+            self._contexts[key] = client_tls_context(ca)
+        return self._contexts[key]
 
 
 def client_tls_context(ca: str | None) -> ssl.SSLContext:
     """Return a client's context that trusts the authorities in the PEM file `ca`, or those of the system. It requires
     TLS 1.2, as OIC documents.
     """
-    if ca is not None:
-        check_regular(ca)
-    context = ssl.create_default_context(cafile=ca)
+    with nullcontext(None) if ca is None else library_path(ca) as path:
+        context = ssl.create_default_context(cafile=path)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION  # as in TLS 1.3: a write never has to wait for a read
     context.set_alpn_protocols(["http/1.1"])
@@ -48,10 +49,9 @@ def client_certificate_context(tls: ClientTlsSettings, password: Callable[[], st
     """Return a client's context that presents the certificate of `tls` (RFC 8705)."""
     context = client_tls_context(tls.ca)
     if tls.cert is not None:
-        check_regular(tls.cert)
-        check_regular(tls.key or tls.cert)
-        # Always pass a password: without one, OpenSSL prompts on the terminal.
-        context.load_cert_chain(tls.cert, tls.key, password=password)
+        with library_path(tls.cert) as cert, library_path(tls.key or tls.cert) as key:
+            # Always pass a password: without one, OpenSSL prompts on the terminal.
+            context.load_cert_chain(cert, key, password=password)
     return context
 
 

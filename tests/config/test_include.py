@@ -2,6 +2,7 @@
 """Included files: what they may hold and use, and where each problem in them is reported."""
 
 import os
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,23 @@ from typing import Any
 import pytest
 
 from gateway.config.difference import canonical_form
+from gateway.config.issue import SecretProblem
 from gateway.config.load import ConfigFile, ConfigProblems, Loaded, load
-from gateway.config.model import IncludedSettings
-from gateway.config.resolved import resolve
-from gateway.config.secrets import FILE_KEYS
-from gateway.config.strict_model import SecretRef, StrictModel
+from gateway.config.model import CredentialSettings, IncludedSettings
+from gateway.config.references import check_references
+from gateway.config.resolved import client_secrets, resolve
+from gateway.config.secrets import FILE_KEYS, SecretReader
+from gateway.config.strict_model import ClientTlsSettings, SecretRef, StrictModel
 from gateway.config.values import FilePath
+from gateway.observe.metrics import Metrics
+from gateway.system.confined_files import LeavesFolder
+from gateway.system.confined_path import ConfinedPath
+from gateway.system.files import read_file
+from gateway.system.staged_file import StagedFile
+from gateway.wiring.components import Components
+from gateway.wiring.outbound import client_certificate_context
 from tests.config.conftest import ENVIRON
+from tests.fakes.keys import pair
 
 MAIN = """\
 include:
@@ -408,3 +419,148 @@ def test_paths_are_shown_as_the_main_file_is_named(folder: Path, monkeypatch: py
     with pytest.raises(ConfigProblems) as refused:
         load("../gateway.yaml", environ=ENVIRON)
     assert refused.value.problems[0].location == f"..{os.sep}teams/b/one.yaml:1: x"
+
+
+# Files that change after the configuration was read ------------------------------------------------------------------
+
+EVERY_FILE = """\
+credentials:
+  a-app:
+    token_url: https://idcs.example/oauth2/v1/token
+    client_id: x
+    client_secret: [{file: secret}, {file: next}]
+    scope: s
+    tls: {ca: ca.pem, cert: cert.pem, key: key.pem, key_password: {file: password}}
+    proxy: {url: "https://proxy.example:3128", username: u, password: {file: proxy}, tls: {ca: proxy.pem}}
+  a-job:
+    token_url: https://idcs.example/oauth2/v1/token
+    client_id: y
+    grant: jwt_bearer
+    client_auth: private_key_jwt
+    subject: u
+    scope: s
+    signing: {private_key: {file: signing.pem}, cert: signing.crt, audience: x, key_password: {file: password}}
+callers:
+  a-caller: {api_key: [{file: api}], basic: {username: x, password: {file: basic}}}
+routes:
+  - {name: a-one, path: /a/one/, upstream: "https://acme.example/ic/", credential: a-app, tls: {ca: ca.pem}, proxy: {url: "https://p.example", tls: {ca: proxy.pem}}}
+"""
+
+
+def paths_in(value: Any) -> list[str]:
+    """Return every value of a key of `FILE_KEYS` in settings."""
+    if isinstance(value, dict):
+        return [path for inner in value.values() for path in paths_in(inner)]
+    if isinstance(value, list):
+        return [path for inner in value for path in paths_in(inner)]
+    if not isinstance(value, StrictModel):
+        return []
+    own = [inner for key, inner in value if key in FILE_KEYS and isinstance(inner, str)]
+    return own + [path for _, inner in value for path in paths_in(inner)]
+
+
+def test_each_file_of_a_team_is_read_in_its_folder_only(folder: Path) -> None:
+    (folder / "teams/a/one.yaml").write_text(EVERY_FILE, encoding="utf-8")
+    config = load(folder / "gateway.yaml", environ=ENVIRON, check_secrets=False).config
+    teams = [config.credentials["a-app"], config.credentials["a-job"], config.callers["a-caller"], config.routes[1]]
+    for copy in (teams, pickle.loads(pickle.dumps(teams)), [one.model_copy(deep=True) for one in teams]):
+        paths = paths_in(copy)
+        assert len(paths) == 15
+        for path in paths:
+            assert isinstance(path, ConfinedPath)
+            Path(path).unlink(missing_ok=True)
+            Path(path).symlink_to(folder / "teams/b/secret")
+            with pytest.raises(LeavesFolder):
+                read_file(path, 1)
+    assert not any(isinstance(path, ConfinedPath) for path in paths_in(config.credentials["app"]))
+
+
+def outward(folder: Path, name: str) -> None:
+    """Replace a file of team a by a link to the secret of team b."""
+    (folder / "teams/a" / name).unlink()
+    (folder / "teams/a" / name).symlink_to("../b/secret")
+
+
+def team_with_keys(folder: Path) -> CredentialSettings:
+    """Return a credential of a team with a certificate and a signing key, whose files can be used."""
+    key = pair()
+    for name, text in {
+        "ca.pem": key.certificate,
+        "cert.pem": key.certificate,
+        "key.pem": key.locked("locked"),
+        "password": "locked",
+    }.items():
+        (folder / "teams/a" / name).write_text(text, encoding="utf-8")
+        (folder / "teams/a" / name).chmod(0o600)
+    tls = "tls: {ca: ca.pem, cert: cert.pem, key: key.pem, key_password: {file: password}}"
+    signing = "signing: {private_key: {file: key.pem}, cert: cert.pem, audience: x, key_password: {file: password}}"
+    more = f"{tls}, {signing}, grant: jwt_bearer, subject: u, client_auth: private_key_jwt"
+    change(folder / "teams/a/one.yaml", "client_secret: {file: secret}", more)
+    assert problems(folder) == []
+    return loaded(folder).config.credentials["a-app"]
+
+
+@pytest.mark.parametrize("name", ["ca.pem", "cert.pem", "key.pem", "password"])
+def test_a_changed_file_of_a_client_certificate_is_refused(folder: Path, name: str) -> None:
+    tls, secrets = team_with_keys(folder).tls, SecretReader(ENVIRON)
+    assert tls is not None
+    assert tls.key_password is not None
+    client_certificate_context(tls, secrets.reader(tls.key_password))
+    outward(folder, name)
+    with pytest.raises((LeavesFolder, SecretProblem), match=f"a/{name}` leads out of the folder"):
+        client_certificate_context(tls, secrets.reader(tls.key_password))
+    assert f"{name}` leads out" in "".join(map(str, check_references({"tls": tls_tree(tls)}, base=folder, environ={})))
+
+
+def tls_tree(tls: ClientTlsSettings) -> dict[str, Any]:
+    """Return the plain value of settings, with its confined paths."""
+    return {key: {"file": value.file} if isinstance(value, SecretRef) else value for key, value in tls}
+
+
+@pytest.mark.parametrize("name", ["cert.pem", "key.pem", "password"])
+async def test_a_changed_file_of_a_signing_key_is_refused(folder: Path, name: str) -> None:
+    credential = team_with_keys(folder)
+    components = Components(Metrics("test"), environ=ENVIRON)
+    requests = components.credential_builder.token_requests(credential)
+    assert "assertion=" in requests.build().body.decode()
+    outward(folder, name)
+    with pytest.raises((LeavesFolder, SecretProblem), match=f"a/{name}` leads out of the folder"):
+        requests.build()
+    await components.close()
+
+
+def test_a_changed_secret_of_a_team_is_not_read(folder: Path) -> None:
+    credential = loaded(folder).config.credentials["a-app"]
+    secrets = SecretReader(ENVIRON)
+    [ref] = client_secrets(credential)
+    former = secrets.fingerprint(credential)
+    assert secrets.changed_at([[ref]])
+    outward(folder, "secret")
+    remedy = f"replace the link by a file, or by a link to a file below `{folder}/teams/a`"
+    with pytest.raises(SecretProblem, match=rf"the secret file `{folder}/teams/a/secret` leads out.*; {remedy}"):
+        secrets.read(ref)
+    assert secrets.fingerprint(credential) != former
+    assert secrets.changed_at([[ref]]) is None
+    with pytest.raises(LeavesFolder):
+        StagedFile(ref.file or "")
+
+
+def test_an_included_file_is_read_in_its_folder_only(folder: Path) -> None:
+    (folder / "teams/a/one.yaml").rename(folder / "one.yaml")
+    (folder / "teams/a/one.yaml").symlink_to(folder / "one.yaml")
+    assert problems(folder)[0] == (
+        "teams/a/one.yaml: is behind a link that leaves its folder; replace the link by a file, or by a link to a file "
+        "below `teams/a` (owner: team-a)"
+    )
+
+
+def test_a_wildcard_matches_no_folder_elsewhere(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Who writes to a folder above the included files could have made the link."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (folder / "teams/a").rename(elsewhere / "a")
+    (folder / "teams/a").symlink_to(elsewhere / "a")
+    assert problems(folder) == []  # the operator has named the folder itself
+    change(folder / "gateway.yaml", "teams/a/*.yaml", "teams/**/one.yaml")
+    change(folder / "gateway.yaml", "  - {files: teams/b/one.yaml, path: /b/, owner: team-b}\n", "")
+    change(folder / "gateway.yaml", "path: /a/, ", "")
+    assert [line for line in problems(folder) if "is behind a link that leaves its folder" in line]

@@ -25,7 +25,7 @@ from gateway.config import (
 )
 from gateway.config.load import load
 from gateway.config.schema import schema, schema_text
-from gateway.config.strict_model import StrictModel
+from gateway.config.strict_model import FileScopedModel, StrictModel
 from gateway.config.yaml_document import YamlDocument
 from gateway.sandbox.clients import DEFAULT_ID
 from gateway.sandbox.scope_check import API, AUDIENCE, TRIGGER
@@ -67,7 +67,7 @@ def test_the_module_prints_the_schema() -> None:
 def test_every_key_of_the_model_is_in_the_schema_and_described() -> None:
     document = schema()
     for part in PARTS:
-        if part is StrictModel:
+        if part in {StrictModel, FileScopedModel}:
             continue
         definition = (
             document

@@ -54,3 +54,21 @@ async def test_a_target_under_upstreams_of_two_teams_is_refused(tmp_path: Path) 
             assert upstream.requests == []
             assert (await gate.get(f"{upstream.url}/orders/1"))[0] == 200
             assert [record["route"] for record in await gate.wait_for_records(2)][1:] == ["a"]
+
+
+async def test_a_secret_that_becomes_a_link_is_never_sent(tmp_path: Path) -> None:
+    """The file is replaced while the gateway runs; the forced renewal after a 401 reads it again."""
+    (tmp_path / "operator").write_text("secret-of-the-operator", encoding="utf-8")
+    async with Identity() as identity, Upstream() as upstream:
+        team_file(tmp_path, "a", identity, f"{upstream.url}/a/")
+        main = simple(identity.url, f"{upstream.url}/main/", include=["teams/*/*.yaml"])
+        async with gateway(written(tmp_path, main), **SECRETS) as gate:
+            assert (await gate.get("/a/"))[0] == 200
+            secret = tmp_path / "teams/a/secret"
+            secret.unlink()
+            secret.symlink_to("../../operator")
+            upstream.script += [reply(401, b"", "WWW-Authenticate: Bearer")] * 2
+            await gate.get("/a/")
+            assert len(identity.requests) == 1
+            [line] = await gate.wait_for_events("token-failed")
+            assert f"`{secret}` leads out of the folder" in str(line)
