@@ -175,9 +175,11 @@ class TokenRefused(GatewayError):
     """The identity domain permanently refuses a token: wrong client, secret, scope or grant. An operator must act.
 
     `new_refresh_token` is from an otherwise unusable response: the refresh token that was sent may be invalid now.
+    `response_status` is the status of the response, if there was one.
     """
 
     new_refresh_token: str | None = None
+    response_status: int | None = None
 
     code = "token-refused"
     status = 502
@@ -189,10 +191,12 @@ class TokenRefused(GatewayError):
 class TokenUnavailable(GatewayError):
     """The identity domain is down, slow, rate limiting, or sent an invalid response; the gateway retries.
 
-    `new_refresh_token` is from an otherwise unusable response.
+    `new_refresh_token` is from an otherwise unusable response. `response_status` is the status of the response, if
+    there was one.
     """
 
     new_refresh_token: str | None = None
+    response_status: int | None = None
 
     code = "token-unavailable"
     status = 503

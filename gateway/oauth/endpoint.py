@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import aiohttp
 
-from gateway.errors import TokenUnavailable
+from gateway.errors import TokenRefused, TokenUnavailable
 from gateway.network.dial import CannotConnect, EgressProxy, Step
 from gateway.network.http_request import ResponseTooLarge, read_body, send_http_request
 from gateway.oauth.grants import TokenRequest, TokenResponse, read_revocation, read_token_response
@@ -68,14 +68,18 @@ class TokenEndpoint:
         TokenRefused or TokenUnavailable.
         """
         status, headers, body = await self._send("POST", request)
-        return read_token_response(
-            status,
-            headers,
-            body,
-            now=self._wall(),
-            secret_texts=request.secret_texts,
-            wanted_resource=request.wanted_resource,
-        )
+        try:
+            return read_token_response(
+                status,
+                headers,
+                body,
+                now=self._wall(),
+                secret_texts=request.secret_texts,
+                wanted_resource=request.wanted_resource,
+            )
+        except (TokenRefused, TokenUnavailable) as error:
+            error.response_status = status
+            raise
 
     async def revoke(self, request: TokenRequest) -> None:
         """Send a revocation (`authorization.revocation_request`). Raise as a token request does."""
@@ -101,7 +105,7 @@ class TokenEndpoint:
         try:
             return await self._exchange(method, request, tls, proxy)
         except _TRANSLATED as cause:
-            raise TokenUnavailable(reason=_reason(cause)) from cause
+            raise _unavailable(cause) from cause
 
     async def _read(self, code: str, read: Callable[[], T]) -> T:
         """Return the result of `read`, which reads files, in a thread. Raise TokenUnavailable with `code`."""
@@ -122,7 +126,16 @@ class TokenEndpoint:
             proxy=proxy,
             timeout=self._timeout,
         ) as response:
-            return response.status, dict(response.headers), await read_body(response, MAX_RESPONSE)
+            try:
+                return response.status, dict(response.headers), await read_body(response, MAX_RESPONSE)
+            except _TRANSLATED as cause:
+                raise _unavailable(cause, response.status) from cause
+
+
+def _unavailable(cause: Exception, status: int | None = None) -> TokenUnavailable:
+    error = TokenUnavailable(reason=_reason(cause))
+    error.response_status = status
+    return error
 
 
 def _reason(cause: Exception) -> str:

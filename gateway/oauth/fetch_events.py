@@ -24,8 +24,10 @@ class TokenEvents(Protocol):
         """Report that a token is fetched now, and why."""
         ...
 
-    def on_fetched(self, result: str, seconds: float) -> None:
-        """Report the end of a token request: `ok`, `refused` or `unavailable`, after so many seconds."""
+    def on_fetched(self, result: str, seconds: float, status: int | None) -> None:
+        """Report the end of a token request: `ok`, `refused` or `unavailable`, after so many seconds, and the status of
+        the response, if there was one.
+        """
         ...
 
     def on_renewed(self, expires_in_s: float) -> None:
@@ -61,7 +63,7 @@ class NullTokenEvents:
     def on_fetch_started(self, trigger: FetchTrigger) -> None:
         """Ignore it."""
 
-    def on_fetched(self, result: str, seconds: float) -> None:
+    def on_fetched(self, result: str, seconds: float, status: int | None) -> None:
         """Ignore it."""
 
     def on_renewed(self, expires_in_s: float) -> None:

@@ -48,7 +48,7 @@ class TokenRequest:
 @dataclass(frozen=True, slots=True)
 class TokenResponse:
     """The token of a response: `expires_in` in seconds, the `Date` field and the JWT's claims in epoch seconds, the
-    refresh token and the ID token, if any.
+    refresh token and the ID token, if any, and the status.
     """
 
     value: str = field(repr=False)
@@ -58,6 +58,7 @@ class TokenResponse:
     date: float | None = None
     refresh_token: str | None = field(default=None, repr=False)
     id_token: str | None = field(default=None, repr=False)
+    status: int = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +219,7 @@ def read_token_response(
         date=date,
         refresh_token=refresh_token or _read_refresh_token(document),
         id_token=id_token if isinstance(id_token, str) else None,
+        status=status,
     )
 
 

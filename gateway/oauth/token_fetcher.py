@@ -120,16 +120,17 @@ class TokenFetcher:
 
     async def _send(self, request: TokenRequest) -> TokenResponse:
         started_at = self._clock.monotonic()
-        result = "unavailable"
+        result, status = "unavailable", None
         try:
             response = await self._endpoint(request)
-            result = "ok"
-        except TokenRefused:
-            result = "refused"
+            result, status = "ok", response.status
+        except (TokenRefused, TokenUnavailable) as error:
+            result = "refused" if isinstance(error, TokenRefused) else result
+            status = error.response_status
             raise
         finally:
             self.results[result] += 1
-            self._events.on_fetched(result, self._clock.monotonic() - started_at)
+            self._events.on_fetched(result, self._clock.monotonic() - started_at, status)
         return response
 
     async def _build_request(self) -> TokenRequest:

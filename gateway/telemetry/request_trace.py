@@ -115,11 +115,12 @@ class RequestTrace(msgspec.Struct):
 
 
 class TokenRequestTrace(msgspec.Struct):
-    """One request to a token endpoint; `result` is `ok`, `refused` or `unavailable`."""
+    """One request to a token endpoint; `result` is `ok`, `refused` or `unavailable`, `status` that of the response."""
 
     started_at: float
     ended_at: float
     result: str
+    status: int | None
 
 
 class FetchTrace(msgspec.Struct):
@@ -139,9 +140,9 @@ class FetchTrace(msgspec.Struct):
         """Return the number of spans."""
         return 1 + len(self.requests)
 
-    def add_request(self, started_at: float, ended_at: float, result: str) -> None:
+    def add_request(self, started_at: float, ended_at: float, result: str, status: int | None) -> None:
         """Record a request to the token endpoint."""
-        self.requests.append(TokenRequestTrace(started_at, ended_at, result))
+        self.requests.append(TokenRequestTrace(started_at, ended_at, result, status))
 
     @property
     def link(self) -> str:

@@ -15,6 +15,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
 from gateway.content.untrusted_text import DEFAULT_PORTS, bracket_ipv6, read_authority, read_url
+from gateway.errors import CallerGone
 from gateway.observe.meters import METHODS
 from gateway.observe.record import MAX_PATH, MAX_REASON, Record, remove_secret_parts
 from gateway.observe.secret_mask import mask_start
@@ -94,9 +95,12 @@ def _add_request(writer: _SpanWriter, trace: RequestTrace) -> None:
         _add_wait_span(writer, trace, wait, record, number)
     attempts = trace.all_attempts(_end_of_last_attempt(trace, record))
     for number, attempt in enumerate(attempts):
+        if attempt is not attempts[-1]:
+            _add_attempt_span(writer, trace, attempt, record, number)
+            continue
+        attempt.error = attempt.error or _error_of_status(attempt.status) or record.error
         span = _add_attempt_span(writer, trace, attempt, record, number)
-        if attempt is attempts[-1]:
-            add_attributes(span, {"oic.instance_id": record.instance_id})
+        add_attributes(span, {"oic.instance_id": record.instance_id})
 
 
 def _add_fetch(writer: _SpanWriter, trace: FetchTrace) -> None:
@@ -113,9 +117,11 @@ def _add_fetch(writer: _SpanWriter, trace: FetchTrace) -> None:
         span = writer.add(ids, "POST", Span.SPAN_KIND_CLIENT, (request.started_at, request.ended_at))
         attributes: dict[str, AttributeValue] = {
             "http.request.method": "POST",
+            "http.response.status_code": request.status,
             "http.request.resend_count": number or None,
+            "network.protocol.version": None if request.status is None else "1.1",
             "oic_gateway.credential": trace.credential,
-            "error.type": None if request.result == "ok" else request.result,
+            "error.type": _error_of_status(request.status) or (None if request.result == "ok" else request.result),
         }
         if url is not None:
             attributes["url.full"] = f"{url.scheme}://{url.authority}{url.path}"
@@ -137,16 +143,16 @@ def _add_server_span(writer: _SpanWriter, trace: RequestTrace, record: Record) -
     )
     span.flags = trace.flags | _HAS_REMOTE | (_IS_REMOTE if parent else 0)
     span.trace_state = valid_text(trace.tracestate.decode("latin-1"))
-    status = record.status or None
-    is_failed = status >= 500 if status is not None else record.error is not None
-    host, port = _split_authority(trace.host)
+    status = None if record.status == CallerGone.status and record.error == CallerGone.code else record.status or None
+    is_failed = record.error is not None if status is None or status < 400 else status >= 500
+    host, port, path = _server_and_path(trace.host, record.path)
     attributes: dict[str, AttributeValue] = {
         "http.request.method": method,
         "http.request.method_original": record.method if method == OTHER_METHOD else None,
         "http.response.status_code": status,
         "http.route": trace.route_path,
         "url.scheme": trace.scheme,
-        "url.path": (remove_secret_parts(record.path) or "")[:MAX_PATH] or None,
+        "url.path": (remove_secret_parts(path) or "")[:MAX_PATH] or None,
         "server.address": host,
         "server.port": port,
         "client.address": record.client,
@@ -191,12 +197,12 @@ def _add_attempt_span(
     span = writer.add(ids, name, Span.SPAN_KIND_CLIENT, (attempt.started_at, attempt.ended_at))
     span.flags = trace.flags | _HAS_REMOTE
     server, status = attempt.server, attempt.status
-    error = attempt.error or (str(status) if status is not None and status >= 400 else None)
+    error = attempt.error or _error_of_status(status)
     attributes: dict[str, AttributeValue] = {
         "http.request.method": method,
         "http.response.status_code": status,
         "http.request.resend_count": number or None,
-        "network.protocol.version": "1.1",
+        "network.protocol.version": None if status is None else "1.1",
         "url.full": _url(server, attempt.target),
         "error.type": error,
         "oic_gateway.route": record.route,
@@ -210,6 +216,19 @@ def _add_attempt_span(
 def _method(record: Record) -> str:
     """Return the method if it is one of HTTP: others could be any text."""
     return record.method if record.method in KNOWN_METHODS and record.method is not None else OTHER_METHOD
+
+
+def _server_and_path(host: bytes | None, target: str | None) -> tuple[str | None, int | None, str | None]:
+    """Return host and port that the caller used, and the path: those of an absolute target if it has one."""
+    url = None if target is None or target.startswith("/") else read_url(target)
+    if url is None or not url.host:
+        return *_split_authority(host), target
+    return url.host, url.port, url.path or "/"
+
+
+def _error_of_status(status: int | None) -> str | None:
+    """Return the error of a client span by the status of its response."""
+    return str(status) if status is not None and status >= 400 else None
 
 
 def _end_of_request(trace: RequestTrace, record: Record) -> float:

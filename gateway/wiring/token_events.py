@@ -53,12 +53,12 @@ class TokenEventReporter:
         """Begin an entry of the log of fetches."""
         self._fetch_log.begin(self._credential, trigger)
 
-    def on_fetched(self, result: str, seconds: float) -> None:
+    def on_fetched(self, result: str, seconds: float, status: int | None) -> None:
         """Count a token request."""
         self._meter.record_fetch(result, seconds)
         if self._trace is not None:
             now = time.monotonic()
-            self._trace.add_request(now - seconds, now, result)
+            self._trace.add_request(now - seconds, now, result, status)
 
     def on_renewed(self, expires_in_s: float) -> None:
         """Log a new token."""

@@ -67,7 +67,7 @@ class RecordedTokenEvents:
     def on_fetch_started(self, trigger: FetchTrigger) -> None:
         self.triggers.append(trigger)
 
-    def on_fetched(self, result: str, seconds: float) -> None:
+    def on_fetched(self, result: str, seconds: float, status: int | None) -> None:
         self.fetches.append(result)
 
     def on_renewed(self, expires_in_s: float) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from tests.fakes.collector import Collector, ReceivedSpan
 from tests.fakes.gate import SECRET, Scene, scene, until
-from tests.fakes.identity import refusal, token
+from tests.fakes.identity import CLOSE as NO_ANSWER
+from tests.fakes.identity import Answer, answer, in_pieces, refusal, token
 from tests.fakes.upstream import CLOSE, OK, Script, ScriptedConnection, reply
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -111,6 +112,8 @@ async def test_spans_have_attributes_of_the_semantic_conventions() -> None:
     [request] = [span for span in at.collector.spans if span.parent_id and span.trace_id != server.trace_id]
     assert request.attributes == {
         "http.request.method": "POST",
+        "http.response.status_code": 200,
+        "network.protocol.version": "1.1",
         "url.full": at.identity.url,
         "server.address": "127.0.0.1",
         "server.port": token_port,
@@ -290,7 +293,78 @@ async def test_a_call_without_a_token_has_no_attempt() -> None:
     assert [link.trace_id.hex() for link in wait.span.links] == [fetch.trace_id]
     assert (fetch.attributes["error.type"], fetch.has_failed) == ("invalid_client", True)
     [request] = [span for span in at.collector.spans if span.parent_id == fetch.span_id]
-    assert request.attributes["error.type"] == "refused"
+    assert (request.attributes["http.response.status_code"], request.attributes["error.type"]) == (401, "401")
+    assert request.has_failed
+
+
+@pytest.mark.parametrize(
+    ("played", "status", "error"),
+    [
+        (refusal("invalid_scope", 400), 400, "400"),
+        (answer(503, b"busy"), 503, "503"),
+        (answer(302, location="/elsewhere"), 302, "unavailable"),
+        (answer(200, b"<html>"), 200, "unavailable"),
+        (in_pieces(b'{"access_token', 3, length=999), 200, "unavailable"),
+        (in_pieces(b" " * 300_000, 3), 200, "unavailable"),
+        (NO_ANSWER, None, "unavailable"),
+    ],
+)
+async def test_a_failed_token_request_has_the_status_of_its_response(
+    played: Answer, status: int | None, error: str
+) -> None:
+    async with traced(tokens=(played,)) as at:
+        await at.gate.get("/orders/1")
+    fetch = next(span for span in at.collector.spans if span.name == "token fetch")
+    request = next(span for span in at.collector.spans if span.parent_id == fetch.span_id)
+    assert request.attributes.get("http.response.status_code") == status
+    assert ("network.protocol.version" in request.attributes) == (status is not None)
+    assert (request.attributes["error.type"], request.has_failed) == (error, True)
+
+
+async def test_a_target_in_absolute_form_names_server_and_path() -> None:
+    async with traced() as at:
+        await at.gate.get("http://user:a-password@LOCALHOST/orders/17?secret=1")
+        await at.gate.get(f"http://localhost:{at.gate.port}")
+    first, second = (span.attributes for span in of_calls(at.collector) if span.kind == "server")
+    assert (first["server.address"], first["url.path"]) == ("localhost", "/orders/17")
+    assert "server.port" not in first
+    assert (second["server.port"], second["url.path"]) == (at.gate.port, "/")
+
+
+async def test_a_response_that_breaks_off_is_an_error_of_both_spans() -> None:
+    async def broken(connection: ScriptedConnection) -> None:
+        await connection.request()
+        await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort")
+        connection.reset()
+
+    async with traced(broken) as at:
+        await (await at.gate.caller()).send(b"GET /orders/1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await at.gate.wait_for_records()
+    server, client = one(of_calls(at.collector), "server"), one(of_calls(at.collector), "client")
+    for span in (server, client):
+        assert span.attributes["http.response.status_code"] == 200
+        assert (span.attributes["error.type"], span.has_failed) == ("upstream-broken", True)
+
+
+async def test_a_caller_that_leaves_gets_no_status() -> None:
+    arrived = asyncio.Event()
+
+    async def silent(connection: ScriptedConnection) -> None:
+        await connection.request()
+        arrived.set()
+        await asyncio.Event().wait()
+
+    async with traced(silent) as at:
+        caller = await at.gate.caller()
+        await caller.send(b"GET /orders/1 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await arrived.wait()
+        caller.close()
+        await at.gate.wait_for_records()
+    server, client = one(of_calls(at.collector), "server"), one(of_calls(at.collector), "client")
+    assert "http.response.status_code" not in server.attributes
+    assert (server.attributes["error.type"], server.has_failed) == ("caller-gone", True)
+    assert (client.attributes["error.type"], client.has_failed) == ("caller-gone", True)
+    assert "network.protocol.version" not in client.attributes
 
 
 async def test_calls_that_wait_together_link_to_one_fetch() -> None:
