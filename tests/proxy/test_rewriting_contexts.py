@@ -316,6 +316,13 @@ def test_yaml_values_are_rewritten_and_keys_stay(body: str, name: str) -> None:
     assert text(body, "yaml") == name
 
 
+@pytest.mark.parametrize("kind", ["json", "xml", "yaml", "html"])
+def test_a_url_in_the_path_of_another_one_is_rewritten(kind: str) -> None:
+    gate = f"{GATE}/orders"
+    assert text(f"see {U}/a,{U}/1\n", kind) == f"see {gate}/a,{gate}/1\n"
+    assert text(f"see {U}/../{U}/1\n", kind) == f"see {U}/../{gate}/1\n"
+
+
 def test_a_proxy_caller_gets_urls_of_oic_as_it_wrote_them() -> None:
     here = RequestContext(ORDERS, "", f"http://{HOST}", "/orders/")
     assert text(f'["{U}/1", "{FLOW}"]', here=here) == f'["http://{HOST}{FLOW}/1", "{FLOW}"]'

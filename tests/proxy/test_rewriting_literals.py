@@ -57,6 +57,21 @@ def test_thousands_of_links_are_rewritten_in_any_chunking(slash: str, step: int)
     assert rewrite(body, cuts=range(0, len(body), step)) == wanted
 
 
+@pytest.mark.parametrize(
+    ("kind", "item"),
+    [("json", '{"id":7,"href":"%s"},\n'), ("xml", '<a id="7" href="%s"/>\n'), ("yaml", "- id: 7\n  href: %s\n")],
+)
+def test_an_unusual_url_among_usual_links_is_decided_by_itself(kind: str, item: str) -> None:
+    usual = item % f"{U}/1" * 20
+    for url in (f"{U}/../1", f"{U}/%2e%2e/1", f"{U}/\\u002e./1", f"{U}/&#46;./1", U, f"{U}?a", f"{FLOW}/1", U.upper()):
+        other = (item % url).encode()
+        alone = rewrite(b"\n" + other, kind)[1:]
+        wanted = (usual.replace(U, f"{GATE}/orders") * 2).encode() + alone + usual.replace(U, f"{GATE}/orders").encode()
+        body = (usual * 2).encode() + other + usual.encode()
+        for step in (173, len(usual)):
+            assert rewrite(body, kind, cuts=range(0, len(body), step)) == wanted
+
+
 def test_a_dot_segment_among_repeated_urls_is_still_seen() -> None:
     links = [
         f'{{"href":"{U}/{rest}"}}'

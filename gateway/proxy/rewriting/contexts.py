@@ -17,6 +17,8 @@ from gateway.proxy.rewriting.url_syntax import JSON, YAML
 
 WINDOW = 8 * 1024  # bytes before a URL in which its opening is searched
 REACH = 8 * 1024  # bytes before an opening that are read with it
+LINK_CONTEXT = 24
+"""Bytes before a link that decide alone whether it is rewritten, if they name its member, key, attribute or element."""
 BLANK = b" \t\r\n"
 MAX_BACKSLASHES = 64  # in a row
 QUOTES = (b'"', b"'")
@@ -45,12 +47,19 @@ class UrlContext(ABC):
     """Decides for each URL of a text, from its beginning to its end, whether it is rewritten."""
 
     syntax: UrlSyntax
+    named_by = frozenset((b'"', b"'", b">"))
+    """Bytes that may be before a link that a name decides."""
 
     def __init__(self, text: bytes, *, final: bool) -> None:
         """Take a text; nothing follows it if it is `final`."""
         self.text = text
         self._final = final
         self._run = (0, -1)
+
+    @classmethod
+    @abstractmethod
+    def decide_before(cls, before: bytes) -> bool | None:
+        """Return whether a usual link behind these last bytes is rewritten, None if they do not decide it."""
 
     @abstractmethod
     def should_rewrite(self, url: UrlSpan) -> ContextAnswer:
@@ -88,6 +97,13 @@ def is_rewritten_name(name: bytes, links: frozenset[bytes], kept: frozenset[byte
 
 STRING_CONTENT = re.compile(rb'(?s)[^"\\]*+(?:\\.[^"\\]*+)*')
 STRING_END = re.compile(rb'"[ \t\r\n]*+')
+BEFORE_VALUE = re.compile(rb'(?:[^\\]"([^"\\]+)"[ \t\r\n]*:|\[)[ \t\r\n]*"\Z')
+
+
+def decide_path(before: bytes) -> bool | None:
+    """Return whether a path that is the whole string behind these last bytes is a link, None if they do not decide."""
+    value = BEFORE_VALUE.search(before)
+    return None if value is None else (value[1] or b"").lower() in LINK_NAMES
 
 
 class JsonContext(UrlContext):
@@ -103,6 +119,12 @@ class JsonContext(UrlContext):
         self._name: bytes | None = None
         self._before = b""
         self._inside = 0
+
+    @classmethod
+    def decide_before(cls, before: bytes) -> bool | None:
+        """Decide a link that is the whole value of a member, or the first element of an array."""
+        value = BEFORE_VALUE.search(before)
+        return None if value is None else (value[1] or b"").lower() not in KEPT_NAMES
 
     def should_rewrite(self, url: UrlSpan) -> ContextAnswer:
         """Decide by the text before the string of a URL, and the colon that may follow the string."""
@@ -182,6 +204,22 @@ class YamlContext(UrlContext):
     """Rewrites URLs in values, never in keys."""
 
     syntax = YAML
+    named_by = frozenset((b" ", b"\t", b'"', b"'"))
+
+    @classmethod
+    def decide_before(cls, before: bytes) -> bool | None:
+        """Decide by the key, if it is complete."""
+        _, newline, line = before.rpartition(b"\n")
+        opening = line[:-1] if line.endswith(QUOTES) else line
+        mark = opening.rstrip(b" \t")
+        if not mark and not newline:
+            return None
+        if mark == opening or not mark.endswith(b":"):
+            return True
+        key = KEY_AND_COLON.search(line)
+        if not newline and (key is None or not key.start()):
+            return None
+        return key is None or key[1].lower() not in KEPT_NAMES
 
     def should_rewrite(self, url: UrlSpan) -> ContextAnswer:
         """Decide by the text before a URL on its line, and the colon that may follow it."""

@@ -75,14 +75,10 @@ class UrlSyntax(NamedTuple):
     """A pattern for what is before a path that is the value of a link, in lower case; `@` is the path's beginning."""
     host: Bytes
     """An authority."""
-    rewritten_before: bytes
-    """A pattern for what is before a link that is rewritten whatever else is before it; `@` is its beginning."""
-    kept_before: bytes
-    """Such a pattern for links that stay."""
-    before_reference: bytes
-    """A pattern for what is before a path that is such a link; empty if there is none."""
-    after_link: bytes
-    """A pattern for what follows the beginning of both; `@` is the rest of its path."""
+    link_end: bytes
+    """A pattern for what follows the path of a link, so that bytes before the link decide whether it is rewritten."""
+    reference_end: bytes
+    """A pattern for the end of a string that is a value; empty if a path as a value has no such end."""
     path: Bytes
     """An authority and a path."""
     whole_url: Bytes

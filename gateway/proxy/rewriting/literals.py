@@ -7,19 +7,21 @@ patterns exclude what no route has: other ports, other paths, and paths that are
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
-from itertools import chain
-from typing import NamedTuple
+from itertools import chain, pairwise
 
 from gateway.proxy.rewriting.decoded_url import MAX_ESCAPE, MAX_START, UrlSyntax
-from gateway.proxy.rewriting.links import LinkPatterns, Origins, common_prefix
+from gateway.proxy.rewriting.links import MANY_PATHS, Origins, common_prefix, link_pattern, reference_pattern
 from gateway.proxy.routing import UpstreamUrl
 
+SHORT = 4
+"""Bytes of a literal that a pattern finds faster than `find`."""
 SEARCHED = 16 * 1024
 """Bytes that are searched at a time: in short texts, CPython searches for a literal without a bad worst case."""
 MANY_HOSTS = 8
 """If a domain has more hosts of ours than this, its pattern contains only what their names have in common."""
 MANY_BRANCHES = 16
 """If more segments than this continue a path, its pattern ends before them."""
+DOT = re.compile(rb"/\.")
 IN_HOST = rb"a-z0-9.\-_~@"
 LETTERS = b"[]abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~"
 SLASH = rb"(?:/|\\{1,3}/|%2f)"
@@ -27,13 +29,25 @@ OPEN = rb"(?:(?!\\{1,3}/|%2f)[\\%&]|\Z)"
 """The end of a text, or an escape that is no slash: anything may follow."""
 
 
-class Literal(NamedTuple):
+class Literal:
     """A text that some of our URLs contain, in lower case."""
 
-    text: bytes
-    patterns: tuple[re.Pattern[bytes], ...]
-    """Find it in suitable places. A place is the position behind the slashes of a URL: that of the group, if there is
-    one, else the start of the match."""
+    def __init__(self, text: bytes, *patterns: re.Pattern[bytes]) -> None:
+        """Take patterns that find it in suitable places. A place is the position behind the slashes of a URL: that of
+        the group, if there is one, else the start of the match.
+        """
+        self.patterns = patterns
+        self._text = text
+        self._search = re.compile(re.escape(text)).search if len(text) <= SHORT else None
+
+    def is_in(self, text: bytes) -> bool:
+        """Return whether a text contains it."""
+        if self._search is not None:
+            return self._search(text) is not None
+        if len(text) <= SEARCHED:
+            return text.find(self._text) >= 0
+        more = SEARCHED + len(self._text)
+        return any(text.find(self._text, start, start + more) >= 0 for start in range(0, len(text), SEARCHED))
 
 
 class LiteralSearch:
@@ -48,20 +62,21 @@ class LiteralSearch:
         ends = _host_ends(origins)
         self._plain = [*_host_literals(ends, syntax)]
         self._coded: list[Literal] = []
+        self._escape = Literal(syntax.escape_prefix)
         self._names = list(ends)
         slash = b"(?:/|%%2f|%b)()" % b"|".join(syntax.coded_slashes)
         self._escaped_texts = [slash + _escapable(host, syntax) + end for host, end in ends.items()]
         if any(":" in host for host in ends):
             # Brackets and colons of an IPv6 address may be percent-encoded.
-            self._plain, self._names = [Literal(b"", (syntax.slashes,))], [""]
+            self._plain, self._names = [Literal(b"", syntax.slashes)], [""]
             self._escaped_texts = [syntax.slashes.pattern]
         elif own_paths:
             name, rest = _first_segment(own_paths)
             begin = name.encode()
             self._names.append(name)
-            self._plain.append(Literal(b"/" + begin, (_path_pattern(begin, rest, syntax),)))
+            self._plain.append(Literal(b"/" + begin, _path_pattern(begin, rest, syntax)))
             self._coded = [
-                Literal(coded + begin, (re.compile(coded + b"()" + re.escape(begin) + rest),))
+                Literal(coded + begin, re.compile(coded + b"()" + re.escape(begin) + rest))
                 for coded in syntax.coded_slashes
             ]
             self._escaped_texts.append(slash + _escapable(name, syntax))
@@ -74,30 +89,67 @@ class LiteralSearch:
     def find(self, text: bytes) -> list[re.Pattern[bytes]]:
         """Return patterns, as those of a `Literal`, that find all places in a text in lower case."""
         literals = self._plain
-        if text.find(self._syntax.escape_prefix) >= 0:  # `in` tries a number first, which costs as much again
+        # `in` tries a number first, which costs as much again.
+        if text.find(self._syntax.escape_start) >= 0 and self._escape.is_in(text):
             if self._syntax.escapes.search(text) is not None:
                 unescaped = self._syntax.unescape(text)
                 is_clear = unescaped is not None and not any(name.encode() in unescaped for name in self._names)
                 return [] if is_clear else [pattern for pattern in self._escaped if pattern.search(text)]
             literals = literals + self._coded
-        found = [literal.patterns for literal in literals if _contains(text, literal.text)]
+        found = [literal.patterns for literal in literals if literal.is_in(text)]
         if not found:
             return []
         return [pattern for pattern in dict.fromkeys(chain(*found)) if pattern.search(text)]
 
     def prepare(self) -> None:
         """Compile the patterns for links, which are else compiled when the first one is found."""
-        _ = self.links
+        _ = self._links
 
     @cached_property
     def _escaped(self) -> list[re.Pattern[bytes]]:
         """Return the patterns for texts with escapes of letters, which are rare and take long to compile."""
         return [*map(re.compile, self._escaped_texts)]
 
+    def split_links(self, text: bytes) -> list[bytes]:
+        """Return a text split at the beginnings of its links in their usual spelling, which are the odd parts."""
+        usual, any_case = self._links
+        parts = (usual if text.find(b"HTTP") < 0 else any_case).split(text)
+        pattern = self._reference
+        if pattern is None or text.find(b'"/') < 0:
+            return parts
+        return [*chain.from_iterable(pattern.split(part) if n % 2 == 0 else (part,) for n, part in enumerate(parts))]
+
     @cached_property
-    def links(self) -> LinkPatterns:
-        """Return the patterns for links in their usual spelling."""
-        return LinkPatterns(self._syntax, self._origins, self._upstream, self._own_paths)
+    def _reference(self) -> re.Pattern[bytes] | None:
+        return reference_pattern(self._syntax, self._own_paths)
+
+    @cached_property
+    def _links(self) -> list[re.Pattern[bytes]]:
+        """Return the patterns for links whose scheme is in lower case, and for all of them, which is slower."""
+        schemes = (b"http", b"[hH][tT][tT][pP]")
+        return [link_pattern(self._syntax, self._origins, self._upstream, scheme) for scheme in schemes]
+
+    def is_whole_prefix(self, beginning: bytes) -> bool:
+        """Return whether the beginning of a link ends with a slash, and all URLs that it begins belong together."""
+        return beginning[:1] != b"/" == beginning[-1:] and not beginning.replace(rb"\/", b"/").endswith(self._outer)
+
+    def has_dot_segment(self, text: bytes) -> bool:
+        """Return False if no URL of a text has a dot segment."""
+        return (
+            DOT.search(text) is not None
+            or (text.find(b"%") >= 0 and text.find(b"%2") >= 0)
+            or (text.find(self._syntax.escape_start) >= 0 and self._escape.is_in(text))
+        )
+
+    @cached_property
+    def _outer(self) -> tuple[bytes, ...]:
+        """Return the paths, with a final slash, below which there are others."""
+        paths = sorted({f"{path}/" for prefixes in self._origins.values() for path in prefixes})
+        if len(paths) > MANY_PATHS:
+            return ()  # then only links without other paths below are usual
+        return tuple(
+            path.encode("latin-1", "replace") for path, next_path in pairwise(paths) if next_path.startswith(path)
+        )
 
     def open_end(self, text: bytes, position: int = 0) -> int:
         """Return the offset, not before `position`, from which a text may be the beginning of a URL whose host is not
@@ -119,13 +171,6 @@ class LiteralSearch:
                 return begin.start()
         window = text[max(low, size - MAX_START) :]
         return size - len(window[len(window.rstrip(syntax.start_bytes)) :].lstrip(self._not_first))
-
-
-def _contains(text: bytes, literal: bytes) -> bool:
-    if len(text) <= SEARCHED:
-        return text.find(literal) >= 0
-    more = SEARCHED + len(literal)
-    return any(text.find(literal, start, start + more) >= 0 for start in range(0, len(text), SEARCHED))
 
 
 # Hosts ----------------------------------------------------------------------------------------------------------------
@@ -154,8 +199,8 @@ def _host_literals(ends: Mapping[str, bytes], syntax: UrlSyntax) -> Iterator[Lit
         domains.setdefault(".".join(host.split(".")[-2:]), []).append(host)
     for hosts in domains.values():
         common = common_prefix([host[::-1] for host in hosts])[::-1]
-        patterns = tuple(_host_pattern(host.encode(), ends[host]) for host in hosts)
-        yield Literal(common.encode(), patterns if len(hosts) <= MANY_HOSTS else (syntax.slashes,))
+        patterns = [_host_pattern(host.encode(), ends[host]) for host in hosts]
+        yield Literal(common.encode(), *(patterns if len(hosts) <= MANY_HOSTS else (syntax.slashes,)))
 
 
 def _host_pattern(host: bytes, end: bytes) -> re.Pattern[bytes]:

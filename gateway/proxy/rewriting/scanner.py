@@ -1,24 +1,29 @@
 """Replace the URLs of our upstreams in a document that passes in pieces.
 
-Places with a host or path of ours are found by `literals`. What is before such a place, in any encoding, makes it a URL
+Most links have their usual spelling: one split finds them, and a name before a link decides about it most often. Other
+places with a host or path of ours are found by `literals`. What is before such a place, in any encoding, makes it a URL
 or not. A decision depends only on a window of fixed size before a URL and a limit behind its beginning: the output is
 the same however the document is cut, and never more than the limit is held back. Pieces without such URLs pass as the
 same objects.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from heapq import merge
+from itertools import accumulate, islice
 from re import Match, Pattern
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from gateway.proxy.rewriting.contexts import (
+    LINK_CONTEXT,
     REACH,
     WINDOW,
     JsonContext,
     UrlContext,
     UrlSpan,
     YamlContext,
+    decide_path,
 )
 from gateway.proxy.rewriting.decoded_url import (
     CODED_HOST,
@@ -32,7 +37,6 @@ from gateway.proxy.rewriting.decoded_url import (
     may_continue,
     split_url,
 )
-from gateway.proxy.rewriting.links import CONTEXT_SIZE
 from gateway.proxy.rewriting.url_map import Paths, RequestContext, UrlMap
 from gateway.proxy.rewriting.xml_context import HtmlContext, XmlContext
 
@@ -41,9 +45,20 @@ CONTEXT = WINDOW + REACH  # bytes before a URL that decide whether it is rewritt
 MAX_URL = 8 * 1024  # bytes after which a URL counts as ended
 URLS_PER_STEP = 128
 """URLs that are decided one by one before other calls run."""
+NAME_CONTEXT = 10
+"""Bytes before a link that most often decide: few, so that they are mostly the same."""
+NAME_BORDERS = b" \t\r\n<,{["
+"""Bytes before the name of a member, key, attribute or element."""
+MAX_REPEATED = 4
+"""Links with different bytes before them that are remembered."""
+LEARNED_FROM = 16  # links
+TRIALS = 4
+"""Times that remembered links may not be all links of a text."""
+SLASH = b"/"[0]
+URL_ENDS = (b'"', b"<", b"\n")
 NEIGHBOURS = 16  # bytes before a URL that make it one
 PLACE_COST = 0.25  # of a URL, for a place without one
-MAX_CACHED = 256  # authorities per body
+MAX_CACHED = 1024  # per body
 MAX_CACHED_SIZE = 300  # bytes of an authority
 DELIMITERS = frozenset((b'"', b"'", b">"))
 """The character before a URL that is a value; any other URL is in running text."""
@@ -71,6 +86,23 @@ class UrlStart(NamedTuple):
         return self.after > self.start
 
 
+V = TypeVar("V")
+
+
+class Memo(dict[bytes, V]):
+    """Remembers what a function returns for the bytes that repeat in a body."""
+
+    def __init__(self, function: Callable[[bytes], V]) -> None:
+        super().__init__()
+        self._function = function
+
+    def __missing__(self, key: bytes) -> V:
+        if len(self) >= MAX_CACHED:
+            self.clear()
+        value = self[key] = self._function(key)
+        return value
+
+
 class UrlScanner:
     """Replaces the URLs of one body."""
 
@@ -81,7 +113,11 @@ class UrlScanner:
         self._literals = url_map.literals(kind, context.upstream)
         self._url_map = url_map
         self._request = context
-        self._new: dict[bytes, bytes] = {}
+        self._new = Memo(partial(url_map.new_beginning, syntax=self._syntax, context=context))
+        self._decided = Memo(self._context_type.decide_before)
+        self._references = Memo(decide_path)
+        self._repeated: dict[bytes, bytes] = {}
+        self._trials = TRIALS
         self._before = b""  # the last bytes of the output's source
         self._held = b""
         self._has_urls = False
@@ -105,7 +141,7 @@ class UrlScanner:
         while has_more:
             data = self._held + piece
             piece, has_more = b"", False
-            out, position, links = self._replace_links(data) if self._has_urls else ([], 0, [])
+            out, position, links = self._replace_links(data, final=final) if self._has_urls else ([], 0, [])
             if not (patterns := self._find(data, position)):
                 self._has_urls = bool(out)
                 yield out + self._pass(data, position, final=final)
@@ -140,34 +176,91 @@ class UrlScanner:
         self._held = data[end:]
         self._before = data[end - CONTEXT : end] if end >= CONTEXT else (self._before + data[:end])[-CONTEXT:]
 
-    def _replace_links(self, data: bytes) -> tuple[list[bytes], int, list[Edit]]:
-        """Return the output up to the last link that its context decides, if there are no other URLs before it; else
-        the edits of such links, the last one first.
+    def _replace_links(self, data: bytes, *, final: bool) -> tuple[list[bytes], int, list[Edit]]:
+        """Return the output up to the last link in its usual spelling, if there are no other URLs before it; else the
+        edits of these links, the last one first.
         """
-        before, links = self._before[-CONTEXT_SIZE:], self._literals.links
-        parts, has_others = links.split(before + data, self._find)
-        rest = parts.pop()
-        between = links.kept.split(rest)
-        if len(between) > 1 and not self._find(b"\0".join(between[:-1])):
-            parts.append(rest[: len(rest) - len(between[-1])])
-            rest = between[-1]
-        if not parts or len(parts[0]) < len(before):
+        before = self._before[-LINK_CONTEXT:]
+        if self._repeated and (out := self._replace_repeated(before, data)):
+            return out
+        parts = self._literals.split_links(before + data)
+        if len(parts) == 1 or len(parts[0]) < len(before):
             return [], 0, []
-        for old in {*parts[1::2]}:
-            self._new_beginning(old)
-        new = [*map(self._new.__getitem__, parts[1::2])]
-        if has_others:
-            return [], 0, _link_edits(parts, new, len(self._before) - len(before))
+        decided, named_by = self._decided, self._context_type.named_by
+        answers = [
+            decided[part[-NAME_CONTEXT:]] if old[0] != SLASH else self._references[part[-LINK_CONTEXT:]]
+            for part, old in zip(parts[::2], parts[1::2], strict=False)
+        ]
+        if None in answers:
+            answers = [
+                decided[part[-LINK_CONTEXT:]]
+                if answer is None and old[0] != SLASH and part[-1:] in named_by
+                else answer
+                for part, old, answer in zip(parts[::2], parts[1::2], answers, strict=False)
+            ]
+        if None in answers:
+            answers = self._ask_context(parts, answers, len(self._before) - len(before), data, final=final)
+        del parts[2 * len(answers) :]
+        links = [self._new[old] if answer else old for old, answer in zip(parts[1::2], answers, strict=True)]
+        if not links or self._find(b"\0".join(parts[::2])):
+            return [], 0, _link_edits(parts, links, len(self._before) - len(before))
+        self._learn(parts, links)
+        position = sum(map(len, parts)) - len(before)
+        self.changed = self.changed or links != parts[1::2]
         parts[0] = parts[0][len(before) :]
-        parts[1::2] = new
-        out, position = b"".join(parts), len(data) - len(rest)
-        self.changed = self.changed or out != data[:position]
-        return [out], position, []
+        parts[1::2] = links
+        return [b"".join(parts)], position, []
 
-    def _new_beginning(self, old: bytes) -> bytes:
-        if old not in self._new:
-            self._new[old] = self._url_map.new_beginning(old, self._syntax, self._request)
-        return self._new[old]
+    def _replace_repeated(self, before: bytes, data: bytes) -> tuple[list[bytes], int, list[Edit]] | None:
+        """Replace the links that were in the text before, if they are all that there are. None if there may be others.
+
+        A text without dot segments needs no look at the rest of each path, if its last URL has ended.
+        """
+        end = max(map(data.rfind, URL_ENDS)) + 1
+        text = before + data[:end]
+        if not self._literals.has_dot_segment(text):
+            rest = out = text
+            for old, new in self._repeated.items():
+                rest, out = rest.replace(old, b"\0"), out.replace(old, new)
+            if rest is not text and out.startswith(before) and not self._find(rest):
+                self.changed = self.changed or out != text
+                return [out[len(before) :]], end, []
+        self._trials -= 1
+        self._repeated = {}
+        return None
+
+    def _learn(self, parts: list[bytes], links: list[bytes]) -> None:
+        """Remember the last links with the bytes before them, if those decide."""
+        repeated = {}
+        for before, old, new in islice(zip(parts[-2::-2], parts[::-2], reversed(links), strict=True), LEARNED_FROM):
+            name = self._shortest_name(before[-LINK_CONTEXT:])
+            if not name or not self._literals.is_whole_prefix(old):
+                return
+            repeated[name + old] = name + new
+        if self._trials and len(repeated) <= MAX_REPEATED:
+            self._repeated = repeated
+
+    def _shortest_name(self, before: bytes) -> bytes:
+        """Return the last bytes that decide about a link, whatever is before them."""
+        starts = (start for start in range(len(before) - 1, -1, -1) if before[start] in NAME_BORDERS)
+        names = (before[start:] for start in starts)
+        return next((name for name in names if self._decided[name] is not None), b"")
+
+    def _ask_context(
+        self, parts: list[bytes], answers: list[bool | None], offset: int, data: bytes, *, final: bool
+    ) -> list[bool | None]:
+        """Return the answers for links, up to the first one that needs more bytes. The parts begin at an offset."""
+        context = self._context_type(self._before + data, final=final)
+        ends = [*accumulate(map(len, parts), initial=offset)]
+        for number, answer in enumerate(answers):
+            if answer is None:
+                start = ends[2 * number + 1]
+                is_path = parts[2 * number + 1][0] == SLASH
+                url = UrlSpan(start, ends[2 * number + 2], start + MAX_URL, is_path, is_path)
+                answers[number] = context.should_rewrite(url)
+                if answers[number] is None:
+                    return answers[:number]
+        return answers
 
     def _apply(self, text: bytes, start: int, end: int, edits: list[Edit]) -> list[bytes]:
         pieces: list[bytes] = []
@@ -193,30 +286,24 @@ class UrlScanner:
             after = offset + place
             while links and links[-1].start < after:
                 edits.append(links.pop())
-                position = edits[-1].stop
+                position = max(position, edits[-1].stop)
             if after <= position:
                 continue
             if left <= 0:
                 return edits, max(position, after - MAX_START), True
-            link = self._link_at(text, position, after)
-            begin = None if link else self._start_at(text, position, after)
-            if link is not None:
-                start = link.start()
-                result = self._decide_link(context, link)
-            elif begin is not None:
-                start = begin.start()
-                result = self._decide(context, begin, final=final)
-            else:
+            begin = self._start_at(text, position, after)
+            if begin is None:
                 left -= PLACE_COST
                 continue
+            result = self._decide(context, begin, final=final)
             left -= 1
             if result is None:
-                return edits, max(position, start), False
+                return edits, max(position, begin.start()), False
             position, edit = result
             if edit is not None:
                 edits.append(edit)
         if links:
-            position = links[0].stop
+            position = max(position, links[0].stop)
             edits += reversed(links)
         return edits, len(text) if final else self._literals.open_end(text, position), False
 
@@ -226,19 +313,6 @@ class UrlScanner:
         return search(text, max(position, after - NEIGHBOURS), after) or search(
             text, max(position, after - MAX_START), after
         )
-
-    def _link_at(self, text: bytes, position: int, after: int) -> Match[bytes] | None:
-        """Return a link in its usual spelling whose slashes end at `after`."""
-        start = after - (len("https://") if text.startswith(b"s", after - 4) else len("http://"))
-        return self._literals.links.anywhere.match(text, start) if start >= position else None
-
-    def _decide_link(self, context: UrlContext, link: Match[bytes]) -> ScanResult | None:
-        start, end = link.span(1)
-        path_end = link.end(2)
-        answer = context.should_rewrite(UrlSpan(start, path_end, start + MAX_URL))
-        if answer is None:
-            return None
-        return path_end, Edit(start, end, self._new_beginning(link[1])) if answer else None
 
     def _decide(self, context: UrlContext, match: Match[bytes], *, final: bool) -> ScanResult | None:
         """Decide one URL; None if more bytes are needed."""

@@ -210,7 +210,7 @@ class UrlMap:
         return Replacement(head, len(path) - len(rest) if path else 0)
 
     def new_beginning(self, old: bytes, syntax: UrlSyntax, context: RequestContext) -> bytes:
-        """Return the beginning of the gateway's URL for that of a link (`LinkPatterns`)."""
+        """Return the beginning of the gateway's URL for that of a link (`link_pattern`)."""
         decoded = decode_url(old, syntax, is_coded=False)
         parts, slash = REFERENCE.fullmatch(decoded.text), syntax.slash.search(old)
         if parts is None or slash is None:

@@ -1,7 +1,7 @@
 """The URL syntax of JSON (RFC 8259 §7), XML (XML 1.0 §4.1), HTML and YAML (YAML 1.2 §5.7)."""
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from gateway.proxy.rewriting.decoded_url import (
     BORDER,
@@ -12,15 +12,12 @@ from gateway.proxy.rewriting.decoded_url import (
     decode_unit,
     hex_pattern,
 )
-from gateway.proxy.rewriting.link_names import HTML_KEPT_NAMES, KEPT_NAMES, XML_KEPT_NAMES
 
 HEX = b"0123456789abcdefABCDEF"
 CODES = {b"h": (b"68", b"48"), b"t": (b"74", b"54"), b"p": (b"70", b"50"), b"s": (b"73", b"53")}
 NUMBERS = {b"h": b"104|72", b"t": b"116|84", b"p": b"112|80", b"s": b"115|83"}
 MAX_DECODED = 8
 """Different character references of a text that are decoded one after the other."""
-MAX_PREFIX = 8
-"""Bytes of the prefix of a name in XML that is read."""
 
 # A letter, a digit or one of `-._~`, by its code in hexadecimal or decimal.
 _HEX = rb"(?:[46][1-9a-f]|[57][0-9a]|3[0-9]|2[de]|5f|7e)"
@@ -57,16 +54,6 @@ def _behind(names: Iterable[bytes], colons: Iterable[bytes]) -> bytes:
 def _only_behind(names: Sequence[bytes], colons: Iterable[bytes]) -> bytes:
     """Return such a pattern, which matches too what is written with none of these colons."""
     return b"".join(b"(?:(?<!%b@)|%b)" % (colon, _behind(names, [colon])) for colon in colons)
-
-
-def _any_case(names: Collection[bytes]) -> list[bytes]:
-    return [b"(?i:%b)" % name for name in sorted(names)]
-
-
-def _rewritten_names(border: bytes) -> list[bytes]:
-    """Return the ends of names that are none of `KEPT_NAMES`: those end with `url` or an escape of its last letter."""
-    url = rb"[%b_A-DFGI-MO-SU-Za-dfgi-mo-su-z][uU][rR][lL]" % border
-    return [rb"[^%b\\lLcC]" % border, rb"[^%b\\rR2][lL]" % border, rb"[^%b\\46][cC]" % border, url]
 
 
 # JSON and YAML --------------------------------------------------------------------------------------------------------
@@ -143,15 +130,11 @@ JSON = _backslash_syntax(
     {
         "before_path": rb'(?<=[\s:]"@)%b%b'
         % (_only_behind([b"href", b"self", b"tion", b'[-"]url', *_ESCAPED], _COLONS), _ELEMENTS),
-        "rewritten_before": _behind(_rewritten_names(b'"'), _COLONS) + rb'|(?<=[\[,]"@)|(?<=[\[,] "@)',
-        "kept_before": _behind([rb'[{,\s]"' + name for name in _any_case(KEPT_NAMES)], _COLONS),
-        "before_reference": _behind([rb'[^\\]"' + name for name in (b"href", b"url", b"self", b"location")], _COLONS),
-        "after_link": rb'[A-Za-z0-9_=/?#&-]{0,1000}+"[,\]}]'
-        rb'|@(?:[?#][^"\\\x00-\x20<>]{0,1000}+)?"[ \t\r\n]{0,64}+[,\]}]',
+        "link_end": rb'[?#"<> \t\r\n]|\\["bfnrt]',
+        "reference_end": rb'"[ \t\r\n]{0,64}+[,\]}]',
     },
 )
 
-_YAML_COLONS = b": ", rb""": ["']"""
 YAML = _backslash_syntax(
     (b"u", b"x"),
     rb"""(?<=[ \t"'\[{,]/)|(?<="\\)(?:/|%b2[fF])""",
@@ -159,10 +142,8 @@ YAML = _backslash_syntax(
     {
         "before_path": rb"""(?:(?<=[ \t]@)|(?<=[ \t]["']@))(?<![^fln"' \t]:[ \t]@)(?<![^fln"' \t]:[ \t]["']@)"""
         rb"""(?<![^: \t][ \t]@)(?<![^: \t][ \t]["']@)(?<!\n  @)(?<!\n    @)(?<!\n      @)""",
-        "rewritten_before": _behind([*_rewritten_names(rb"""\s"'"""), rb"\surl"], _YAML_COLONS) + b"|(?<=- @)",
-        "kept_before": _behind([rb"\s" + name for name in _any_case(KEPT_NAMES)], _YAML_COLONS),
-        "before_reference": b"",
-        "after_link": rb"""@(?:[?#][^\x00-\x20"'<>\\:]{0,1000}+)?["']?\r?\n""",
+        "link_end": rb"""[<> \t\r\n]|["'](?=\r?\n)|[?#][^\x00-\x20"'<>\\:]{0,1000}+["']?\r?\n""",
+        "reference_end": b"",
     },
 )
 
@@ -176,17 +157,6 @@ def _decode_references(text: bytes) -> bytes | None:
             return text.lower()
         text = text.replace(reference[0], XML.units.sub(decode_unit, reference[0]))
     return None
-
-
-def _identifiers(names: Collection[bytes]) -> bytes:
-    """Return a pattern for what is before an identifier: attributes with these names, declarations of a namespace, and
-    the element Action.
-    """
-    attributes = [rb"[\s:]" + name for name in _any_case(names)]
-    prefixes = [rb"[\w.-]{%d}" % size for size in range(1, MAX_PREFIX)]
-    attributes += [rb"\s(?i:xmlns):" + prefix for prefix in prefixes]
-    elements = [b"<(?i:action)", *(b"<%b:(?i:action)" % prefix for prefix in prefixes)] if b"action" in names else []
-    return _behind(attributes, [rb"""=["']"""]) + b"".join(b"|(?<=%b>@)" % element for element in elements)
 
 
 _LETTERS = {
@@ -218,11 +188,8 @@ XML = UrlSyntax(
     slash=re.compile(_SLASH_REFERENCE),
     coded_slashes=(b"47;", b"2f;"),
     before_path=_behind([b"href", rb"[\s:]src", b"tion"], [rb"""=["']"""]) + rb"""|(?<== ["']@)""",
-    rewritten_before=_behind([rb"\shref", rb"\ssrc", rb"\slocation"], [rb"""=["']"""])
-    + rb"|(?<=[A-Za-z0-9_]>@)(?<![cC][tT][iI][oO][nN]>@)",
-    kept_before=_identifiers(XML_KEPT_NAMES),
-    before_reference=b"",
-    after_link=rb"""@(?:[?#"<> \t\r\n]|'(?=/?>|[ \t\r\n]))""",
+    link_end=rb"""[?#"<> \t\r\n]|'(?=/?>|[ \t\r\n])""",
+    reference_end=b"",
     path=re.compile(
         rb"[^%b&']*+(?:(?:'(?!/?>|[ \t\r\n])|&(?!#(?:%b);)%b)[^%b&']*+)*"
         % (_NO_PATH, _REFERENCE_ENDS, _REFERENCE.removeprefix(b"&"), _NO_PATH)
@@ -241,5 +208,4 @@ XML = UrlSyntax(
 )
 
 
-HTML = XML._replace(kept_before=_identifiers(HTML_KEPT_NAMES))
-SYNTAXES = {"json": JSON, "xml": XML, "html": HTML, "yaml": YAML}
+SYNTAXES = {"json": JSON, "xml": XML, "html": XML, "yaml": YAML}

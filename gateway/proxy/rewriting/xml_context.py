@@ -4,6 +4,7 @@ import re
 
 from gateway.proxy.rewriting.contexts import (
     BLANK,
+    LINK_CONTEXT,
     QUOTES,
     REACH,
     WINDOW,
@@ -13,7 +14,7 @@ from gateway.proxy.rewriting.contexts import (
     is_rewritten_name,
 )
 from gateway.proxy.rewriting.link_names import HTML_KEPT_NAMES, HTML_LINK_NAMES, XML_KEPT_NAMES, XML_LINK_NAMES
-from gateway.proxy.rewriting.url_syntax import HTML, XML
+from gateway.proxy.rewriting.url_syntax import XML
 
 GREATER = 0x3E
 
@@ -22,7 +23,11 @@ ATTRIBUTES = re.compile(rb"""(?:\s++[^\s<>="']++\s*+=\s*+(?:"[^"<]*+"|'[^'<]*+')
 OPENING = re.compile(rb"""\s++([^\s<>="']++)\s*+=\s*+(["'])""")
 TAG_REST = re.compile(rb"""(?:[^<>"']++|"[^"<]*+"|'[^'<]*+')*""")
 CDATA = b"<![CDATA["
-REWRITTEN_BEFORE = re.compile(XML.rewritten_before.replace(b"@", b""))
+REWRITTEN_BEFORE = re.compile(rb"""(?:\s(?:href|src|location)=["']|[A-Za-z0-9_](?<![cC][tT][iI][oO][nN])>)\Z""")
+XML_KEPT_BEFORE = re.compile(
+    rb"""(?i)(?:[\s:](?:%b)=["']|\sxmlns:[\w.-]{1,7}=["']|<(?:[\w.-]{1,7}:)?action>)\Z""" % b"|".join(XML_KEPT_NAMES)
+)
+HTML_KEPT_BEFORE = re.compile(rb"""(?i)(?:[\s:]xmlns|\sxmlns:[\w.-]{1,7})=["']\Z""")
 NEXT_WORD = re.compile(rb"""\s++[^\s"'<]""")
 
 
@@ -32,7 +37,7 @@ class XmlContext(UrlContext):
     syntax = XML
     links = XML_LINK_NAMES
     kept = XML_KEPT_NAMES
-    kept_before = re.compile(XML.kept_before.replace(b"@", b""))
+    kept_before = XML_KEPT_BEFORE
 
     def __init__(self, text: bytes, *, final: bool) -> None:
         super().__init__(text, final=final)
@@ -43,13 +48,19 @@ class XmlContext(UrlContext):
         self._name = self._quote = b""
         self._counted = self._words = 0
 
+    @classmethod
+    def decide_before(cls, before: bytes) -> bool | None:
+        """Decide by the name of the attribute, or by the element. In the text of an element, it is so too."""
+        if REWRITTEN_BEFORE.search(before):
+            return True
+        return False if cls.kept_before.search(before) else None
+
     def should_rewrite(self, url: UrlSpan) -> ContextAnswer:
         """Decide by the attribute of a URL, or by the element if the URL is in its first text."""
         if not url.is_reference:
-            if REWRITTEN_BEFORE.match(self.text, url.start):
-                return True
-            if self.kept_before.match(self.text, url.start):
-                return False
+            answer = self.decide_before(self.text[max(0, url.start - LINK_CONTEXT) : url.start])
+            if answer is not None:
+                return answer
         opened = self.text.rfind(b"<", max(0, url.start - WINDOW), url.start)
         if self._in_attribute(opened, url.start):
             return self._decide_attribute(url)
@@ -147,10 +158,9 @@ class XmlContext(UrlContext):
 class HtmlContext(XmlContext):
     """Rewrites URLs in HTML: `action` is the target of a form (HTML §4.10.18.6)."""
 
-    syntax = HTML
     links = HTML_LINK_NAMES
     kept = HTML_KEPT_NAMES
-    kept_before = re.compile(HTML.kept_before.replace(b"@", b""))
+    kept_before = HTML_KEPT_BEFORE
 
 
 def _local_name(name: bytes) -> bytes:
