@@ -17,9 +17,7 @@ from gateway.checks.route import RouteCheck, check_route
 from gateway.config.issue import SecretProblem
 from gateway.config.model import Config
 from gateway.config.resolved import resolve
-from gateway.config.secrets import SecretReader
 from gateway.config.state_model import StateSettings
-from gateway.config.vault import Vault
 from gateway.diagnosis.connections import diagnose_connection
 from gateway.diagnosis.credential_findings import diagnose_credential
 from gateway.diagnosis.facts import ConnectionProbe, RouteProbe
@@ -29,6 +27,7 @@ from gateway.network.dial import Origin
 from gateway.oauth.clock import SystemClock
 from gateway.observe.metrics import Metrics
 from gateway.wiring.components import Components, Runtime
+from gateway.wiring.secret_reader import build_secret_reader, secret_servers
 from gateway.wiring.token_stores import open_store
 
 TIMEOUT = 90.0
@@ -74,7 +73,7 @@ class _LiveCheck:
         self._components = components
         self._config = runtime.config
         self._runtime = runtime
-        self._secrets = SecretReader(os.environ, vault=Vault(runtime.config.oci))
+        self._secrets = build_secret_reader(os.environ, secret_servers(runtime.config))
         self._slots = asyncio.Semaphore(MAX_CONCURRENT)
         self._connection_probes: dict[Origin, asyncio.Task[ConnectionProbe]] = {}
         self._credential_results: dict[str, asyncio.Task[CredentialResult]] = {}

@@ -7,14 +7,13 @@ from typing import Any
 from gateway import __version__
 from gateway.checks.credential import credential_config, fetch_token
 from gateway.config.model import Config
-from gateway.config.secrets import SecretReader
-from gateway.config.vault import Vault
 from gateway.diagnosis.credential_findings import diagnose_audience, diagnose_refusal, read_audiences
 from gateway.diagnosis.facts import ConnectionProbe, CredentialProbe
 from gateway.diagnosis.finding import Finding
 from gateway.oauth.grants import read_jwt_claims
 from gateway.observe.metrics import Metrics
 from gateway.wiring.components import Components
+from gateway.wiring.secret_reader import build_secret_reader, secret_servers
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ async def get_token(config: Config, name: str, *, force: bool = False) -> TokenR
     finally:
         await components.close()
     if reason:
-        settings = credential_config(name, credential, SecretReader(os.environ, vault=Vault(config.oci)))
+        settings = credential_config(name, credential, build_secret_reader(os.environ, secret_servers(config)))
         return TokenResult(
             diagnose_refusal(CredentialProbe(settings, ConnectionProbe(credential.token_url), reason=reason))
         )

@@ -9,7 +9,7 @@ EXAMPLE = "oic-gateway serve gateway.yaml"
 EXIT_STATUS = {
     0: "stopped; every request was completed",
     1: "stopped; requests were cut off",
-    69: "an address is in use or not allowed, or a secret of OCI Vault or the target of the log cannot be used",
+    69: "an address is in use or not allowed, or a secret of a vault or the target of the log cannot be used",
     78: "",
 }
 _UNAVAILABLE = 69

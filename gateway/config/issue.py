@@ -11,9 +11,15 @@ from typing import Literal
 Severity = Literal["error", "warning"]
 Steps = tuple[str | int, ...]
 
-SECRET_KEYS = frozenset({"api_key", "client_secret", "password", "key_password", "private_key", "refresh_token"})
-REFERENCES = ("file", "env", "credential", "oci_vault")
+SECRET_KEYS = frozenset(
+    "api_key client_secret jwt key_password password private_key refresh_token secret_id token".split()
+)
+FILE_KEYS = frozenset(("file", "cert", "key", "ca", "client_ca"))
+"""Keys of the model whose value is a path."""
+REFERENCES = ("file", "env", "credential", "oci_vault", "vault")
 """The kinds of reference to a secret."""
+SERVER_REFERENCES = frozenset(("oci_vault", "vault"))
+"""Those whose secret is on a server."""
 _NAMED = ("credentials", "callers", "services")
 _ROUTES = ("routes", "defaults")
 _FREE_KEYS = frozenset(
@@ -78,6 +84,24 @@ class SecretProblem(OSError):
         super().__init__(f"{what}; {remedy}")
         self.what = what
         self.remedy = remedy
+
+
+class StoreFailure(Exception):
+    """A server does not give a secret. `reason` follows the secret's name in a message.
+
+    `is_transient` means that the server itself failed, `is_shared` that its other secrets cannot be read either.
+    """
+
+    def __init__(self, reason: str, remedy: str, *, is_transient: bool = False, is_shared: bool | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.remedy = remedy
+        self.is_transient = is_transient
+        self.is_shared = is_transient if is_shared is None else is_shared
+
+    def copy(self) -> "StoreFailure":
+        """Return an equal exception without a traceback."""
+        return StoreFailure(self.reason, self.remedy, is_transient=self.is_transient, is_shared=self.is_shared)
 
 
 def is_plain(key: str) -> bool:

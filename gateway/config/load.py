@@ -20,6 +20,7 @@ from gateway.config.merged_tree import MergedTree
 from gateway.config.model import Config
 from gateway.config.references import check_references, referenced_variables
 from gateway.config.source_reader import read_sources
+from gateway.config.vault_environment import resolve_vault
 from gateway.config.watched_files import WatchedFiles
 from gateway.network.egress_proxy import ProxyEnvironment, UnusableProxy
 
@@ -197,6 +198,8 @@ def _environment_problems(config: Config, environ: Mapping[str, str]) -> list[Lo
     urls += [route.upstream for route in config.routes if (route.proxy or fallback) is None]
     if telemetry is not None and telemetry.settings.proxy is None:
         urls += [target.url for target in (telemetry.traces, telemetry.metrics) if target is not None]
+    if config.vault.proxy is None and (vault_url := resolve_vault(config.vault, environ).url) is not None:
+        urls.append(vault_url)
     sign_in = config.console.sign_in if config.console is not None else None
     urls += [sign_in.issuer] if sign_in is not None and sign_in.proxy is None else []
     try:

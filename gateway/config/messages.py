@@ -9,7 +9,7 @@ from pydantic_core import ErrorDetails
 
 from gateway.config import caller_model, model, values
 from gateway.config.issue import ConfigIssue, Steps, is_plain, is_secret
-from gateway.config.strict_model import StrictModel
+from gateway.config.strict_model import REFERENCE_KEYS, StrictModel
 
 _TAGS = frozenset(
     {"[key]", "[keys]", "[one]", "[several]"}
@@ -47,6 +47,10 @@ _PATTERNS = {
         "write it as in LoadCredential=, like app",
     ),
     values.OCID_PATTERN: ("is not the OCID of a secret", "write it like ocid1.vaultsecret.oc1.phx.…, not the vault's"),
+    values.VAULT_PATH_PATTERN: (
+        "is not a path in Vault",
+        "write it like apps/orders, without a slash at its ends",
+    ),
     values.HOST_PATTERN: ("is not a host name", "write it like gw.example.com, without scheme or port"),
     values.FIELD_PATTERN: ("is not the name of a header field", "write it like X-Source"),
     values.VALUE_PATTERN: ("is not the value of a header field", "use printable ASCII, without a space at either end"),
@@ -100,7 +104,7 @@ def _unknown_key(steps: Steps) -> ConfigIssue:
     if is_secret(parent):
         return ConfigIssue(
             parent,
-            "has a key other than `file`, `env`, `credential` and `oci_vault`",
+            f"has a key other than {REFERENCE_KEYS}",
             "write {file: /path} or {env: NAME}",
         )
     known = _keys_at(parent)

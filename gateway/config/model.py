@@ -48,6 +48,7 @@ from gateway.config.values import (
     Text,
     Workers,
 )
+from gateway.config.vault_model import VaultSettings
 
 # Parameters that the grant, the client authentication or the gateway itself sets (RFC 6749, 7521, 7636).
 RESERVED_PARAMS = frozenset(
@@ -330,6 +331,8 @@ class Config(StrictModel):
     """Export of traces and metrics to an OpenTelemetry collector; omitted: none."""
     oci: OciSettings = Field(default_factory=OciSettings)
     """Access to OCI Vault, for secrets with `oci_vault`."""
+    vault: VaultSettings = Field(default_factory=VaultSettings)
+    """Access to HashiCorp Vault, for secrets with `vault`; docs/vault.md describes it."""
     credentials: Annotated[dict[Name, CredentialSettings], Field(min_length=1)]
     """Credentials by name."""
     callers: dict[Name, CallerSettings] = Field(default_factory=dict)

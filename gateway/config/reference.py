@@ -17,9 +17,10 @@ reports every error of a file, `oic-gateway schema` prints the JSON Schema for a
 
 * **Durations** have a unit: {", ".join(f"`{unit}`" for unit in DURATION_UNITS)}, as in `330s` or `1.5m`.
 * **Sizes** have a unit: {", ".join(f"`{unit}`" for unit in SIZE_UNITS)}, as in `64KiB`. A bare number is an error.
-* **Secrets** are references: `{{file: PATH}}`, `{{env: NAME}}`, `{{credential: NAME}}` (systemd's LoadCredential=) or
-  `{{oci_vault: OCID}}`; a secret in the file is an error. They are read again for each token (those of OCI Vault every
-  `oci.refresh`), so a changed secret needs no restart.
+* **Secrets** are references: `{{file: PATH}}`, `{{env: NAME}}`, `{{credential: NAME}}` (systemd's LoadCredential=),
+  `{{oci_vault: OCID}}` or `{{vault: {{path: PATH, field: NAME}}}}` ([HashiCorp Vault](vault.md)); a secret in the file
+  is an error. They are read again for each token (those of a vault every `oci.refresh` or `vault.refresh`), so a
+  changed secret needs no restart.
 * **Paths of files** are relative to the folder of the file that contains them.
 * [Teams](teams.md) describes `include` and `watch`. An included file has the keys `credentials`, `callers` and `routes`
   only.

@@ -1,6 +1,6 @@
 """Check the secrets, certificates and keys that a file references, before the first call uses them.
 
-The checks use the plain values of the file. The model reports values of the wrong type. Secrets of OCI Vault are not
+The checks use the plain values of the file. The model reports values of the wrong type. Secrets of servers are not
 read here, but when they are used.
 """
 
@@ -16,16 +16,27 @@ from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from gateway.config import otel_package, vault
+from gateway.config import oci_vault, otel_package
 from gateway.config.console_users import UnusableUsers, read_users
 from gateway.config.cross_checks import check_own_hosts
-from gateway.config.issue import SECRET_KEYS, ConfigIssue, SecretProblem, Steps, has_free_keys, keys_of
-from gateway.config.model import HistorySettings
+from gateway.config.issue import (
+    SECRET_KEYS,
+    SERVER_REFERENCES,
+    ConfigIssue,
+    SecretProblem,
+    Steps,
+    has_free_keys,
+    keys_of,
+)
+from gateway.config.model import Config, HistorySettings
+from gateway.config.reference_walk import find_references
 from gateway.config.secret_strength import ENOUGH_BITS, estimate_bits
 from gateway.config.secrets import SecretReader, exposure, suspicious
 from gateway.config.state_model import StateSettings
 from gateway.config.strict_model import SecretRef
 from gateway.config.values import VALUE_PATTERN, is_local
+from gateway.config.vault_environment import check_vault
+from gateway.config.vault_model import VaultSettings
 from gateway.content.untrusted_text import DEFAULT_PORTS, read_url
 from gateway.history.free_space import bytes_used, volume_of
 from gateway.system.confined_files import LeavesFolder
@@ -48,9 +59,7 @@ def check_references(tree: Mapping[str, Any], *, base: Path, environ: Mapping[st
     yield from _check_history_room(tree, base)
     yield from check_own_hosts(tree, is_own_host)
     yield from _check_console_files(tree, base)
-    vault_steps = next(_vault_steps(tree, ()), None)
-    if vault_steps is not None and not vault.is_installed():
-        yield ConfigIssue(vault_steps, f"a secret of OCI Vault {vault.MISSING}", vault.INSTALL)
+    yield from _check_servers(tree, base, environ)
     if isinstance(tree.get("telemetry"), dict) and not otel_package.is_installed():
         yield ConfigIssue(("telemetry",), otel_package.MISSING, otel_package.INSTALL)
 
@@ -142,7 +151,7 @@ class _ReferenceReader:
     def certificate(self, tls: dict[str, Any], steps: Steps) -> Iterator[ConfigIssue]:
         """Load certificate and key as for a token request or a listener."""
         cert, key = tls.get("cert"), tls.get("key")
-        if not isinstance(cert, str) or not cert or _is_in_vault(tls.get("key_password")):
+        if not isinstance(cert, str) or not cert or _is_on_server(tls.get("key_password")):
             return
         has_key = isinstance(key, str) and bool(key)
         key = key if isinstance(key, str) and key else cert
@@ -163,7 +172,7 @@ class _ReferenceReader:
     def signing_key(self, signing: dict[str, Any], steps: Steps) -> Iterator[ConfigIssue]:
         """Check that the key is readable, fits the algorithm and belongs to the certificate."""
         pem = self.read_or_none(signing.get("private_key"))
-        if pem is None or _is_in_vault(signing.get("key_password")):
+        if pem is None or _is_on_server(signing.get("key_password")):
             return
         from gateway.config import key_files  # noqa: PLC0415 - imports cryptography, which most files do not need
 
@@ -353,21 +362,28 @@ def _unreadable(steps: Steps, file: str | Path, cause: OSError) -> ConfigIssue:
 
 
 def _reference(value: Any) -> SecretRef | None:
-    """Return a reference to a file or a variable; None for OCI Vault and for other values."""
+    """Return a reference to a file or a variable; None for one to a server and for other values."""
     try:
-        return SecretRef.model_validate(value) if isinstance(value, dict) and not _is_in_vault(value) else None
+        return SecretRef.model_validate(value) if isinstance(value, dict) and not _is_on_server(value) else None
     except ValidationError:
         return None  # reported by the model
 
 
-def _is_in_vault(value: Any) -> bool:
-    return isinstance(value, dict) and "oci_vault" in value
+def _is_on_server(value: Any) -> bool:
+    return isinstance(value, dict) and not SERVER_REFERENCES.isdisjoint(value)
 
 
-def _vault_steps(value: Any, steps: Steps) -> Iterator[Steps]:
-    """Yield the steps of each reference to OCI Vault."""
-    if _is_in_vault(value):
-        yield (*steps, "oci_vault")
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, inner in items:
-        yield from _vault_steps(inner, (*steps, key))
+def _check_servers(tree: Mapping[str, Any], base: Path, environ: Mapping[str, str]) -> Iterator[ConfigIssue]:
+    """Yield issues of the access to the servers of secrets, at the first reference to each."""
+    first: dict[str, Steps] = {}
+    for _, key, steps in find_references(Config, tree):
+        if key == "vault" and steps[0] == "vault":
+            yield ConfigIssue(steps, "is in Vault itself, which it opens", "write {file: /path} or {env: NAME}")
+        else:
+            first.setdefault(key, steps)
+    if "oci_vault" in first and not oci_vault.is_installed():
+        yield ConfigIssue(first["oci_vault"], f"a secret of OCI Vault {oci_vault.MISSING}", oci_vault.INSTALL)
+    if "vault" in first:
+        with contextlib.suppress(ValidationError):  # reported by the model
+            settings = VaultSettings.model_validate(tree.get("vault", {}), context={"base": base})
+            yield from check_vault(settings, environ, first["vault"])

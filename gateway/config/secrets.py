@@ -9,13 +9,14 @@ import os
 import stat
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from pydantic import SecretStr
 
-from gateway.config.issue import SecretProblem
-from gateway.config.model import OciSettings
+from gateway.config.issue import FILE_KEYS, SecretProblem
+from gateway.config.secret_cache import SecretCache
 from gateway.config.strict_model import SecretRef, StrictModel
-from gateway.config.vault import Vault
 from gateway.system.confined_files import LeavesFolder
 from gateway.system.confined_path import join_folder
 from gateway.system.files import NotRegular, file_state, file_status, read_file
@@ -23,28 +24,33 @@ from gateway.system.files import NotRegular, file_state, file_status, read_file
 CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
 """Names the folder of the credentials that systemd passes (systemd.exec(5), LoadCredential=)."""
 MAX_BYTES = 64 * 1024
-FILE_KEYS = frozenset(("file", "cert", "key", "ca", "client_ca"))
-"""Keys of the model whose value is a path."""
 _URL_SAFE = str.maketrans("-_", "+/")
 
 
 class SecretReader:
     """Secrets by reference: variables of `environ`, files (relative to the folder `base`), credentials of systemd and
-    secrets of `vault`.
+    secrets of servers, which `stores` has by the kind of reference.
 
-    Reading a secret of the Vault may block on the network: call `read` in a thread.
+    Reading a secret of a server may block on the network: call `read` in a thread.
     """
 
-    def __init__(self, environ: Mapping[str, str], *, base: Path = Path(), vault: Vault | None = None) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        *,
+        base: Path = Path(),
+        stores: Mapping[str, SecretCache[Any]] = MappingProxyType({}),
+    ) -> None:
         self._environ = environ
         self._base = base
-        self._vault = vault or Vault(OciSettings())
+        self._stores = stores
 
     def read(self, ref: SecretRef) -> SecretStr:
-        """Return the secret that `ref` names, without one newline (LF or CRLF) at the end of a file or Vault secret.
+        """Return the secret that `ref` names, without one newline (LF or CRLF) at the end of a file or a secret of OCI
+        Vault.
 
         Raise SecretProblem for a variable that is not set or empty; for a file that is missing, unreadable, empty, not
-        regular, over 64 KiB or not UTF-8; for a Vault secret that is not available, empty or not UTF-8.
+        regular, over 64 KiB or not UTF-8; for a secret of a server that is not available, empty or not UTF-8.
         """
         if ref.env is not None:
             return _read_variable(ref.env, self._environ)
@@ -52,7 +58,10 @@ class SecretReader:
             credential_file = self._credential_file(ref.credential)
             return _decode_secret(_read_secret_file(credential_file), f"the credential file `{credential_file}`")
         if ref.oci_vault is not None:
-            return _decode_secret(self._vault.read(ref.oci_vault), f"the secret `{ref.oci_vault}` of OCI Vault")
+            store = self._stores["oci_vault"]
+            return _decode_secret(store.read(ref.oci_vault), store.describe(ref.oci_vault))
+        if ref.vault is not None:  # a string of JSON has no newline that an editor has added
+            return SecretStr(self._stores["vault"].read(ref.vault).decode())
         path = join_folder(self._base, ref.file or "")
         return _decode_secret(_read_secret_file(path), f"the secret file `{path}`")
 
@@ -87,12 +96,12 @@ class SecretReader:
 
     def fingerprint(self, settings: StrictModel) -> tuple[Hashable, ...]:
         """Return a value that changes when a file that `settings` names (a secret, a key, a certificate) changes, or a
-        Vault secret has a new version. The content of files is not read.
+        secret of a server has a new version. The content of files is not read.
         """
         files = [file_state(join_folder(self._base, name)) for name in _referenced_files(settings)]
         folder = self._environ.get(CREDENTIALS_VARIABLE, "")
         files += [file_state(Path(folder, name)) for name in _referenced_credentials(settings)]
-        return *files, *(self._vault.version(ocid) for ocid in _referenced_ocids(settings))
+        return *files, *(store.version(key) for store, key in self._stored(settings))
 
     def changed_at(self, secrets: Iterable[Sequence[SecretRef]]) -> float | None:
         """Return when the oldest of the secrets was written to its file, in epoch seconds; None if none is in a file.
@@ -108,9 +117,17 @@ class SecretReader:
         return None if state is None else state[0] / 1e9
 
     def expire(self, settings: StrictModel) -> None:
-        """Expire the cached Vault secrets that `settings` names, except copies that are only seconds old. Do no I/O."""
-        for ocid in _referenced_ocids(settings):
-            self._vault.expire(ocid)
+        """Expire the cached secrets of servers that `settings` names, except copies that are only seconds old. Do no
+        I/O.
+        """
+        for store, key in self._stored(settings):
+            store.expire(key)
+
+    def _stored(self, settings: StrictModel) -> Iterator[tuple[SecretCache[Any], Hashable]]:
+        """Yield the store and the key of each secret of a server."""
+        for inner in _nested_settings(settings):
+            if isinstance(inner, SecretRef) and (store := self._stores.get(inner.kind)) is not None:
+                yield store, getattr(inner, inner.kind)
 
 
 def suspicious(secret: SecretStr) -> str:
@@ -148,12 +165,6 @@ def _nested_settings(settings: StrictModel) -> Iterator[StrictModel]:
 def _referenced_files(settings: StrictModel) -> Iterator[str]:
     for inner in _nested_settings(settings):
         yield from (value for key, value in inner if key in FILE_KEYS and isinstance(value, str))
-
-
-def _referenced_ocids(settings: StrictModel) -> Iterator[str]:
-    for inner in _nested_settings(settings):
-        if isinstance(inner, SecretRef) and inner.oci_vault is not None:
-            yield inner.oci_vault
 
 
 def _referenced_credentials(settings: StrictModel) -> Iterator[str]:

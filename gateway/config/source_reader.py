@@ -12,14 +12,13 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
-from typing import Any, get_origin
+from typing import Any
 
 from gateway.config.include_model import IncludeSettings, parse_entries
-from gateway.config.issue import ConfigIssue, LocatedIssue, Steps
+from gateway.config.issue import FILE_KEYS, ConfigIssue, LocatedIssue, Steps
 from gateway.config.model import IncludedSettings
-from gateway.config.secrets import FILE_KEYS
+from gateway.config.reference_walk import find_references
 from gateway.config.source_file import SourceFile
-from gateway.config.strict_model import SecretRef, StrictModel
 from gateway.config.watched_files import WatchedFiles, find_files, watch_file
 from gateway.config.yaml_document import UnreadableYaml, YamlDocument
 from gateway.system.confined_files import LeavesFolder, leaves_folder
@@ -171,7 +170,7 @@ def _confine(source: SourceFile) -> Iterator[ConfigIssue]:
     """Confine the paths in an included file to its folder. Yield an issue for each reference that leaves it."""
     own, folder = source.confined, Path(source.path).parent
     assert own is not None
-    for holder, key, steps in _references(IncludedSettings, source.document.value, ()):
+    for holder, key, steps in find_references(IncludedSettings, source.document.value):
         if key not in FILE_KEYS:
             what = "is not a file in the folder of this included file, but a secret of the whole gateway"
             remedy = f"write {{file: PATH}} with a file below `{folder}`, or use a credential that the main file lends"
@@ -192,28 +191,3 @@ def _relative_path(written: str, folder: Path) -> str:
 
 def _is_below(path: str, folder: str) -> bool:
     return path.startswith(folder.rstrip("/") + "/")
-
-
-def _references(shape: Any, value: Any, steps: Steps) -> Iterator[tuple[Any, str, Steps]]:
-    """Yield each reference to a file or a secret in a plain value: the mapping with it, its key there, and its steps.
-
-    `shape` is the model, or the annotation, of the value. It decides what a reference is: names that the user chooses
-    may be equal to any key.
-    """
-    if isinstance(shape, type) and issubclass(shape, StrictModel):
-        for name, field in shape.model_fields.items() if isinstance(value, dict) else ():
-            key = field.alias or name
-            inner_value = value.get(key)
-            is_other = issubclass(shape, SecretRef) and key not in FILE_KEYS and inner_value is not None
-            if is_other or (key in FILE_KEYS and isinstance(inner_value, str)):
-                yield value, key, (*steps, key)
-            else:
-                yield from _references(field.annotation, inner_value, (*steps, key))
-        return
-    inner_shapes, entries = getattr(shape, "__args__", ()), [(steps, value)]
-    if get_origin(shape) in {dict, list}:
-        items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-        entries = [((*steps, key), entry) for key, entry in items] if isinstance(value, get_origin(shape)) else []
-        inner_shapes = inner_shapes[-1:]
-    for (inner_steps, entry), inner in itertools.product(entries, inner_shapes):
-        yield from _references(inner, entry, inner_steps)

@@ -2,9 +2,32 @@
 
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, PrivateAttr, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    JsonValue,
+    PrivateAttr,
+    Tag,
+    model_validator,
+)
 
-from gateway.config.values import CREDENTIAL_PATTERN, OCID_PATTERN, VARIABLE_PATTERN, FilePath, ProxyAddress
+from gateway.config.issue import REFERENCES
+from gateway.config.values import (
+    CREDENTIAL_PATTERN,
+    OCID_PATTERN,
+    VARIABLE_PATTERN,
+    VAULT_PATH_PATTERN,
+    FilePath,
+    ProxyAddress,
+    Text,
+    has_dot_segment,
+)
+
+REFERENCE_KEYS = f"{', '.join(f'`{kind}`' for kind in REFERENCES[:-1])} and `{REFERENCES[-1]}`"
+"""The keys of a reference to a secret, for messages."""
 
 
 class StrictModel(BaseModel):
@@ -39,10 +62,35 @@ def exactly_one(*keys: str, required: tuple[str, ...] = ()) -> ConfigDict:
     return ConfigDict(json_schema_extra=extra if required else {"oneOf": choices})
 
 
+def _no_dot_segment(value: str) -> str:
+    if has_dot_segment(value):
+        raise ValueError("has a `.` or `..` between slashes; write the path without them")
+    return value
+
+
+VaultPath = Annotated[str, Field(pattern=VAULT_PATH_PATTERN), AfterValidator(_no_dot_segment)]
+"""A path in Vault, without a slash at its ends."""
+
+
+class VaultRef(StrictModel):
+    """A field of a secret in HashiCorp Vault."""
+
+    path: VaultPath
+    """Path of the secret below its mount, as in `vault kv get -mount=MOUNT PATH`, without `data/`."""
+    field: Text
+    """Field that contains the secret; its current version is used as it is."""
+    mount: VaultPath | None = None
+    """Path where the KV engine, version 2, is enabled; omitted: `vault.mount`."""
+
+    def __str__(self) -> str:
+        """Return the mount, the path and the field for a message."""
+        return f"{f'{self.mount}/' if self.mount is not None else ''}{self.path}#{self.field}"
+
+
 class SecretRef(StrictModel):
     """Reference to a secret; exactly one of these keys."""
 
-    model_config = exactly_one("file", "env", "credential", "oci_vault")
+    model_config = exactly_one(*REFERENCES)
 
     file: FilePath | None = None
     """File that contains the secret, relative to the configuration file; a newline at its end is ignored."""
@@ -52,6 +100,8 @@ class SecretRef(StrictModel):
     """Name of a credential that systemd passes (LoadCredential=); a newline at its end is ignored."""
     oci_vault: Annotated[str, Field(pattern=OCID_PATTERN)] | None = None
     """OCID of the secret in OCI Vault; its current version is used, a newline at its end is ignored."""
+    vault: VaultRef | None = None
+    """Field of a secret in HashiCorp Vault."""
 
     @model_validator(mode="before")
     @classmethod
@@ -63,19 +113,17 @@ class SecretRef(StrictModel):
     @model_validator(mode="after")
     def _has_one_key(self) -> Self:
         if sum(value is not None for _, value in self) != 1:
-            raise ValueError(
-                "needs exactly one of `file`, `env`, `credential` and `oci_vault`; write {file: /path} or {env: NAME}"
-            )
+            raise ValueError(f"needs exactly one of {REFERENCE_KEYS}; write {{file: /path}} or {{env: NAME}}")
         return self
 
     @property
     def kind(self) -> str:
-        """The key of the reference: `file`, `env`, `credential` or `oci_vault`."""
+        """The key of the reference, one of `REFERENCES`."""
         return next(key for key, value in self if value is not None)
 
     @property
     def target(self) -> str:
-        """The path, variable, name or OCID of the reference."""
+        """The path, variable, name, OCID, or path and field of the reference."""
         return str(getattr(self, self.kind))
 
 

@@ -13,6 +13,7 @@ from gateway.console.request_guard import browser_origin
 from gateway.console.roles import role_of_groups
 from gateway.console.user_directory import UserDirectory
 from gateway.oauth.clock import Clock
+from gateway.wiring.secret_reader import build_secret_reader, secret_servers
 
 CALLBACK_PATH = "/console/login/callback"
 MACHINE = Identity("local", "machine")
@@ -50,7 +51,7 @@ class Authentication:
         """Keep what `former`, the one before a reload, knows of the same users and of the same provider."""
         self.settings = settings = config.console or ConsoleSettings()
         self._sessions = sessions
-        self.source = (settings.users, settings.sign_in, settings.url, config.oci)
+        self.source = (settings.users, settings.sign_in, settings.url, secret_servers(config))
         self.users: UserDirectory | None = None
         self.provider: IdentityProvider | None = None
         if former is not None and former.source == self.source:
@@ -61,7 +62,11 @@ class Authentication:
         if settings.sign_in is not None:
             redirect_uri = f"{browser_origin(settings.url or '')}{CALLBACK_PATH}"
             self.provider = IdentityProvider(
-                settings.sign_in, redirect_uri=redirect_uri, environ=environ, oci=config.oci, clock=clock
+                settings.sign_in,
+                redirect_uri=redirect_uri,
+                environ=environ,
+                secrets=build_secret_reader(environ, secret_servers(config)),
+                clock=clock,
             )
 
     @property

@@ -9,9 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode
 
 from gateway.config.console_model import SignInSettings
-from gateway.config.model import OciSettings
 from gateway.config.secrets import SecretReader
-from gateway.config.vault import Vault
 from gateway.console.login_sessions import Identity
 from gateway.console.openid_connect import (
     LoginRejected,
@@ -26,6 +24,7 @@ from gateway.console.openid_connect import (
     read_metadata,
     read_object,
 )
+from gateway.content.redaction import safe_text
 from gateway.errors import TokenUnavailable
 from gateway.network.egress_proxy import ProxyEnvironment
 from gateway.oauth.authorization import authorization_url, code_challenge
@@ -33,7 +32,6 @@ from gateway.oauth.client_auth import CLIENT_AUTH
 from gateway.oauth.clock import Clock
 from gateway.oauth.endpoint import TokenEndpoint
 from gateway.oauth.grants import HEADERS, TokenRequest
-from gateway.oauth.redaction import safe_text
 from gateway.signin.authorization_response import NotSignedIn, UnrelatedRequest, read_authorization_response
 from gateway.system.files import in_thread
 from gateway.wiring.outbound import EgressSelector, TlsContexts, client_tls_context
@@ -81,13 +79,13 @@ class IdentityProvider:
         *,
         redirect_uri: str,
         environ: Mapping[str, str],
-        oci: OciSettings,
+        secrets: SecretReader,
         clock: Clock,
     ) -> None:
         self._settings = settings
         self._redirect_uri = redirect_uri
         self._clock = clock
-        self._secrets = SecretReader(environ, vault=Vault(oci))
+        self._secrets = secrets
         egress = EgressSelector(ProxyEnvironment.from_environ(environ), self._secrets)
         self._endpoint = TokenEndpoint(
             tls=partial(client_tls_context, settings.tls.ca if settings.tls is not None else None),

@@ -17,8 +17,8 @@ import jwt
 from jwt.types import Options
 
 from gateway.console.request_guard import is_token
+from gateway.content.redaction import safe_text
 from gateway.content.untrusted_text import is_loopback_host, normalize_host, read_url
-from gateway.oauth.redaction import safe_text
 
 DISCOVERY_PATH = "/.well-known/openid-configuration"
 ALGORITHMS = frozenset("RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA".split())

@@ -4,5 +4,6 @@
 CONNECT tunnel if an egress proxy is configured (`tunnel`), and does the TLS handshake (`tls`). `egress_proxy` (pure)
 reads proxy URLs, and selects the proxy of a URL by HTTPS_PROXY and NO_PROXY. `caller_tls` is the server side of TLS,
 for connections of callers. `aiohttp_import` imports aiohttp without loading CA certificates; `dialing_connector` makes
-its sessions connect with `dial`. `http_request` sends one request of the gateway itself, such as a token request.
+its sessions connect with `dial`. `http_request` sends one request of the gateway itself, such as a token request;
+`http_failure` describes why it failed.
 """

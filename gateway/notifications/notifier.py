@@ -13,8 +13,6 @@ from uuid import uuid4
 
 from gateway.config.model import Config
 from gateway.config.notify_model import NotifySettings
-from gateway.config.secrets import SecretReader
-from gateway.config.vault import Vault
 from gateway.notifications.conditions import Condition
 from gateway.notifications.hook_client import HookClient, HookFailed
 from gateway.notifications.notification import notification
@@ -23,6 +21,7 @@ from gateway.oauth.store import Store, StoreDown
 from gateway.observe.episodes import EventDeduplicator
 from gateway.observe.log import log_event
 from gateway.system.files import in_thread
+from gateway.wiring.secret_reader import build_secret_reader, secret_servers
 from gateway.wiring.token_stores import TokenStores, load_store_files
 
 log = logging.getLogger("gateway.notifications")
@@ -73,7 +72,7 @@ class Notifier:
         self._read_conditions = read_conditions
         self._counts = counts
         self._clock = SystemClock()
-        self._secrets = SecretReader(environ, vault=Vault(config.oci))
+        self._secrets = build_secret_reader(environ, secret_servers(config))
         self._stores = TokenStores(self._clock)
         self._store: Store = self._stores.memory
         self._episodes = EventDeduplicator(self._clock.monotonic)

@@ -17,6 +17,6 @@ refresh token and replaces it by its successor.
 
 Errors are `TokenRefused` (someone must act) or `TokenUnavailable` (retried); only RFC 6749's `error` code distinguishes
 them. The `reason` of both begins with a short code and a colon. For each code, `failures` (pure) has the time of the
-next try and the remedy; `redaction` (pure) removes secrets from foreign texts. Time comes from a `Clock` (`clock`). The
+next try and the remedy. Time comes from a `Clock` (`clock`). The
 package does not know proxying, configuration, logs or metrics: observers implement `TokenEvents` (`fetch_events`).
 """

@@ -7,38 +7,17 @@ from typing import TypeVar
 
 import aiohttp
 
+from gateway.content.redaction import safe_text
 from gateway.errors import TokenRefused, TokenUnavailable
-from gateway.network.dial import CannotConnect, EgressProxy, Step
-from gateway.network.http_request import ResponseTooLarge, read_body, send_http_request
+from gateway.network.dial import EgressProxy
+from gateway.network.http_failure import HTTP_FAILURES, describe_failure
+from gateway.network.http_request import read_body, send_http_request
 from gateway.oauth.grants import TokenRequest, TokenResponse, read_revocation, read_token_response
-from gateway.oauth.redaction import safe_text
 from gateway.system.files import in_thread
 
 MAX_RESPONSE = 256 * 1024
 
 T = TypeVar("T")
-
-# The first match wins. Most texts of aiohttp are not shown: they may quote the response, and so a token.
-_ERROR_REASONS: tuple[tuple[type[Exception], str, str], ...] = (
-    (aiohttp.ConnectionTimeoutError, "timeout", "no connection in time"),
-    (TimeoutError, "timeout", "no complete answer in time"),
-    (aiohttp.InvalidURL, "url", "`token_url` is not a usable URL"),
-    (aiohttp.NonHttpUrlClientError, "url", "`token_url` is not an http or https URL"),
-    (aiohttp.ClientPayloadError, "broken", "the answer ended too soon"),
-    (aiohttp.ServerDisconnectedError, "broken", "the connection closed without an answer"),
-    (aiohttp.ClientResponseError, "broken", "the answer is not HTTP"),
-    (ResponseTooLarge, "unreadable", f"the answer is longer than {MAX_RESPONSE // 1024} KiB"),
-    (OSError, "network", "the connection failed"),
-    (aiohttp.ClientError, "broken", "the exchange failed"),
-    (ValueError, "request", "the request cannot be sent"),
-)
-_TRANSLATED: tuple[type[Exception], ...] = (CannotConnect, *(error for error, _, _ in _ERROR_REASONS))
-_STEPS: dict[Step, tuple[str, str]] = {
-    "name": ("dns", "the host name does not resolve"),
-    "connect": ("connect", "no connection"),
-    "tunnel": ("proxy", "the egress proxy refuses the tunnel"),
-    "TLS": ("tls", "the TLS handshake failed"),
-}
 
 
 class TokenEndpoint:
@@ -104,7 +83,7 @@ class TokenEndpoint:
         proxy = await self._read("secret", self._proxy) if self._proxy is not None else None
         try:
             return await self._exchange(method, request, tls, proxy)
-        except _TRANSLATED as cause:
+        except HTTP_FAILURES as cause:
             raise _unavailable(cause) from cause
 
     async def _read(self, code: str, read: Callable[[], T]) -> T:
@@ -128,31 +107,11 @@ class TokenEndpoint:
         ) as response:
             try:
                 return response.status, dict(response.headers), await read_body(response, MAX_RESPONSE)
-            except _TRANSLATED as cause:
+            except HTTP_FAILURES as cause:
                 raise _unavailable(cause, response.status) from cause
 
 
 def _unavailable(cause: Exception, status: int | None = None) -> TokenUnavailable:
-    error = TokenUnavailable(reason=_reason(cause))
+    error = TokenUnavailable(reason=describe_failure(cause, key="token_url", limit=MAX_RESPONSE))
     error.response_status = status
     return error
-
-
-def _reason(cause: Exception) -> str:
-    if isinstance(cause, CannotConnect):
-        return _connect_reason(cause)
-    code, text = next((code, text) for kind, code, text in _ERROR_REASONS if isinstance(cause, kind))
-    detail = cause.strerror or "" if isinstance(cause, aiohttp.ClientOSError) else ""
-    return f"{code}: {text} ({safe_text(detail)})" if detail else f"{code}: {text}"
-
-
-def _connect_reason(error: CannotConnect) -> str:
-    code, text = _STEPS[error.step]
-    cause, detail = error.__cause__, error.cause
-    if isinstance(cause, ssl.SSLCertVerificationError) and not error.is_proxy:
-        code, text, detail = "tls-trust", "the certificate is not trusted", cause.verify_message
-    elif error.is_proxy and error.step != "tunnel":
-        code, text, detail = "proxy", "the egress proxy cannot be reached", f"{error.step}: {detail}"
-    elif isinstance(cause, OSError) and cause.strerror and not isinstance(cause, ssl.SSLError):
-        detail = cause.strerror
-    return f"{code}: {text} ({safe_text(detail, limit=200)})"

@@ -15,11 +15,11 @@ from itertools import chain
 from typing import NoReturn
 from urllib.parse import urlencode
 
+from gateway.content.redaction import MASK, safe_text
 from gateway.content.untrusted_text import read_date, read_retry_after
 from gateway.errors import TokenRefused, TokenUnavailable
 from gateway.oauth.client_auth import CLIENT_AUTH, redactions
 from gateway.oauth.failures import PERMANENT
-from gateway.oauth.redaction import MASK, safe_text
 from gateway.oic.scopes import is_directive
 
 MAX_LIFETIME = 366 * 86400.0  # identity domains give at most a year

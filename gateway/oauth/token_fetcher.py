@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable
 
+from gateway.content.redaction import safe_text
 from gateway.errors import TokenRefused, TokenUnavailable
 from gateway.oauth.clock import Clock
 from gateway.oauth.fetch_events import NullTokenEvents, TokenEvents
@@ -11,7 +12,6 @@ from gateway.oauth.fetch_lease import FetchLease
 from gateway.oauth.grants import TokenRequest, TokenResponse
 from gateway.oauth.lifetime import MIN_LIFETIME, RenewalMargin, Token, make_token, token_state
 from gateway.oauth.rate_limiter import RateLimiter
-from gateway.oauth.redaction import safe_text
 from gateway.oauth.refresh_rotation import RefreshTokenRotation, run_to_completion
 from gateway.system.files import in_thread
 

@@ -7,8 +7,8 @@ import json
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from gateway.content.redaction import safe_text
 from gateway.oauth.grants import TokenRequest
-from gateway.oauth.redaction import safe_text
 
 ADMINISTRATION_SCOPE = "urn:opc:idm:__myscopes__"
 """The scope of a token for the identity domain's own API: all that the roles of the client allow."""

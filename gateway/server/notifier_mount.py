@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.config.model import Config
 from gateway.server.serving_processes import ServingProcesses
 from gateway.system.background_tasks import BackgroundTasks
+from gateway.wiring.secret_reader import secret_servers
 
 if TYPE_CHECKING:
     from gateway.notifications.notifier import Notifier, NotifyResult
@@ -27,7 +28,7 @@ class NotifierMount:
     def apply_config(self, config: Config) -> None:
         """Use the hooks of a configuration from now on."""
         console_url = None if config.console is None else config.console.url
-        settings = config.notify, config.state, config.oci, config.public_url, console_url
+        settings = config.notify, config.state, secret_servers(config), config.public_url, console_url
         if settings == self._settings:
             return
         self._settings = settings

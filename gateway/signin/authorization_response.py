@@ -10,7 +10,7 @@ from collections.abc import Callable
 from html import escape
 from urllib.parse import parse_qsl
 
-from gateway.oauth.redaction import safe_text
+from gateway.content.redaction import safe_text
 
 MAX_LENGTH = 16 * 1024
 """Characters of a response."""

@@ -6,12 +6,12 @@ from functools import partial
 from gateway import __version__
 from gateway.config.model import Config, CredentialSettings
 from gateway.config.resolved import revoke_url_of
+from gateway.content.redaction import safe_text
 from gateway.diagnosis import Finding
 from gateway.errors import TokenRefused, TokenUnavailable
 from gateway.oauth.authorization import revocation_request
 from gateway.oauth.clock import SystemClock
 from gateway.oauth.fetch_lease import FetchLease
-from gateway.oauth.redaction import safe_text
 from gateway.oauth.refresh_rotation import decode_stored
 from gateway.oauth.store import Store, StoreDown
 from gateway.observe.metrics import Metrics

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from gateway.config.model import Config, CredentialSettings
+from gateway.content.redaction import safe_text
 from gateway.diagnosis import Finding
 from gateway.errors import TokenRefused, TokenUnavailable
 from gateway.oauth.failures import FAILURE_KINDS, failure_code, failure_remedy
 from gateway.oauth.fetch_lease import FetchLease
 from gateway.oauth.grants import TokenResponse, read_jwt_claims
 from gateway.oauth.lifetime import Token, make_token
-from gateway.oauth.redaction import safe_text
 from gateway.oauth.refresh_rotation import encode_stored
 from gateway.oauth.store import StoreDown
 from gateway.signin.authorization_response import NotSignedIn

@@ -29,8 +29,8 @@ _WITH_SECRETS = ("basic", "api_key", "wsse")
 
 @dataclass(frozen=True, slots=True)
 class LoadedProofs:
-    """The proofs of all callers, read from files, variables and the Vault. `problems` are unreadable secrets by caller.
-    `fingerprint` changes when a file or a Vault secret changes.
+    """The proofs of all callers, read from files, variables and servers. `problems` are unreadable secrets by caller.
+    `fingerprint` changes when a file or a secret of a server changes.
     """
 
     table: ProofTable

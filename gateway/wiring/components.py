@@ -11,10 +11,9 @@ from typing import NamedTuple
 
 from gateway.callers.directory import CallerDirectory
 from gateway.callers.replay_cache import ReplayCache
-from gateway.config.model import Config, CredentialSettings, OciSettings
+from gateway.config.model import Config, CredentialSettings
 from gateway.config.resolved import hosts_of, resolve
 from gateway.config.secrets import SecretReader
-from gateway.config.vault import Vault
 from gateway.history.usage_buckets import UsageBuckets
 from gateway.http.pool import ConnectionBudget, ConnectionPool
 from gateway.limits.limit_gates import LimitGates
@@ -36,6 +35,7 @@ from gateway.wiring.fetch_log import FetchLog
 from gateway.wiring.limit_coordination import Limits, caller_limits
 from gateway.wiring.outbound import EgressSelector, TlsContexts
 from gateway.wiring.routes import PreparedRoute, RouteCompiler, prepare_route
+from gateway.wiring.secret_reader import SecretServers, build_secret_reader, secret_servers
 from gateway.wiring.services import Services
 from gateway.wiring.telemetry import Telemetry
 from gateway.wiring.token_stores import StoreFiles, TokenStores, load_store_files
@@ -68,7 +68,7 @@ class Runtime:
 
 @dataclass(frozen=True, slots=True)
 class LoadedFiles:
-    """The content of the files and of the Vault that `Components.build_runtime` needs for one configuration."""
+    """The content of the files and of the secrets that `Components.build_runtime` needs for one configuration."""
 
     secrets: SecretReader
     contexts: TlsContexts
@@ -109,7 +109,7 @@ class Components:
         self.usage = UsageBuckets()
         self._environ = environ
         self._upstreams = upstreams
-        self._oci = OciSettings()
+        self._servers: SecretServers | None = None
         clock = SystemClock()
         self._token_stores = TokenStores(clock)
         self._adopted: Runtime | None = None
@@ -151,7 +151,7 @@ class Components:
         await self._token_stores.retire(store)
 
     def load_files(self, config: Config) -> LoadedFiles:
-        """Read the files and the Vault secrets that `build_runtime` needs; in a thread where callers are served.
+        """Read the files and the secrets that `build_runtime` needs; in a thread where callers are served.
         Changes nothing. Raise OSError or ssl.SSLError for a file or a secret that cannot be used.
         """
         secrets = self._secret_reader_for(config)
@@ -163,7 +163,7 @@ class Components:
         return LoadedFiles(secrets, contexts, routes, store, reader.load())
 
     def configure(self, config: Config) -> Store:
-        """Use the store, the Vault and the rate limits of a configuration without routes; return the store. Raise
+        """Use the store, the secrets and the rate limits of a configuration without routes; return the store. Raise
         OSError for a file that cannot be used.
         """
         secrets = self._secret_reader_for(config)
@@ -191,7 +191,7 @@ class Components:
         return draft.runtime(config, table, callers)
 
     def adopt(self, runtime: Runtime) -> None:
-        """Use the store, the Vault, the rate limits and the token sources of a runtime from now on. A source that was
+        """Use the store, the secrets, the rate limits and the token sources of a runtime from now on. A source that was
         in use before retries at once: operators reload the configuration after they fix a problem.
         """
         self._apply(runtime.config, runtime.credential_builder)
@@ -200,8 +200,9 @@ class Components:
             source.reset_back_off()
 
     def _secret_reader_for(self, config: Config) -> SecretReader:
-        """Return the present secrets, or new ones if the configuration names another Vault."""
-        return self.secrets if config.oci == self._oci else SecretReader(self._environ, vault=Vault(config.oci))
+        """Return the present secrets, or new ones if the configuration names other servers of secrets."""
+        servers = secret_servers(config)
+        return self.secrets if servers == self._servers else build_secret_reader(self._environ, servers)
 
     def _builder_for(self, config: Config, secrets: SecretReader, files: StoreFiles) -> CredentialBuilder:
         """Return the present builder, or a new one if the store or the secrets differ."""
@@ -211,7 +212,7 @@ class Components:
         return replace(present, secrets=secrets, store=store)
 
     def _apply(self, config: Config, builder: CredentialBuilder) -> None:
-        self._oci, self.credential_builder = config.oci, builder
+        self._servers, self.credential_builder = secret_servers(config), builder
         builder.rate_limiters.set_limits(config.credentials.values())
 
     def _draft(self, config: Config, loaded: LoadedFiles) -> "_RuntimeDraft":

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.config.caller_model import CallerSettings
 from gateway.config.model import Config
-from gateway.config.secrets import SecretReader
 from gateway.config.state_model import StateSettings
-from gateway.config.vault import Vault
 from gateway.limits.allowance import Instant
 from gateway.limits.caller_limits import CallerLimits, Quota, RateLimit
 from gateway.limits.limit_clock import LimitClock
 from gateway.limits.limit_gates import LimitGates
 from gateway.system.background_tasks import BackgroundTasks
+from gateway.wiring.secret_reader import build_secret_reader, secret_servers
 from gateway.wiring.service_coordination import ScriptRunner
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ class LimitCoordination:
         if state != self._state:
             self._state, self._replica, self._redis = state, None, None
             if state is not None and state.redis is not None:
-                self._redis = ScriptRunner(state, SecretReader(self._environ, vault=Vault(config.oci)))
+                self._redis = ScriptRunner(state, build_secret_reader(self._environ, secret_servers(config)))
                 from gateway.limits.replica_limits import ReplicaLimits  # noqa: PLC0415 - only with Redis
 
                 self._replica = ReplicaLimits(self._redis.evaluate, prefix=state.redis.prefix)

@@ -11,12 +11,12 @@ from gateway.config.model import Config
 from gateway.config.resolved import services_by_origin
 from gateway.config.secrets import SecretReader
 from gateway.config.state_model import StateSettings
-from gateway.config.vault import Vault
 from gateway.oauth.store import StoreDown
 from gateway.services.coordinator import ServiceLimit
 from gateway.services.service_coordinators import ServiceCoordinators
 from gateway.system.background_tasks import BackgroundTasks
 from gateway.system.files import in_thread
+from gateway.wiring.secret_reader import build_secret_reader, secret_servers
 from gateway.wiring.token_stores import RedisStore, load_store_files, open_redis
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class ServiceCoordination:
             if state is not None and state.redis is not None:
                 from gateway.services.replica_places import ReplicaPlaces  # noqa: PLC0415 - only with Redis
 
-                self._redis = ScriptRunner(state, SecretReader(self._environ, vault=Vault(config.oci)))
+                self._redis = ScriptRunner(state, build_secret_reader(self._environ, secret_servers(config)))
                 name, prefix = secrets.token_hex(8), state.redis.prefix
                 self._replica = ReplicaPlaces(self.coordinators, self._redis.evaluate, replica=name, prefix=prefix)
                 self._replica.start()

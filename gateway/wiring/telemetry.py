@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from gateway.config.model import Config
 from gateway.config.secrets import SecretReader
 from gateway.config.strict_model import ClientTlsSettings, SecretRef
-from gateway.config.vault import Vault
 from gateway.network.egress_proxy import ProxyEnvironment
 from gateway.observe.metrics import Metrics
 from gateway.observe.snapshots import Snapshot
 from gateway.system.background_tasks import BackgroundTasks
 from gateway.telemetry.export_counters import ExportCounters
 from gateway.wiring.outbound import EgressSelector, TlsContexts, client_certificate_context, client_tls_context
+from gateway.wiring.secret_reader import build_secret_reader, secret_servers
 
 if TYPE_CHECKING:
     from gateway.config.otel_environment import ExportTarget, ResolvedTelemetry, Signal
@@ -178,7 +178,7 @@ def _credential_loader(
 
     assert config.telemetry is not None
     settings, tls = config.telemetry, target.tls
-    secrets = SecretReader(environ, vault=Vault(config.oci))
+    secrets = build_secret_reader(environ, secret_servers(config))
     egress = EgressSelector(ProxyEnvironment.from_environ(environ), secrets)
     is_https = target.url.lower().startswith("https:")
     contexts: dict[Hashable, ssl.SSLContext] = {}

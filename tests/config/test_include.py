@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from gateway.config.difference import canonical_form
-from gateway.config.issue import SecretProblem
+from gateway.config.issue import FILE_KEYS, SecretProblem
 from gateway.config.load import ConfigFile, ConfigProblems, Loaded, load
 from gateway.config.model import CredentialSettings, IncludedSettings
 from gateway.config.references import check_references
 from gateway.config.resolved import client_secrets, resolve
-from gateway.config.secrets import FILE_KEYS, SecretReader
+from gateway.config.secrets import SecretReader
 from gateway.config.strict_model import ClientTlsSettings, SecretRef, StrictModel
 from gateway.config.values import FilePath
 from gateway.observe.metrics import Metrics
@@ -166,6 +166,7 @@ def test_a_broken_file_is_refused_and_names_its_owner(folder: Path, text: str, l
         ("{env: APP_SECRET}", "credentials.a-app.client_secret.env: is not a file in the folder"),
         ("{credential: app}", "credentials.a-app.client_secret.credential: is not a file in the folder"),
         ("{oci_vault: ocid1.vaultsecret.oc1..a}", "credentials.a-app.client_secret.oci_vault: is not a file in the"),
+        ("{vault: {path: a, field: b}}", "credentials.a-app.client_secret.vault: is not a file in the folder"),
         ("{file: secret}, tls: {ca: ../../ca.pem}", "credentials.a-app.tls.ca: leaves the folder"),
     ],
 )

@@ -132,8 +132,8 @@ ProblemsOf = Callable[[str], list[str]]
             "{env: APP_SECRET}",
             "{}",
             (
-                "6: credentials.app.client_secret: needs exactly one of `file`, `env`, `credential` and `oci_vault`; "
-                "write {file: /path} or {env: NAME}"
+                "6: credentials.app.client_secret: needs exactly one of `file`, `env`, `credential`, `oci_vault` "
+                "and `vault`; write {file: /path} or {env: NAME}"
             ),
         ),
         (
@@ -162,8 +162,8 @@ ProblemsOf = Callable[[str], list[str]]
             "{env: APP_SECRET}",
             "[{env: APP_SECRET}, {hunter2: x}]",
             (
-                "6: credentials.app.client_secret[1]: has a key other than `file`, `env`, `credential` and "
-                "`oci_vault`; write {file: /path} or {env: NAME}"
+                "6: credentials.app.client_secret[1]: has a key other than `file`, `env`, `credential`, "
+                "`oci_vault` and `vault`; write {file: /path} or {env: NAME}"
             ),
         ),
         (

@@ -22,6 +22,7 @@ from gateway.config import (
     route_model,
     state_model,
     telemetry_model,
+    vault_model,
 )
 from gateway.config.load import load
 from gateway.config.schema import schema, schema_text
@@ -43,6 +44,7 @@ KINDS = {
         state_model,
         notify_model,
         telemetry_model,
+        vault_model,
         route_model,
         caller_model,
         model,
@@ -51,7 +53,12 @@ KINDS = {
     if isinstance(kind, type)
 }
 PARTS = [kind for kind in KINDS if issubclass(kind, StrictModel)]
-BESIDE = {(state_model.StateSettings, "path")}  # shown in a remark: what it stands in place of is shown itself
+# Shown in a remark: what they stand in place of is shown itself.
+BESIDE = {
+    (state_model.StateSettings, "path"),
+    *((vault_model.VaultAuthSettings, key) for key in ("token", "kubernetes")),
+    *((vault_model.KubernetesSettings, key) for key in vault_model.KubernetesSettings.model_fields),
+}
 
 
 def test_the_shipped_schemas_are_those_of_the_model() -> None:

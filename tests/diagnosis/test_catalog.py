@@ -9,7 +9,7 @@ from gateway.diagnosis.connections import _CODE_BY_REASON, _CODE_BY_STEP, _CODE_
 from gateway.diagnosis.credential_findings import _CAUSES, _DETAILS
 from gateway.diagnosis.route_findings import _SECOND_CAUSE
 from gateway.diagnosis.route_health import _ADDED_MEANING, RouteHealth
-from gateway.oauth.endpoint import _ERROR_REASONS
+from gateway.network.http_failure import _ERROR_REASONS
 from gateway.oauth.failures import FAILURE_KINDS
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.content.redaction import safe_text
 from gateway.errors import GatewayError, TokenRefused, TokenUnavailable
 from gateway.oauth.failures import FAILURE_KINDS, PERMANENT, failure_remedy
 from gateway.oauth.grants import (
@@ -22,7 +23,6 @@ from gateway.oauth.grants import (
     token_form,
     token_key,
 )
-from gateway.oauth.redaction import safe_text
 
 URL = "https://idcs.example/oauth2/v1/token"
 NOW = 1_800_000_000.0

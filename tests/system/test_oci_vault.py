@@ -13,10 +13,10 @@ from gateway.sandbox import RegisteredClient, Sandbox, User
 from tests.fakes.egress import Egress
 from tests.fakes.identity import Identity
 from tests.fakes.keys import pair
+from tests.fakes.oci_vault import FakeOciVault, ocid, profile
 from tests.fakes.process import Process, gateway, run
 from tests.fakes.redis import RedisServer
 from tests.fakes.upstream import Upstream
-from tests.fakes.vault import FakeVault, ocid, profile
 from tests.fakes.waiting import TIME_LIMIT
 from tests.system.scene import SECRETS, Settings, settings, simple, written
 
@@ -27,8 +27,8 @@ TRACED = {"PYTHONPROFILEIMPORTTIME": "1"}
 
 
 @pytest.fixture
-def oci() -> Iterator[FakeVault]:
-    with FakeVault() as made:
+def oci() -> Iterator[FakeOciVault]:
+    with FakeOciVault() as made:
         yield made
 
 
@@ -59,11 +59,11 @@ async def sandbox(tmp_path: Path) -> AsyncIterator[Sandbox]:
         yield made
 
 
-def at(oci: FakeVault, **more: str) -> Settings:
+def at(oci: FakeOciVault, **more: str) -> Settings:
     return {"oci": {"auth": "config_file", "endpoint": oci.url, **more}}
 
 
-def everywhere(folder: Path, sandbox: Sandbox, oci: FakeVault, egress: Egress, redis: RedisServer) -> Settings:
+def everywhere(folder: Path, sandbox: Sandbox, oci: FakeOciVault, egress: Egress, redis: RedisServer) -> Settings:
     """A configuration whose every secret is in the Vault."""
     (folder / "cert.pem").write_text(pair().certificate, encoding="ascii")
     (folder / "locked.pem").write_text(pair().locked("open sesame"), encoding="ascii")
@@ -109,7 +109,7 @@ def everywhere(folder: Path, sandbox: Sandbox, oci: FakeVault, egress: Egress, r
 
 
 async def test_every_secret_may_be_in_the_vault(
-    tmp_path: Path, sandbox: Sandbox, oci: FakeVault, egress: Egress, known: dict[str, str]
+    tmp_path: Path, sandbox: Sandbox, oci: FakeOciVault, egress: Egress, known: dict[str, str]
 ) -> None:
     async with RedisServer("requirepass r3dis") as redis:
         document = everywhere(tmp_path, sandbox, oci, egress, redis)
@@ -134,14 +134,14 @@ async def test_every_secret_may_be_in_the_vault(
         assert secret not in output
 
 
-def simplest(oci: FakeVault, identity: Identity, upstream: Upstream, **more: object) -> Settings:
+def simplest(oci: FakeOciVault, identity: Identity, upstream: Upstream, **more: object) -> Settings:
     document = simple(identity.url, upstream.url, **at(oci, refresh="1ms")) | more
     document["credentials"]["app"]["client_secret"] = {"oci_vault": ocid("secret")}
     return document
 
 
 async def test_a_changed_secret_is_used_without_a_restart(
-    tmp_path: Path, oci: FakeVault, known: dict[str, str]
+    tmp_path: Path, oci: FakeOciVault, known: dict[str, str]
 ) -> None:
     oci.store_secret("secret", "old")
     async with Identity() as identity, Upstream() as upstream:
@@ -159,7 +159,7 @@ async def test_a_changed_secret_is_used_without_a_restart(
 
 
 async def test_changed_oci_settings_apply_to_all_credentials(
-    tmp_path: Path, oci: FakeVault, known: dict[str, str]
+    tmp_path: Path, oci: FakeOciVault, known: dict[str, str]
 ) -> None:
     oci.store_secret("secret", "hunter2")
     async with Identity() as identity, Upstream() as upstream:
@@ -173,7 +173,7 @@ async def test_changed_oci_settings_apply_to_all_credentials(
             assert (await gate.get("/orders/"))[0] == 200
 
 
-async def test_a_refused_secret_is_reported_by_name(tmp_path: Path, oci: FakeVault, known: dict[str, str]) -> None:
+async def test_a_refused_secret_is_reported_by_name(tmp_path: Path, oci: FakeOciVault, known: dict[str, str]) -> None:
     async with Identity() as identity, Upstream() as upstream:
         file = written(tmp_path, simplest(oci, identity, upstream))
         ended = await run("check", "--live", "-c", file, **known)
@@ -190,7 +190,7 @@ async def test_a_refused_secret_is_reported_by_name(tmp_path: Path, oci: FakeVau
 
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_a_missing_state_key_stops_the_start(
-    tmp_path: Path, oci: FakeVault, known: dict[str, str], workers: int
+    tmp_path: Path, oci: FakeOciVault, known: dict[str, str], workers: int
 ) -> None:
     async with Identity() as identity, Upstream() as upstream:
         state = {"path": str(tmp_path / "state.db"), "keys": [{"oci_vault": ocid("state")}]}
@@ -211,7 +211,7 @@ async def test_a_missing_state_key_stops_the_start(
 
 
 async def test_a_reload_waits_for_the_vault_without_blocking_calls(
-    tmp_path: Path, oci: FakeVault, known: dict[str, str]
+    tmp_path: Path, oci: FakeOciVault, known: dict[str, str]
 ) -> None:
     async with Identity() as identity, Upstream() as upstream:
         oci.store_secret("secret", "hunter2")
@@ -235,7 +235,7 @@ async def test_a_reload_waits_for_the_vault_without_blocking_calls(
 
 
 async def test_a_hanging_vault_affects_only_its_credentials(
-    tmp_path: Path, oci: FakeVault, known: dict[str, str]
+    tmp_path: Path, oci: FakeOciVault, known: dict[str, str]
 ) -> None:
     oci.trickles = True
     async with Identity() as identity, Upstream() as upstream:
@@ -260,7 +260,7 @@ async def test_a_hanging_vault_affects_only_its_credentials(
 
 @pytest.mark.parametrize("verb", ["check", "serve"])
 async def test_a_missing_oci_package_is_reported_with_the_remedy(
-    tmp_path: Path, sandbox: Sandbox, oci: FakeVault, verb: str
+    tmp_path: Path, sandbox: Sandbox, oci: FakeOciVault, verb: str
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['oci'] = None\n", encoding="ascii")
     document = settings(sandbox, **at(oci))

@@ -12,11 +12,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from gateway.config.issue import SecretProblem
 from gateway.config.model import OciSettings
+from gateway.config.oci_vault import OciVault
+from gateway.config.secret_cache import RETRY_INTERVAL
 from gateway.config.secrets import SecretReader
 from gateway.config.strict_model import SecretRef
-from gateway.config.vault import RETRY_INTERVAL, Vault
 from tests.fakes.keys import pair
-from tests.fakes.vault import FINGERPRINT, TENANCY, USER, FakeVault, StoredSecret, ocid, profile
+from tests.fakes.oci_vault import FINGERPRINT, TENANCY, USER, FakeOciVault, StoredSecret, ocid, profile
 
 REFRESH = 300.0
 TRADITIONAL = Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()
@@ -33,8 +34,8 @@ class Clock:
 
 
 @pytest.fixture
-def oci() -> Iterator[FakeVault]:
-    with FakeVault() as vault:
+def oci() -> Iterator[FakeOciVault]:
+    with FakeOciVault() as vault:
         yield vault
 
 
@@ -50,11 +51,11 @@ def now() -> Clock:
 
 
 @pytest.fixture
-def vault(oci: FakeVault, now: Clock) -> Vault:
-    return Vault(OciSettings(auth="config_file", endpoint=oci.url), now=now)
+def vault(oci: FakeOciVault, now: Clock) -> OciVault:
+    return OciVault(OciSettings(auth="config_file", endpoint=oci.url), now=now)
 
 
-def refused(vault: Vault, name: str) -> str:
+def refused(vault: OciVault, name: str) -> str:
     with pytest.raises(SecretProblem) as problem:
         vault.read(ocid(name))
     assert ocid(name) in problem.value.what
@@ -63,7 +64,7 @@ def refused(vault: Vault, name: str) -> str:
     return str(problem.value).replace(ocid(name), "OCID")
 
 
-def test_secret_is_read_with_a_signed_request_and_cached(oci: FakeVault, vault: Vault, now: Clock) -> None:
+def test_secret_is_read_with_a_signed_request_and_cached(oci: FakeOciVault, vault: OciVault, now: Clock) -> None:
     name = oci.store_secret("one", "hunter2")
     for _ in range(3):
         assert (vault.read(name), vault.version(name)) == (b"hunter2", 1)
@@ -78,7 +79,7 @@ def test_secret_is_read_with_a_signed_request_and_cached(oci: FakeVault, vault: 
     assert oci.requested == [name, name]
 
 
-def test_expired_secret_is_read_again_at_most_per_interval(oci: FakeVault, vault: Vault, now: Clock) -> None:
+def test_expired_secret_is_read_again_at_most_per_interval(oci: FakeOciVault, vault: OciVault, now: Clock) -> None:
     name = oci.store_secret("one", "old")
     assert vault.version(name) == 1
     oci.store_secret("one", "new")
@@ -91,7 +92,7 @@ def test_expired_secret_is_read_again_at_most_per_interval(oci: FakeVault, vault
     assert oci.requested == [name, name]
 
 
-def test_refused_secret_is_dropped_and_names_the_policy(oci: FakeVault, vault: Vault, now: Clock) -> None:
+def test_refused_secret_is_dropped_and_names_the_policy(oci: FakeOciVault, vault: OciVault, now: Clock) -> None:
     expected = (
         "the secret `OCID` of OCI Vault is refused (404 NotAuthorizedOrNotFound); "
         "add a policy that allows the user's group to `read secret-bundles`, or correct the OCID"
@@ -115,7 +116,7 @@ def test_refused_secret_is_dropped_and_names_the_policy(oci: FakeVault, vault: V
 
 @pytest.mark.parametrize("failure", [(503, "ServiceUnavailable"), (429, "TooManyRequests"), (500, "hunter2 <html>")])
 def test_cached_secret_survives_an_oci_outage(
-    oci: FakeVault, vault: Vault, now: Clock, failure: tuple[int, str]
+    oci: FakeOciVault, vault: OciVault, now: Clock, failure: tuple[int, str]
 ) -> None:
     name = oci.store_secret("one", "hunter2")
     assert vault.read(name) == b"hunter2"
@@ -131,39 +132,39 @@ def test_cached_secret_survives_an_oci_outage(
 
 
 def test_unreachable_oci_is_reported(now: Clock, closed_port: int) -> None:
-    vault = Vault(OciSettings(auth="config_file", endpoint=f"http://127.0.0.1:{closed_port}"), now=now)
+    vault = OciVault(OciSettings(auth="config_file", endpoint=f"http://127.0.0.1:{closed_port}"), now=now)
     assert "of OCI Vault cannot be reached (" in refused(vault, "one")
     assert vault.version(ocid("one")) is None
 
 
 def test_rejected_identity_names_its_remedy(
-    oci: FakeVault, tmp_path: Path, closed_port: int, monkeypatch: pytest.MonkeyPatch
+    oci: FakeOciVault, tmp_path: Path, closed_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     oci.store_secret("one", "hunter2")
     (tmp_path / "oci-key.pem").write_text(pair(name="stranger").key, encoding="ascii")
-    message = refused(Vault(OciSettings(auth="config_file", endpoint=oci.url)), "one")
+    message = refused(OciVault(OciSettings(auth="config_file", endpoint=oci.url)), "one")
     assert (
         "is refused: OCI does not accept the gateway's identity (401 NotAuthenticated); correct ~/.oci/config"
         in message
     )
-    message = refused(Vault(OciSettings(auth="config_file", profile="OTHER", endpoint=oci.url)), "one")
+    message = refused(OciVault(OciSettings(auth="config_file", profile="OTHER", endpoint=oci.url)), "one")
     assert "the gateway has no OCI identity by `config_file` (ProfileNotFound); correct ~/.oci/config" in message
     monkeypatch.setenv("OCI_METADATA_BASE_URL", f"http://127.0.0.1:{closed_port}")
-    message = refused(Vault(OciSettings(endpoint=oci.url)), "one")
+    message = refused(OciVault(OciSettings(endpoint=oci.url)), "one")
     assert "by `instance_principal` (" in message
     assert message.endswith("run it on an instance of OCI, or choose another `oci.auth`")
-    message = refused(Vault(OciSettings(auth="resource_principal", endpoint=oci.url)), "one")
+    message = refused(OciVault(OciSettings(auth="resource_principal", endpoint=oci.url)), "one")
     assert "by `resource_principal` (" in message
     assert len(oci.requested) == 1
 
 
-def test_another_profile_is_used(oci: FakeVault, tmp_path: Path) -> None:
+def test_another_profile_is_used(oci: FakeOciVault, tmp_path: Path) -> None:
     profile(tmp_path, "GATEWAY")
-    vault = Vault(OciSettings(auth="config_file", profile="GATEWAY", endpoint=oci.url))
+    vault = OciVault(OciSettings(auth="config_file", profile="GATEWAY", endpoint=oci.url))
     assert vault.read(oci.store_secret("one", "hunter2")) == b"hunter2"
 
 
-def test_resource_principal_signs_with_its_token(oci: FakeVault, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resource_principal_signs_with_its_token(oci: FakeOciVault, monkeypatch: pytest.MonkeyPatch) -> None:
     session = jwt.encode({"exp": 9_999_999_999, "res_tenant": TENANCY}, "k" * 32)
     for name, value in {
         "VERSION": "2.2",
@@ -172,7 +173,7 @@ def test_resource_principal_signs_with_its_token(oci: FakeVault, monkeypatch: py
         "REGION": "us-phoenix-1",
     }.items():
         monkeypatch.setenv(f"OCI_RESOURCE_PRINCIPAL_{name}", value)
-    vault = Vault(OciSettings(auth="resource_principal", endpoint=oci.url))
+    vault = OciVault(OciSettings(auth="resource_principal", endpoint=oci.url))
     assert vault.read(oci.store_secret("one", "hunter2")) == b"hunter2"
     assert oci.keys == [f"ST${session}"]
 
@@ -186,19 +187,19 @@ def test_resource_principal_signs_with_its_token(oci: FakeVault, monkeypatch: py
     ],
 )
 def test_secret_is_requested_in_its_own_region(region: str, host: str) -> None:
-    client = Vault(OciSettings(auth="config_file"))._acquire_client(ocid("one", region))
+    client = OciVault(OciSettings(auth="config_file"))._acquire_client(ocid("one", region))
     assert client.base_client.endpoint == f"{host}/20190301"
 
 
 @pytest.mark.parametrize("content", ["", "not base64!", "aGk"])
-def test_content_that_is_not_base64_is_reported(oci: FakeVault, vault: Vault, content: str) -> None:
+def test_content_that_is_not_base64_is_reported(oci: FakeOciVault, vault: OciVault, content: str) -> None:
     oci.secrets[ocid("one")] = StoredSecret(content)
-    secrets = SecretReader({}, vault=vault)
+    secrets = SecretReader({}, stores={"oci_vault": vault})
     with pytest.raises(SecretProblem, match=r"is empty; write|it is not base64 text; correct its content"):
         secrets.read(SecretRef(oci_vault=ocid("one")))
 
 
-def test_concurrent_reads_make_one_request(oci: FakeVault, vault: Vault) -> None:
+def test_concurrent_reads_make_one_request(oci: FakeOciVault, vault: OciVault) -> None:
     name = oci.store_secret("one", "hunter2")
     found: list[bytes] = []
     threads = [threading.Thread(target=lambda: found.append(vault.read(name))) for _ in range(8)]
@@ -211,40 +212,42 @@ def test_concurrent_reads_make_one_request(oci: FakeVault, vault: Vault) -> None
 
 
 def test_endless_response_is_abandoned(
-    oci: FakeVault, vault: Vault, now: Clock, monkeypatch: pytest.MonkeyPatch
+    oci: FakeOciVault, vault: OciVault, now: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read, other = oci.store_secret("read", "hunter2"), oci.store_secret("other", "there")
     assert vault.read(read) == b"hunter2"
-    monkeypatch.setattr("gateway.config.vault.LIMIT", 0.2)
+    monkeypatch.setattr("gateway.config.secret_cache.LIMIT", 0.2)
     oci.trickles = True
     assert "is not available now (no answer within 0.2 s); the gateway retries" in refused(vault, "other")
     now.now += REFRESH
     assert vault.read(read) == b"hunter2", "the cached copy stays in use"
     oci.trickles = False
-    monkeypatch.setattr("gateway.config.vault.LIMIT", 20.0)
+    monkeypatch.setattr("gateway.config.secret_cache.LIMIT", 20.0)
     now.now += RETRY_INTERVAL
     oci.store_secret("read", "new")
     assert (vault.read(other), vault.read(read)) == (b"there", b"new")
 
 
-def test_hanging_region_does_not_affect_others(oci: FakeVault, vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hanging_region_does_not_affect_others(
+    oci: FakeOciVault, vault: OciVault, monkeypatch: pytest.MonkeyPatch
+) -> None:
     oci.secrets[ocid("one", "fra")] = StoredSecret(base64.b64encode(b"there").decode())
-    monkeypatch.setattr("gateway.config.vault.LIMIT", 0.2)
+    monkeypatch.setattr("gateway.config.secret_cache.LIMIT", 0.2)
     oci.trickles = True
     refused(vault, "one")
-    monkeypatch.setattr("gateway.config.vault.LIMIT", 20.0)
+    monkeypatch.setattr("gateway.config.secret_cache.LIMIT", 20.0)
     oci.trickles = False
     assert "no answer within" in refused(vault, "one")
     assert vault.read(ocid("one", "fra")) == b"there"
 
 
-def test_repr_does_not_show_a_cached_secret(oci: FakeVault, vault: Vault) -> None:
+def test_repr_does_not_show_a_cached_secret(oci: FakeOciVault, vault: OciVault) -> None:
     vault.read(oci.store_secret("one", "hunter2"))
     assert "hunter2" not in repr(vars(vault))
 
 
 def test_missing_package_is_reported_with_install_command(
-    oci: FakeVault, vault: Vault, monkeypatch: pytest.MonkeyPatch
+    oci: FakeOciVault, vault: OciVault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "oci", None)  # Python's own mark for a failed import
     message = refused(vault, "one")
@@ -255,15 +258,15 @@ def test_missing_package_is_reported_with_install_command(
 
 
 @pytest.fixture
-def secrets(vault: Vault) -> SecretReader:
-    return SecretReader({}, vault=vault)
+def secrets(vault: OciVault) -> SecretReader:
+    return SecretReader({}, stores={"oci_vault": vault})
 
 
 @pytest.mark.parametrize(
     ("content", "secret"),
     [(b"hunter2", "hunter2"), (b"hunter2\n", "hunter2"), (b"hunter2\r\n", "hunter2"), ("höhle".encode(), "höhle")],
 )
-def test_reference_returns_the_text(oci: FakeVault, secrets: SecretReader, content: bytes, secret: str) -> None:
+def test_reference_returns_the_text(oci: FakeOciVault, secrets: SecretReader, content: bytes, secret: str) -> None:
     ref = SecretRef(oci_vault=oci.store_secret("one", content))
     assert secrets.read(ref).get_secret_value() == secret
     assert secrets.reader(ref)() == secret
@@ -271,14 +274,14 @@ def test_reference_returns_the_text(oci: FakeVault, secrets: SecretReader, conte
 
 @pytest.mark.parametrize(("content", "what"), [(b"\n", "is empty"), (b"\xff", "is not UTF-8 text")])
 def test_unusable_content_is_rejected_with_the_name(
-    oci: FakeVault, secrets: SecretReader, content: bytes, what: str
+    oci: FakeOciVault, secrets: SecretReader, content: bytes, what: str
 ) -> None:
     name = oci.store_secret("one", content)
     with pytest.raises(SecretProblem, match=f"^the secret `{name}` of OCI Vault {what}; write"):
         secrets.read(SecretRef(oci_vault=name))
 
 
-def test_store_key_may_be_in_the_vault(oci: FakeVault, secrets: SecretReader) -> None:
+def test_store_key_may_be_in_the_vault(oci: FakeOciVault, secrets: SecretReader) -> None:
     key = bytes(range(32))
     ref = SecretRef(oci_vault=oci.store_secret("key", base64.b64encode(key)))
     assert secrets.sealing_key(ref) == key
@@ -286,7 +289,7 @@ def test_store_key_may_be_in_the_vault(oci: FakeVault, secrets: SecretReader) ->
         secrets.sealing_key(SecretRef(oci_vault=oci.store_secret("bad", "hunter2")))
 
 
-def test_new_version_changes_the_fingerprint(oci: FakeVault, secrets: SecretReader, now: Clock) -> None:
+def test_new_version_changes_the_fingerprint(oci: FakeOciVault, secrets: SecretReader, now: Clock) -> None:
     ref = SecretRef(oci_vault=oci.store_secret("one", "old"))
     before = secrets.fingerprint(ref)
     oci.store_secret("one", "new")

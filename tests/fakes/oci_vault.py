@@ -42,7 +42,7 @@ class StoredSecret:
 
 
 @dataclass
-class FakeVault:
+class FakeOciVault:
     """Answers within `with`. `error` (status, code) is the response to every request; `secrets` are by OCID. While
     `pause` is cleared, requests wait, and set `paused`. While `trickles` is set, requests get a response without an
     end, one byte at a time, and set `paused`, too.
@@ -148,7 +148,7 @@ def _error(status: int, code: str) -> tuple[int, dict[str, Any]]:
     return status, {"code": code, "message": "hunter2 must not be quoted"}
 
 
-def _handler(vault: FakeVault) -> type[BaseHTTPRequestHandler]:
+def _handler(vault: FakeOciVault) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 

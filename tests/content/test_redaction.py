@@ -7,8 +7,8 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
+from gateway.content.redaction import MAX_LENGTH, WITHHELD, safe_text
 from gateway.oauth.client_auth import redactions
-from gateway.oauth.redaction import MAX_LENGTH, WITHHELD, safe_text
 
 SECRET = "k9$Qv+7/rT<x&Zu\"2mW'ü!pL"
 

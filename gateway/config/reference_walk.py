@@ -1,0 +1,45 @@
+"""Find the references to files and secrets in plain values, by the model. Pure.
+
+The model decides what a reference is: names that the user chooses may be equal to any key.
+"""
+
+import itertools
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, get_origin
+
+from gateway.config.issue import FILE_KEYS, REFERENCES, Steps
+from gateway.config.strict_model import SecretRef, StrictModel
+
+
+def find_references(shape: Any, value: Any, steps: Steps = ()) -> Iterator[tuple[Any, str, Steps]]:
+    """Yield each reference to a file or a secret in a plain value: the mapping with it, its key there, and its steps.
+
+    `shape` is the model, or the annotation, of the value.
+    """
+    if isinstance(shape, type) and issubclass(shape, StrictModel):
+        annotations = _annotations(shape)
+        for key, inner in [*value.items()] if isinstance(value, dict) else ():
+            if _is_reference(shape, key, inner):
+                yield value, key, (*steps, key)
+            elif isinstance(inner, dict | list) and key in annotations:
+                yield from find_references(annotations[key], inner, (*steps, key))
+        return
+    inner_shapes, entries = getattr(shape, "__args__", ()), [(steps, value)]
+    if get_origin(shape) in {dict, list}:
+        items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+        entries = [((*steps, key), entry) for key, entry in items] if isinstance(value, get_origin(shape)) else []
+        inner_shapes = inner_shapes[-1:]
+    for (inner_steps, entry), inner in itertools.product(entries, inner_shapes):
+        yield from find_references(inner, entry, inner_steps)
+
+
+def _is_reference(shape: type[StrictModel], key: object, value: object) -> bool:
+    if issubclass(shape, SecretRef) and key in REFERENCES and key not in FILE_KEYS:
+        return value is not None
+    return key in FILE_KEYS and isinstance(value, str)
+
+
+@cache
+def _annotations(shape: type[StrictModel]) -> dict[str, Any]:
+    return {field.alias or name: field.annotation for name, field in shape.model_fields.items()}
