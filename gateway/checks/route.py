@@ -82,7 +82,7 @@ async def _follow_redirect(
     run a flow.
     """
     upstreams = [upstream for upstream in (route_check.upstream, route_check.design_upstream) if upstream is not None]
-    bases = [replace(upstream.url, path="/") for upstream in upstreams]
+    bases = [upstream.url._replace(path="/") for upstream in upstreams]
     location = resolve_redirect(response.fields.get("location", ""), at=bases[0], bases=bases)
     if location is None or location[1].partition("?")[0] != request_target.partition("?")[0]:
         return response, ""

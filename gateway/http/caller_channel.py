@@ -14,7 +14,7 @@ from gateway.system.peer_credentials import peer_user_id
 
 class CallerChannel(FlowControl):
     """What a handler uses of a caller's connection. `peer` is the address of the caller, None for a unix socket;
-    `handler_task` runs the handler.
+    `handler_task` runs the handler; `is_tls`: the caller uses TLS.
     """
 
     __slots__ = (
@@ -24,6 +24,7 @@ class CallerChannel(FlowControl):
         "_reading_paused",
         "_transport",
         "handler_task",
+        "is_tls",
         "peer",
     )
 
@@ -32,6 +33,7 @@ class CallerChannel(FlowControl):
     def __init__(self, listener: CallerListener) -> None:
         super().__init__()
         self._listener = listener
+        self.is_tls = listener.is_tls
         self._transport: asyncio.Transport | None = None
         self._destination: tuple[str, int] | None = None
         self._is_half_closed = self._reading_paused = False
@@ -60,11 +62,6 @@ class CallerChannel(FlowControl):
         if self._transport is not None:
             reset_on_close(self._transport)
             self._transport.abort()
-
-    @property
-    def is_tls(self) -> bool:
-        """The caller uses TLS."""
-        return self._listener.is_tls
 
     @property
     def scheme(self) -> str:

@@ -96,9 +96,8 @@ class CallerConnection(CallerChannel):
         self._info = info
         self.refusal: RefusalReason | None = None
 
-    @property
     def trailing_size(self) -> int:
-        """The number of bytes that came behind the current request and cannot begin another."""
+        """Return the number of bytes that came behind the current request and cannot begin another."""
         pending = self._reader.pending
         if pending and not self._discarding and self._reader.is_trailing(pending):
             self._trailing_size = len(pending)

@@ -168,6 +168,16 @@ def connection_options(connection: bytes) -> frozenset[bytes]:
     return _cached_options(connection) if len(connection) <= CACHED_LENGTH else _parse_options(connection)
 
 
+def is_persistent(connection: bytes | None, *, is_http11: bool) -> bool:
+    """Return whether the sender of a head with this Connection field keeps the connection (RFC 9112 §9.3): in HTTP/1.1
+    by default, in HTTP/1.0 with `keep-alive`.
+    """
+    if connection is None:
+        return is_http11
+    options = parse_options(connection)
+    return b"close" not in options and (is_http11 or b"keep-alive" in options)
+
+
 def _parse_members(value: bytes) -> frozenset[bytes]:
     return frozenset(option.strip(b" \t") for option in value.lower().split(b","))
 

@@ -20,6 +20,7 @@ from gateway.http.fields import (
     MalformedMessage,
     connection_options,
     is_content_length,
+    is_persistent,
     parse_options,
     remove_fields,
     sort_fields,
@@ -78,15 +79,14 @@ class RequestHead(msgspec.Struct, frozen=True):
     chunked: bool = False
     error: GatewayError | None = None
     """Why the request cannot be served, although its head is well-formed."""
+    has_body: bool = False
+    """A body follows."""
+    keeps_alive: bool = True
+    """The caller keeps the connection: in HTTP/1.1 by default, in HTTP/1.0 with `keep-alive`."""
 
     def __repr__(self) -> str:
         """Return a text without target and fields."""
         return f"<RequestHead {self.method}>"
-
-    @property
-    def has_body(self) -> bool:
-        """Return whether a body follows."""
-        return self.chunked or bool(self.length)
 
     @property
     def allows_trailing_bytes(self) -> bool:
@@ -97,15 +97,6 @@ class RequestHead(msgspec.Struct, frozen=True):
     def expects_continue(self) -> bool:
         """Return whether the caller waits for `100 Continue` (RFC 9110 §10.1.1), which HTTP/1.0 does not have."""
         return self.is_http11 and b"expect" in self.known_fields
-
-    @property
-    def keeps_alive(self) -> bool:
-        """Return whether the caller keeps the connection: in HTTP/1.1 by default, in HTTP/1.0 with `keep-alive`."""
-        connection = self.known_fields.get(b"connection")
-        if connection is None:
-            return self.is_http11
-        options = parse_options(connection)
-        return b"close" not in options and (self.is_http11 or b"keep-alive" in options)
 
 
 def request_shapes(rules: FieldRules) -> HeadShapes[RequestHead]:
@@ -136,7 +127,16 @@ def parse_request_head(
     forwarded, known, _ = shape.sort_fields(match)
     length = None if head.length is None else int(known[b"content-length"])
     return RequestHead(
-        head.method, match[TARGET_GROUP].decode("ascii"), head.is_http11, forwarded, known, length, head.chunked
+        head.method,
+        match[TARGET_GROUP].decode("ascii"),
+        head.is_http11,
+        forwarded,
+        known,
+        length,
+        head.chunked,
+        None,
+        bool(length) or head.chunked,
+        head.keeps_alive,
     )
 
 
@@ -167,12 +167,17 @@ def _parse_lines(head_bytes: bytes, limits: RequestLimits, rules: FieldRules) ->
         forwarded = remove_fields(named, forwarded)
         for name in REWRITTEN_FIELDS & named:
             known.pop(name, None)
+    keeps_alive = is_persistent(known.get(b"connection"), is_http11=is_http11)
     error = _find_error(method, known, is_http11=is_http11)
     if error is not None:
-        return RequestHead(method, target, is_http11, forwarded, known, error=error), lines
+        return (
+            RequestHead(method, target, is_http11, forwarded, known, error=error, keeps_alive=keeps_alive),
+            lines,
+        )
     value = known.get(b"content-length")
     length, chunked = None if value is None else int(value), b"transfer-encoding" in known
-    return RequestHead(method, target, is_http11, forwarded, known, length, chunked), lines
+    has_body = chunked or bool(length)
+    return RequestHead(method, target, is_http11, forwarded, known, length, chunked, None, has_body, keeps_alive), lines
 
 
 def _parse_request_line(line: bytes) -> tuple[str, str, bool]:

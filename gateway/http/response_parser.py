@@ -16,8 +16,9 @@ from gateway.http.fields import (
     MALFORMED_BYTES,
     FieldRules,
     MalformedMessage,
+    connection_options,
     is_content_length,
-    parse_options,
+    is_persistent,
     sort_fields,
     split_lines,
 )
@@ -51,6 +52,8 @@ class ResponseHead(msgspec.Struct):
     """No body follows, whatever the fields are: a response to HEAD, 204, 304 (RFC 9112 §6.3)."""
     keep_alive: bool
     """The connection may carry another request (RFC 9112 §9.3)."""
+    connection_options: frozenset[bytes]
+    """The names of fields that are for this connection only, because Connection lists them (RFC 9110 §7.6.1)."""
 
 
 def response_shapes(rules: FieldRules) -> HeadShapes[ResponseHead]:
@@ -184,6 +187,7 @@ class ResponseParser:
                 template.chunked,
                 template.has_no_body,
                 template.keep_alive,
+                template.connection_options,
             )
         lines = split_lines(window[:end])
         if (head := self._parse_lines(lines)) is not None:
@@ -199,6 +203,7 @@ class ResponseParser:
             self._count_interim(status)
             return None
         coding, length = known.get(b"transfer-encoding"), known.get(b"content-length")
+        connection = known.get(b"connection")
         # RFC 9112 §6.1: other codings are not supported, and HTTP/1.0 has none.
         if coding is not None and (coding.lower() != b"chunked" or length is not None or not is_http11):
             raise MalformedMessage("an unknown transfer coding")
@@ -215,7 +220,8 @@ class ResponseParser:
             None if length is None else int(length),
             coding is not None and not has_no_body,
             has_no_body,
-            is_framed and _is_persistent(known.get(b"connection"), is_http11=is_http11),
+            is_framed and is_persistent(connection, is_http11=is_http11),
+            connection_options(connection) if connection else frozenset(),
         )
 
     def _set_framing(self, head: ResponseHead) -> None:
@@ -266,12 +272,3 @@ def _parse_status_line(line: bytes) -> tuple[bool, int, bytes]:
 
 
 _cached_status = lru_cache(maxsize=256)(_parse_status_line)
-
-
-def _is_persistent(connection: bytes | None, *, is_http11: bool) -> bool:
-    if connection is None:
-        return is_http11
-    if connection == b"keep-alive":
-        return True
-    options = parse_options(connection)
-    return b"close" not in options and (is_http11 or b"keep-alive" in options)

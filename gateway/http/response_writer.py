@@ -5,11 +5,10 @@ kept; else chunks are sent to HTTP/1.1, and a body to HTTP/1.0 ends with the con
 connection is aborted, so that the caller does not take it for complete.
 """
 
+from dataclasses import dataclass
 from email.utils import formatdate
 from functools import lru_cache
 from typing import Protocol
-
-import msgspec
 
 MAX_JOINED_BODY = 64 * 1024
 """Maximum bytes of a body that is sent in one write with the head."""
@@ -30,7 +29,8 @@ class CallerTransport(Protocol):
         """End the connection with RST."""
 
 
-class ResponseWriter(msgspec.Struct):
+@dataclass(slots=True, eq=False)
+class ResponseWriter:
     """The response to one request. `bytes_sent` counts the bytes of the body; `started`: the head is sent."""
 
     transport: CallerTransport
@@ -77,11 +77,12 @@ class ResponseWriter(msgspec.Struct):
             head.append(b"Connection: keep-alive")
         self.keep_alive = keep_alive
         self.started = True
-        size = self.bytes_sent = sum(map(len, body))
-        if len(body) == 1 and size <= MAX_JOINED_BODY and not self.chunked:
+        if len(body) == 1 and not self.chunked and (size := len(body[0])) <= MAX_JOINED_BODY:  # as most
+            self.bytes_sent = size
             head += (b"", body[0])
             self.transport.write([b"\r\n".join(head)])
             return
+        size = self.bytes_sent = sum(map(len, body))
         head += (b"", b"")
         parts = [b"\r\n".join(head), *self._frame_pieces(body, size)]
         self.transport.write([b"".join(parts)] if size <= MAX_JOINED_BODY else parts)

@@ -6,6 +6,8 @@ A histogram is a list: one count for each bucket (not cumulative), one for longe
 from bisect import bisect_left, bisect_right
 from typing import NamedTuple
 
+from gateway.observe.record import Record
+
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 OTHER_METHOD = "other"  # the label of other methods: callers must not be able to add labels
 NO_BLAME = "none"
@@ -72,8 +74,8 @@ class Exemplar(NamedTuple):
 
 class RouteMeter:
     """The counters of one route. Call `begin` and `record` once for each request, `record_retry` for each further
-    attempt, `record_run` for each response of OIC. `messages` is the minimum number of messages that OIC bills.
-    `exemplars` has the last exported trace of each bucket of `duration`.
+    attempt. `with_id` and `without_id` count the responses of OIC by whether they have an instance id, `messages` the
+    minimum number of messages that OIC bills. `exemplars` has the last exported trace of each bucket of `duration`.
     """
 
     __slots__ = (
@@ -121,45 +123,30 @@ class RouteMeter:
         """Count the beginning of a request; `record` ends it."""
         self.in_flight += 1
 
-    def record(  # noqa: PLR0917 - keywords would cost a tenth of the whole call
-        self,
-        method: str,
-        status: int,
-        blame: str | None,
-        duration_s: float,
-        upstream_s: float | None,
-        token_wait_s: float,
-        bytes_in: int,
-        bytes_out: int,
-    ) -> None:
-        """Count the end of a request with `status` (0: none); `blame` is from `gateway.errors`, or None.
-
-        Times in seconds; `upstream_s` is None if nothing was sent upstream. Bytes are those of the bodies.
-        """
-        key = (method, status // 100, blame)
+    def record(self, record: Record, blame: str | None, duration_s: float) -> None:
+        """Count the end of a request; `blame` is from `gateway.errors`, or None. `duration_s` is the exact duration."""
+        key = (record.method or "-", (record.status or 0) // 100, blame)
         try:
             self.requests[key] += 1
         except KeyError:
             self._add_key(*key)
         self.in_flight -= 1
-        self.bytes_in += bytes_in
-        self.bytes_out += bytes_out
+        self.bytes_in += record.bytes_in
+        self.bytes_out += record.bytes_out
         self._durations.append(duration_s)
-        if upstream_s is not None:
-            self._upstream_times.append(upstream_s)
-        if token_wait_s:
-            observe(self._token_wait, token_wait_s)
+        if record.upstream_ms is not None:
+            self._upstream_times.append(record.upstream_ms / 1000)
+        if record.token_wait_ms:
+            observe(self._token_wait, record.token_wait_ms / 1000)
         else:
             self._token_wait[0] += 1
+        if record.upstream_status is not None:
+            if record.instance_id is not None:
+                self.with_id += 1
+            else:
+                self.without_id += 1
         if len(self._durations) >= BATCH_SIZE:
             self._observe_batches()
-
-    def record_run(self, *, has_id: bool) -> None:
-        """Count a response of OIC with or without an instance id."""
-        if has_id:
-            self.with_id += 1
-        else:
-            self.without_id += 1
 
     def record_exemplar(self, trace_id: str, duration_s: float, now: float) -> None:
         """Keep the trace of a request as the example of its bucket of durations; `now` is in epoch seconds."""

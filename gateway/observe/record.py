@@ -69,7 +69,8 @@ def record_line(record: Record) -> bytes:
 
     Round and cut the values of `record` itself. A second call changes nothing.
     """
-    record.level = record_level(record)
+    if (level := record_level(record)) != record.level:
+        record.level = level
     path, upstream_ms = record.path, record.upstream_ms
     if path is not None and (path[:1] != "/" or "?" in path):
         path = record.path = remove_secret_parts(path)

@@ -105,7 +105,7 @@ def decide(exchange: Exchange, response: ResponseHead, random_fraction: Callable
         retry_after=read_retry_after_field(response.known_fields.get(b"retry-after"), now=time.time()),
         random_fraction=random_fraction(),
     )
-    if status == 401 and not has_instance_id and decision.step is RetryStep.DELIVER:
+    if status == 401 and not has_instance_id and decision is retry.DELIVER:
         # This request may not be replayed, or was: the next one must not get the same 401.
         route.token_source.record_rejection(exchange.token, route.name)
     if decision.step is RetryStep.RESEND:

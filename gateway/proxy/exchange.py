@@ -4,6 +4,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -59,12 +60,18 @@ class BodyIdScanner(Protocol):
         """Search what is left at the end of the body."""
 
 
+@dataclass(slots=True, eq=False)
 class Exchange:
     """The state of one request. Each pipeline step sets the attributes that it finds out; those that are declared
     without a value exist from that step on.
     """
 
-    # Defaults of the class: most requests change few of them.
+    caller: CallerConnection
+    head: RequestHead
+    body: RequestBody
+    response: ResponseWriter
+    record: Record
+    started_at: float
     host: bytes | None = None
     """The name of the gateway that the caller used."""
     meter: RouteMeter | None = None
@@ -74,41 +81,38 @@ class Exchange:
     """Of a caller with limits."""
     cors_lines: tuple[bytes, ...] = ()
     """Of the response, on routes with `origins`."""
-    soap_namespace = ""
+    soap_namespace: str = ""
     """Of the caller's envelope, once it is known."""
-    upstream_started_at = 0.0
+    upstream_started_at: float = 0.0
     health_update: Callable[[], None] | None = None
     """Updates the route's health, after the response is out."""
     place: Place | None = None
     """At the route's service, from the moment that the request may be sent."""
     id_scanner: BodyIdScanner | None = None
     """While the response body is searched for the instance id."""
-    redirects = 0
+    redirects: int = 0
     """Followed so far."""
     trace: "RequestTrace | None" = None
     """With `telemetry`."""
-    needs_fresh_connection = False
+    needs_fresh_connection: bool = False
     """True: dial, since other idle connections may be dead as well."""
-    route_table: RouteTable
-    route_match: RouteMatch[Route]
-    retry_state: RetryState
-    token: str
-    upstream: UpstreamServer
-    request_target: str
-    request_lines: list[bytes]
+    route_table: RouteTable = field(init=False)
+    route_match: RouteMatch[Route] = field(init=False)
+    retry_state: RetryState = field(init=False)
+    token: str = field(init=False)
+    upstream: UpstreamServer = field(init=False)
+    request_target: str = field(init=False)
+    request_lines: list[bytes] = field(init=False)
 
-    def __init__(self, caller: CallerConnection, head: RequestHead, body: RequestBody = NO_BODY) -> None:
-        self.caller = caller
-        self.head = head
-        self.body = body
-        self.started_at = time.monotonic()
-        self.response = ResponseWriter(caller, head.is_http11)
-        self.record = Record(time=timestamp(time.time()), client=caller.peer, method=head.method or None)
+    @classmethod
+    def begin(cls, caller: CallerConnection, head: RequestHead, body: RequestBody = NO_BODY) -> "Exchange":
+        """Return the state of a request that has arrived."""
+        record = Record(time=timestamp(time.time()), client=caller.peer, method=head.method or None)
+        return cls(caller, head, body, ResponseWriter(caller, head.is_http11), record, time.monotonic())
 
-    @property
     def is_request_complete(self) -> bool:
         """Return whether the caller has sent the whole request and no trailing bytes."""
-        return self.body.is_complete and not self.caller.trailing_size
+        return self.body.is_complete and not self.caller.trailing_size()
 
     # The request ----------------------------------------------------------------------------------------------------
 
@@ -153,6 +157,11 @@ class Exchange:
         self.retry_state.attempts = self.record.attempts = self.retry_state.attempts + 1
         self.upstream_started_at = time.monotonic()
         self.id_scanner = None
+
+    def record_upstream_end(self, now: float) -> None:
+        """Record how long the last attempt took, unless its end is recorded already."""
+        if self.upstream_started_at and self.record.upstream_ms is None:
+            self.record.upstream_ms = (now - self.upstream_started_at) * 1000
 
     def record_retry(self, reason: str, error: str | None = None) -> None:
         """Count a further attempt, and end the one before it; `error` is why that one had no response."""
@@ -306,16 +315,15 @@ class Exchange:
             length=None if body is None else len(body),
             has_no_body=is_head or body is None,
             body=[] if is_head or body is None else [body],
-            is_request_complete=self.is_request_complete,
+            is_request_complete=self.is_request_complete(),
         )
 
     # The record -----------------------------------------------------------------------------------------------------
 
-    def update_route_health(self) -> None:
+    def update_route_health(self, health_update: Callable[[], None]) -> None:
         """Run the health update. The response is out and must not suffer: a defect is logged."""
         try:
-            if self.health_update is not None:
-                self.health_update()
+            health_update()
         except Exception:
             log.exception("cannot update the health of a route", extra={"event": "defect"})
 
@@ -327,9 +335,8 @@ class Exchange:
         record.duration_ms = elapsed * 1000
         record.bytes_out = self.response.bytes_sent
         record.bytes_in = self.body.bytes_read
-        if self.upstream_started_at and record.upstream_ms is None:
-            record.upstream_ms = (now - self.upstream_started_at) * 1000
-        if record.reason is None and (trailing := self.caller.trailing_size):
+        self.record_upstream_end(now)
+        if record.reason is None and (trailing := self.caller.trailing_size()):
             record.reason = f"{trailing} bytes after the body"
         if meter is None:
             meter = unrouted
@@ -338,18 +345,7 @@ class Exchange:
             record.instance_id = self._scanned_id()
         if self.caller_meter is not None:
             self.caller_meter.record(record.status or 0)
-        if record.upstream_status is not None:
-            meter.record_run(has_id=record.instance_id is not None)
-        meter.record(
-            record.method or "-",
-            record.status or 0,
-            BLAME_BY_CODE[record.error] if record.error else None,
-            elapsed,
-            None if record.upstream_ms is None else record.upstream_ms / 1000,
-            record.token_wait_ms / 1000,
-            record.bytes_in,
-            record.bytes_out,
-        )
+        meter.record(record, BLAME_BY_CODE[record.error] if record.error else None, elapsed)
         return record
 
     def _scanned_id(self) -> str | None:

@@ -106,7 +106,7 @@ class RequestPipeline:
         """Answer one request: every error becomes a response and a record. Return whether another request may follow on
         the connection.
         """
-        exchange = Exchange(caller, head, body)
+        exchange = Exchange.begin(caller, head, body)
         self._add_in_flight()
         try:
             await self._handle(exchange)
@@ -135,7 +135,7 @@ class RequestPipeline:
 
     def reject(self, caller: CallerConnection, error: GatewayError, data: bytes) -> None:
         """Answer a request that cannot be read; `data` is its beginning."""
-        exchange = Exchange(caller, UNREADABLE_HEAD)
+        exchange = Exchange.begin(caller, UNREADABLE_HEAD)
         exchange.soap_namespace = soap_namespace_of_broken_head(data)
         if self.tracer is not None:
             start_trace(exchange, self.tracer)
@@ -157,7 +157,8 @@ class RequestPipeline:
         try:
             if exchange.place is not None:
                 exchange.release_place()
-            exchange.update_route_health()
+            if exchange.health_update is not None:
+                exchange.update_route_health(exchange.health_update)
             record = exchange.finish(self._unrouted)
             if record.upstream_status is not None:
                 _count_messages(exchange)
@@ -196,7 +197,7 @@ class RequestPipeline:
         if self._before_unsafe is not None and exchange.retry_state.method not in retry.SAFE_METHODS:
             self._before_unsafe(exchange.record)
         decision = retry.RESEND_NOW
-        while decision.step is not RetryStep.DELIVER:
+        while decision is not retry.DELIVER:
             if decision.pause:
                 await exchange.caller.become_task()
                 await asyncio.sleep(decision.pause)
@@ -206,6 +207,7 @@ class RequestPipeline:
                 exchange.record_failed_attempt(error)
                 raise
         if exchange.caller.write_paused:
+            exchange.record_upstream_end(time.monotonic())
             exchange.release_place()
             await exchange.caller.drain(route.idle_timeout)
 
@@ -226,14 +228,13 @@ class RequestPipeline:
             if not relay.record_ids():
                 await relay.scan_body_for_id()
             decision = decide(exchange, response, self._random_fraction)
-            if decision.step is RetryStep.RENEW_TOKEN:
+            if decision is retry.RENEW_TOKEN:
                 decision = await renew_token(exchange)
-            if decision.step is RetryStep.DELIVER:
+            if decision is retry.DELIVER:
                 is_stopping = self.is_closing_connections or self.is_refusing_requests
                 exchange.response.keep_alive = exchange.response.keep_alive and not is_stopping
                 if not relay.deliver_at_once():
                     await relay.deliver()
-                exchange.record.upstream_ms = (time.monotonic() - exchange.upstream_started_at) * 1000
             else:
                 exchange.record_retry(str(response.status))
         except StaleConnection as error:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from gateway.content.untrusted_text import read_retry_after
 from gateway.errors import BadRequest
-from gateway.http.fields import COOKIE, FieldAction, FieldRules, connection_options, field_value, remove_fields
+from gateway.http.fields import COOKIE, FieldAction, FieldRules, field_value, remove_fields
 from gateway.http.request_head import METHODS_WITH_BODY, RequestHead
 from gateway.http.response_parser import ResponseHead
 from gateway.proxy.cors import REQUEST_HEADERS, REQUEST_METHOD
@@ -151,10 +151,7 @@ def build_response_lines(
                 lines.append(cookie)
         elif key in kept:
             lines.append(line)
-    connection = head.known_fields.get(b"connection")
-    if connection is not None and (named := connection_options(connection)):
-        return remove_fields(named, lines)
-    return lines
+    return remove_fields(head.connection_options, lines) if head.connection_options else lines
 
 
 def forwardable_response_fields(*, ranges: bool) -> frozenset[bytes]:
@@ -213,12 +210,9 @@ def modified_body_lines(lines: list[bytes], known: Mapping[bytes, bytes], *, dec
     return lines if dropped.isdisjoint(known) else remove_fields(dropped, lines)
 
 
-def has_date(lines: list[bytes], known: Mapping[bytes, bytes]) -> bool:
-    """Return whether OIC's Date is among the lines. It is not if the Connection field names it."""
-    if b"date" not in known:
-        return False
-    connection = known.get(b"connection")
-    return connection is None or not connection_options(connection) or _find_value(lines, b"date") is not None
+def has_date(head: ResponseHead) -> bool:
+    """Return whether OIC's Date is among the forwarded lines. It is not if the Connection field names it."""
+    return b"date" in head.known_fields and b"date" not in head.connection_options
 
 
 def _find_value(lines: list[bytes], key: bytes) -> bytes | None:

@@ -20,6 +20,7 @@ OVERRIDE_FIELDS = {
     b"x-method-override": "X-Method-Override",
 }
 """The usual spelling by lower-case name."""
+_OVERRIDE_NAMES = frozenset(OVERRIDE_FIELDS)
 QUERY_PARAMETER = "_method"
 
 _METHOD = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}")
@@ -70,7 +71,7 @@ def check_methods(
     if head.method not in allowed:
         raise MethodNotAllowed(allow=tuple(sorted(allowed)))
     query = head.target.partition("?")[2]
-    if not added and "_" not in query and "%" not in query and OVERRIDE_FIELDS.keys().isdisjoint(head.known_fields):
+    if not added and "_" not in query and "%" not in query and _OVERRIDE_NAMES.isdisjoint(head.known_fields):
         return head.method  # as most: nothing can name another one
     try:
         overrides = overriding_methods(head.known_fields, head.target, removed=removed)

@@ -270,7 +270,7 @@ class ResponseRelay(msgspec.Struct):
         elif response.status == 304 and route.rewrite:
             lines = not_modified_lines(lines, known, exchange.head.known_fields)
             length = None
-        if not has_date(lines, known):
+        if not has_date(response):
             lines.append(date_line(time.time()))
         if exchange.cors_lines:
             lines = [*remove_fields(CORS_FIELDS, lines), *exchange.cors_lines]
@@ -285,7 +285,7 @@ class ResponseRelay(msgspec.Struct):
             length=length,
             has_no_body=response.has_no_body,
             body=body,
-            is_request_complete=exchange.is_request_complete,
+            is_request_complete=exchange.is_request_complete(),
         )
 
     def _rewrite_field(self, name: bytes, value: bytes) -> bytes:
@@ -308,7 +308,7 @@ class ResponseRelay(msgspec.Struct):
         return Rewriter(plan, self._url_map(), self._request_context())
 
     def _has_no_urls(self, plan: RewritePlan, pieces: list[bytes]) -> bool:
-        return has_no_urls(plan, pieces, self._url_map(), self.exchange.route_match.route.upstream_url)
+        return has_no_urls(plan, pieces, self._url_map(), self.exchange.route_match.route.upstream.url)
 
     def _url_map(self) -> UrlMap:
         exchange = self.exchange

@@ -8,7 +8,6 @@ one scope with the same upstream URL, the first one listed counts.
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Generic, NamedTuple, TypeVar
 from urllib.parse import urlsplit
@@ -41,8 +40,7 @@ CACHED_LENGTH = 128  # maximum characters of a cached authority: callers and res
 ABSOLUTE_FORM = re.compile(r"(https?)://([^/?#]*)(.*)", re.IGNORECASE | re.ASCII | re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamUrl:
+class UpstreamUrl(NamedTuple):
     """The upstream URL of a route: host in lower case, path as written."""
 
     scheme: str

@@ -384,7 +384,7 @@ async def test_bytes_behind_a_body_are_known_while_it_is_served(text: bytes) -> 
         caller = await at.caller(POST + text)
         connection = await at.connection()
         await until(lambda: connection.is_serving)
-        assert connection.trailing_size == len(text)
+        assert connection.trailing_size() == len(text)
         at.handler.go_on.set()
         assert await caller.read_to_end() == OK
         assert (at.handler.refused, at.handler.trailing) == ([], [])
@@ -403,7 +403,7 @@ async def test_the_beginning_of_a_request_is_nothing_trailing(more: bytes) -> No
         await at.caller(POST + more)
         connection = await at.connection()
         await until(lambda: connection.is_serving)
-        assert connection.trailing_size == 0
+        assert connection.trailing_size() == 0
 
 
 async def test_a_word_behind_a_body_times_out_unanswered() -> None:

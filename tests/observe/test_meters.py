@@ -5,20 +5,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.observe.meters import BATCH_SIZE, BUCKETS, RouteMeter, TokenMeter, new_histogram, observe
+from gateway.observe.record import Record
 
 
-def count_request(meter: RouteMeter, method: str = "GET", status: int = 200, **seconds: float | None) -> None:
-    times = {"duration_s": 0.0, "upstream_s": 0.0, "token_wait_s": 0.0} | seconds
+def count_request(
+    meter: RouteMeter, record: Record | None = None, *, blame: str | None = None, duration_s: float = 0.0
+) -> None:
     meter.begin()
-    meter.record(method, status, None, times["duration_s"] or 0, times["upstream_s"], times["token_wait_s"] or 0, 1, 2)
+    meter.record(record or Record(method="GET", status=200, bytes_in=1, bytes_out=2), blame, duration_s)
 
 
 def test_requests_are_counted_by_method_class_and_blame() -> None:
     meter = RouteMeter()
     for status in (200, 204, 404):
-        count_request(meter, status=status)
-    meter.begin()
-    meter.record("GET", 502, "identity", 0.0, None, 0.0, 0, 0)
+        count_request(meter, Record(method="GET", status=status, bytes_in=1, bytes_out=2))
+    count_request(meter, Record(method="GET", status=502), blame="identity")
     assert meter.requests == {("GET", 2, None): 2, ("GET", 4, None): 1, ("GET", 5, "identity"): 1}
     assert (meter.bytes_in, meter.bytes_out, meter.in_flight) == (3, 6, 0)
 
@@ -26,14 +27,14 @@ def test_requests_are_counted_by_method_class_and_blame() -> None:
 def test_callers_cannot_grow_the_labels() -> None:
     meter = RouteMeter()
     for number in range(1000):
-        count_request(meter, method=f"X{number}")
+        count_request(meter, Record(method=f"X{number}", status=200))
     assert meter.requests == {("other", 2, None): 1000}
 
 
 def test_a_time_is_counted_in_the_first_bucket_above_it() -> None:
     meter = RouteMeter()
-    count_request(meter, duration_s=0.001, upstream_s=None, token_wait_s=331.0)
-    count_request(meter, duration_s=0.0011, upstream_s=329.0)
+    count_request(meter, Record(token_wait_ms=331_000.0), duration_s=0.001)
+    count_request(meter, Record(upstream_ms=329_000.0), duration_s=0.0011)
     assert meter.duration[:3] == [1, 1, 0]
     assert meter.duration[-1] == 0.001 + 0.0011
     assert meter.token_wait[len(BUCKETS)] == 1
@@ -62,9 +63,10 @@ def test_token_requests() -> None:
 def test_batches_of_times_are_counted_like_single_ones(times: list[float]) -> None:
     meter, expected = RouteMeter(), new_histogram()
     for seconds in times:
-        meter.begin()
-        meter.record("GET", 200, None, seconds, seconds, seconds, 0, 0)
-        observe(expected, seconds)
+        milliseconds = seconds * 1000
+        record = Record(method="GET", status=200, upstream_ms=milliseconds, token_wait_ms=milliseconds)
+        count_request(meter, record, duration_s=milliseconds / 1000)
+        observe(expected, milliseconds / 1000)
     for counts in (meter.duration, meter.upstream, meter.token_wait):
         assert counts[:-1] == expected[:-1]
         assert counts[-1] == pytest.approx(expected[-1])

@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.observe.metric_table import METRICS, PREFIX, UNROUTED
 from gateway.observe.metrics import Metrics
+from gateway.observe.record import Record
 from gateway.observe.scrape import ProcessStats, render_processes
 from gateway.observe.snapshots import Snapshot, counters_only, join_snapshot, merge_snapshots, split_snapshot
 
@@ -19,7 +20,9 @@ def used() -> Metrics:
     orders = metrics.route("orders")
     for duration in (0.002, 0.7, 400.0):
         orders.begin()
-        orders.record("POST", 202, None, duration, duration / 2, 0.0, 10, 20)
+        orders.record(
+            Record(method="POST", status=202, upstream_ms=500 * duration, bytes_in=10, bytes_out=20), None, duration
+        )
     orders.record_retry("401")
     orders.begin()
     token = metrics.token("orders-app")
@@ -168,7 +171,9 @@ def test_a_credential_without_token_requests_has_no_series() -> None:
 def test_the_parts_of_a_snapshot_are_joined_unchanged() -> None:
     metrics = used()
     for number in range(2500):
-        metrics.route(f"route-{number}").record("GET", 200, None, 0.1, 0.1, 0.1, 1, 1)
+        metrics.route(f"route-{number}").record(
+            Record(method="GET", status=200, upstream_ms=100.0, token_wait_ms=100.0, bytes_in=1, bytes_out=1), None, 0.1
+        )
     snapshot = metrics.snapshot()
     parts = list(split_snapshot(snapshot))
     assert max(len(rows) for part in parts for rows in part.values()) <= 1000
@@ -178,7 +183,9 @@ def test_the_parts_of_a_snapshot_are_joined_unchanged() -> None:
 async def test_a_scrape_of_thousands_of_routes_yields_to_the_loop() -> None:
     metrics = Metrics("1")
     for number in range(3000):
-        metrics.route(f"route-{number}").record("GET", 200, None, 0.1, 0.1, 0.1, 1, 1)
+        metrics.route(f"route-{number}").record(
+            Record(method="GET", status=200, upstream_ms=100.0, token_wait_ms=100.0, bytes_in=1, bytes_out=1), None, 0.1
+        )
     steps = 0
     scrape = asyncio.ensure_future(metrics.text())
     while not scrape.done():
@@ -198,7 +205,7 @@ def test_token_sources_are_read_at_each_scrape() -> None:
 
 def test_a_request_without_a_status_has_status_none() -> None:
     metrics = Metrics("1")
-    metrics.route("a").record("GET", 0, "caller", 0.0, None, 0.0, 0, 0)
+    metrics.route("a").record(Record(method="GET", status=0), "caller", 0.0)
     assert value(text_of(metrics), "requests_total", route="a", method="GET", status="none", blame="caller") == 1
 
 
@@ -217,7 +224,7 @@ def test_snapshots_of_several_processes_become_one() -> None:
 def test_a_snapshot_is_a_copy() -> None:
     metrics = used()
     before = metrics.snapshot()
-    metrics.route("orders").record("GET", 200, None, 0.1, 0.1, 0.1, 0, 0)
+    metrics.route("orders").record(Record(method="GET", status=200, upstream_ms=100.0, token_wait_ms=100.0), None, 0.1)
     metrics.token("orders-app").record_fetch("ok", 1.0)
     assert before == used().snapshot()
 

@@ -4,6 +4,7 @@ import pytest
 
 from gateway.observe.meters import BUCKETS, RouteMeter
 from gateway.observe.metrics import Metrics
+from gateway.observe.record import Record
 from gateway.observe.time_series import INTERVALS, MAX_MEMORY, MAX_ROUTES, SeriesQuery, TimeSeries, percentile_ms
 
 START = 1_800_000_000.0
@@ -24,7 +25,9 @@ class Scene:
     def call(self, route: str = "orders", *, blame: str | None = None, seconds: float = 0.02, count: int = 1) -> None:
         for _ in range(count):
             self.route(route).begin()
-            self.route(route).record("GET", 502 if blame else 200, blame, seconds, seconds, 0.0, 0, 0)
+            self.route(route).record(
+                Record(method="GET", status=502 if blame else 200, upstream_ms=seconds * 1000), blame, seconds
+            )
 
     def turn(self, seconds: float = 1.0) -> None:
         self.now += seconds

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.http.fields import sort_fields
+from gateway.http.fields import connection_options, sort_fields
 from gateway.http.request_head import RequestHead, RequestLimits, parse_request_head
 from gateway.http.response_parser import ResponseHead
 from gateway.proxy.headers import (
@@ -52,7 +52,14 @@ def returned(*lines: str, ranges: bool = False, has_cookies: bool = False) -> li
     """The lines that a caller gets of a reply."""
     fields = sort_fields([line.encode("latin-1") for line in lines], RESPONSE_RULES)
     got = build_response_lines(
-        ResponseHead(200, b"OK", *fields, length=None, chunked=False, has_no_body=False, keep_alive=True),
+        ResponseHead(
+            *(200, b"OK", *fields),
+            length=None,
+            chunked=False,
+            has_no_body=False,
+            keep_alive=True,
+            connection_options=connection_options(fields[1].get(b"connection", b"")),
+        ),
         rewrite=lambda name, value: b"%b<%b>" % (name, value),
         kept=forwardable_response_fields(ranges=ranges),
         cookie_line=cookie_line if has_cookies else None,
