@@ -4,9 +4,11 @@ Events are logged through `logging`, so that warnings of libraries get the same 
 `warning` are dropped: they may contain tokens and bodies (request heads of aiohttp, call arguments of asyncio).
 """
 
+import contextlib
 import logging
 import os
 import random
+import select
 import sys
 import traceback
 from collections.abc import Callable
@@ -29,6 +31,7 @@ from gateway.observe.timestamp import timestamp
 __all__ = ("LEVELS", "EventHandler", "LineWriter", "Log", "event_line", "event_text", "log_event", "set_up_log")
 
 GATEWAY_LOGGER = "gateway"
+_target_log = logging.getLogger("gateway.observe.target")
 LEVELS = ("debug", "info", "warning", "error")
 LogFormat = Literal["auto", "json", "text", "combined"]
 
@@ -97,7 +100,7 @@ class Log:
     share `sample`. Events go to `event_writer`, by default the same one. Without `format_record` the lines are JSON.
     """
 
-    __slots__ = ("_event_writer", "_format_record", "_handler", "_previous_levels", "_sample", "writer")
+    __slots__ = ("_event_writer", "_format_record", "_handler", "_outages", "_previous_levels", "_sample", "writer")
 
     def __init__(
         self,
@@ -113,6 +116,9 @@ class Log:
         self._format_record = format_record
         self._sample = sample
         self._handler = EventHandler((event_writer or writer).write, format_event)
+        self._outages: EventHandler | None = None
+        if isinstance(writer, SocketWriter) and event_writer is None:  # on standard error now, in the target after it
+            self._outages = EventHandler(_write_to_stderr, event_line)
         self._previous_levels = (logging.root.level, logging.getLogger(GATEWAY_LOGGER).level)
 
     @property
@@ -131,6 +137,8 @@ class Log:
     def attach(self, level: str) -> None:
         """Log events of the gateway from `level` on, and warnings of libraries and of `warnings.warn`."""
         logging.root.addHandler(self._handler)
+        if self._outages is not None:
+            _target_log.addHandler(self._outages)
         logging.root.setLevel(logging.WARNING)
         logging.getLogger(GATEWAY_LOGGER).setLevel(level.upper())
         logging.captureWarnings(capture=True)
@@ -138,6 +146,8 @@ class Log:
     def close(self, timeout: float = 2.0) -> bool:
         """Restore `logging`, and block up to `timeout` seconds until all lines are written. Return whether they are."""
         logging.root.removeHandler(self._handler)
+        if self._outages is not None:
+            _target_log.removeHandler(self._outages)
         logging.captureWarnings(capture=False)
         logging.root.setLevel(self._previous_levels[0])
         logging.getLogger(GATEWAY_LOGGER).setLevel(self._previous_levels[1])
@@ -161,6 +171,8 @@ def set_up_log(
     if log_format == "auto":
         log_format = "text" if is_terminal else "json"
     format_record, format_event = _formats(log_format, colour=is_terminal and "NO_COLOR" not in os.environ)
+    if isinstance(target, SocketWriter):
+        target.on_outage, target.on_recovery = _report_outage, _report_recovery
     if isinstance(target, JournalWriter):  # it has the format, and takes JSON
         format_record, format_event = None, event_line
     elif isinstance(target, SyslogWriter):
@@ -200,6 +212,22 @@ def _syslog_formats(
         return message(format_event(event), level=level, time=timestamp(event.created), event=name)
 
     return wrap_record, wrap_event
+
+
+def _report_outage(cause: str) -> None:
+    message = f"the target of the log takes no lines: {cause}. Check that it runs, and that `log.to` names it"
+    log_event(_target_log, logging.ERROR, "log-down", message)
+
+
+def _report_recovery(lost: int) -> None:
+    log_event(_target_log, logging.WARNING, "log-up", "the target of the log takes lines again", lost=lost)
+
+
+def _write_to_stderr(line: bytes) -> None:
+    """Write a line, unless standard error would block."""
+    with contextlib.suppress(OSError):
+        if select.select([], [2], [], 0)[1]:
+            os.write(2, line)
 
 
 def _is_success(record: Record) -> bool:

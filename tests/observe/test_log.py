@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import socket
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 
 from gateway.observe.log import MAX_FIELD, MAX_TEXT, Log, event_line, log_event, set_up_log
 from gateway.observe.record import FIELDS, Record
+from gateway.observe.syslog_writer import SyslogWriter
+from tests.fakes.waiting import TIME_LIMIT
 
 Start = Callable[..., Log]
 
@@ -154,3 +157,30 @@ def test_lost_lines_are_counted(start: Start) -> None:
     log.close()
     log.write(Record())
     assert log.lost == 1
+
+
+def test_an_outage_of_the_target_is_on_standard_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("gateway.observe.socket_writer.OUTAGE_AFTER", 0.0)
+    monkeypatch.setattr("gateway.observe.socket_writer.RETRY_PAUSE", 0.01)
+    log = set_up_log(target=SyslogWriter(str(tmp_path / "socket"), max_lines=2))
+    log.write(Record(time="1970-01-01T00:00:00.500Z", status=200))
+    errors = ""
+    while "log-down" not in errors:
+        errors += capfd.readouterr().err
+    log.write(Record(time="1970-01-01T00:00:00.500Z", status=200))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(str(tmp_path / "socket"))
+        receiver.settimeout(TIME_LIMIT)
+        messages = [receiver.recv(4096).split(b" - ", 1) for _ in range(3)]
+        assert log.close(TIME_LIMIT)
+    down, up = map(json.loads, (errors + capfd.readouterr().err).splitlines())
+    assert (down["event"], down["level"]) == ("log-down", "error")
+    assert down["message"].startswith("the target of the log takes no lines: No such file or directory. Check")
+    assert (up["event"], up["lost"], log.lost) == ("log-up", 1, 1)
+    events = [head.split()[-1] for head, _ in messages]
+    assert (events[0], events[2]) == (b"request", b"log-up")
+    assert json.loads(messages[2][1]) == up
+    log_event(logging.getLogger("gateway.observe.target"), logging.ERROR, "log-down", "after close")
+    assert capfd.readouterr().err == ""

@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from queue import SimpleQueue
 from typing import BinaryIO
 
 import pytest
@@ -140,10 +141,16 @@ def test_a_stalled_receiver_costs_counted_lines_only(receiver: TcpReceiver) -> N
         assert len(received) + writer.lost == 1001
 
 
-def test_close_gives_up_a_stalled_receiver(receiver: TcpReceiver) -> None:
+def test_a_stalled_receiver_is_reported_and_close_gives_it_up(
+    receiver: TcpReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.observe.socket_writer.OUTAGE_AFTER", 0.0)
+    causes = SimpleQueue[str]()
     writer = SyslogWriter(receiver.address)
+    writer.on_outage = causes.put
     with receiver.accept_after(writer, LARGE):
         writer.write(b"next")
+        assert causes.get(timeout=TIME_LIMIT) == "it reads nothing"
         assert not writer.close(0.05)
         assert writer.lost == 2
 
