@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gateway.config.issue import SecretProblem, StoreFailure
-from gateway.config.secret_cache import SecretCache
+from gateway.config.secret_cache import SecretCache, SecretVersion
 from gateway.config.strict_model import SecretRef, VaultRef
 from gateway.config.vault_model import VaultAuthSettings, VaultSettings
 from gateway.config.vault_protocol import (
@@ -94,12 +94,11 @@ class HashiCorpVault(SecretCache[VaultRef]):
         del key
         return self._settings.url or ""
 
-    def retrieve(self, key: VaultRef) -> tuple[bytes, int]:
+    def retrieve(self, key: VaultRef) -> SecretVersion:
         """Read the value of the field and the version of the secret. Raise StoreFailure."""
-        value, version = asyncio.run(self._retrieve_bounded(key))
-        return value.encode(), version
+        return asyncio.run(self._retrieve_bounded(key))
 
-    async def _retrieve_bounded(self, key: VaultRef) -> tuple[str, int]:
+    async def _retrieve_bounded(self, key: VaultRef) -> SecretVersion:
         try:
             async with asyncio.timeout(self._settings.timeout):
                 return await self._retrieve(key)
@@ -107,7 +106,7 @@ class HashiCorpVault(SecretCache[VaultRef]):
             what = f"is not available now (no answer within {self._settings.timeout:g} s)"
             raise StoreFailure(what, RETRIES, is_transient=True) from None
 
-    async def _retrieve(self, key: VaultRef) -> tuple[str, int]:
+    async def _retrieve(self, key: VaultRef) -> SecretVersion:
         auth = self._settings.auth
         if self._settings.url is None or auth is None:
             raise StoreFailure("cannot be read", "set `vault.url` and `vault.auth`", is_shared=True)
@@ -127,7 +126,8 @@ class HashiCorpVault(SecretCache[VaultRef]):
             response = await self._send(request)
         if response.status == 403 and session.refusal is not None:
             raise session.refusal.copy()
-        return read_secret(request, response, key, self._settings)
+        value, version, written_at = read_secret(request, response, key, self._settings)
+        return SecretVersion(value.encode(), version, written_at)
 
     def _is_due(self, session: _Session) -> bool:
         return session.renew_at is not None and self._now() >= session.renew_at

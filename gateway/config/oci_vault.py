@@ -13,7 +13,7 @@ from typing import Any
 
 from gateway.config.issue import StoreFailure
 from gateway.config.model import OciSettings
-from gateway.config.secret_cache import SecretCache
+from gateway.config.secret_cache import SecretCache, SecretVersion
 
 TIMEOUT = (5.0, 10.0)  # seconds: to connect, and between two bytes of the response
 MISSING = "needs the package `oci`, which is not installed"
@@ -52,13 +52,14 @@ class OciVault(SecretCache[str]):
         """Forget the identity: the abandoned thread may hold it."""
         self._identity = None
 
-    def retrieve(self, key: str) -> tuple[bytes, int]:
-        """Read the content and the number of the current version. Raise StoreFailure."""
+    def retrieve(self, key: str) -> SecretVersion:
+        """Read the current version. Raise StoreFailure."""
         client = self._acquire_client(key)
         try:
             bundle = client.get_secret_bundle(key).data
             content = base64.b64decode(bundle.secret_bundle_content.content or "", validate=True)
-            return content, int(bundle.version_number)
+            created = bundle.time_created
+            return SecretVersion(content, int(bundle.version_number), created.timestamp() if created else None)
         except Exception as cause:  # noqa: BLE001 - the exceptions of Oracle's package have no common base
             raise _describe_failure(cause, self._settings.auth) from None
         finally:

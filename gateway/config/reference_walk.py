@@ -18,11 +18,12 @@ def find_references(shape: Any, value: Any, steps: Steps = ()) -> Iterator[tuple
     `shape` is the model, or the annotation, of the value.
     """
     if isinstance(shape, type) and issubclass(shape, StrictModel):
-        annotations = _annotations(shape)
+        keys, annotations = _layout(shape)
         for key, inner in [*value.items()] if isinstance(value, dict) else ():
-            if _is_reference(shape, key, inner):
-                yield value, key, (*steps, key)
-            elif isinstance(inner, dict | list) and key in annotations:
+            if key in keys:
+                if isinstance(inner, str) or (inner is not None and key not in FILE_KEYS):
+                    yield value, key, (*steps, key)
+            elif key in annotations and isinstance(inner, dict | list):
                 yield from find_references(annotations[key], inner, (*steps, key))
         return
     inner_shapes, entries = getattr(shape, "__args__", ()), [(steps, value)]
@@ -34,12 +35,16 @@ def find_references(shape: Any, value: Any, steps: Steps = ()) -> Iterator[tuple
         yield from find_references(inner, entry, inner_steps)
 
 
-def _is_reference(shape: type[StrictModel], key: object, value: object) -> bool:
-    if issubclass(shape, SecretRef) and key in REFERENCES and key not in FILE_KEYS:
-        return value is not None
-    return key in FILE_KEYS and isinstance(value, str)
-
-
 @cache
-def _annotations(shape: type[StrictModel]) -> dict[str, Any]:
-    return {field.alias or name: field.annotation for name, field in shape.model_fields.items()}
+def _layout(shape: type[StrictModel]) -> tuple[frozenset[str], dict[str, Any]]:
+    """Return the keys of a model that are references, and the annotations of those that may have some below."""
+    fields = {field.alias or name: field.annotation for name, field in shape.model_fields.items()}
+    keys = frozenset(REFERENCES if issubclass(shape, SecretRef) else FILE_KEYS.intersection(fields))
+    return keys, {key: inner for key, inner in fields.items() if key not in keys and _may_refer(inner)}
+
+
+def _may_refer(shape: Any) -> bool:
+    if isinstance(shape, type) and issubclass(shape, StrictModel):
+        keys, annotations = _layout(shape)
+        return bool(keys or annotations)
+    return any(map(_may_refer, getattr(shape, "__args__", ())))

@@ -10,7 +10,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from gateway.config.issue import SecretProblem, StoreFailure
 from gateway.system.files import run_with_timeout
@@ -21,12 +21,19 @@ RETRY_INTERVAL = 10.0  # seconds until an expired or failed secret is requested 
 LIMIT = 20.0  # seconds: to read one secret
 
 
+class SecretVersion(NamedTuple):
+    """The content of a secret, the number of its version, and when that was written, in epoch seconds."""
+
+    content: bytes
+    number: int
+    written_at: float | None
+
+
 @dataclass(slots=True)
 class _CachedSecret:
-    """The cached content of a secret, valid until `until` (seconds of the clock)."""
+    """The cached version of a secret, valid until `until` (seconds of the clock)."""
 
-    content: bytes = field(repr=False)
-    version: int
+    current: SecretVersion = field(repr=False)
     read_at: float
     until: float
 
@@ -57,22 +64,29 @@ class SecretCache(ABC, Generic[K]):
         """Return the name of the server that has the secret: its failures are shared."""
 
     @abstractmethod
-    def retrieve(self, key: K) -> tuple[bytes, int]:
-        """Read the content and the number of the current version from the server. Raise StoreFailure."""
+    def retrieve(self, key: K) -> SecretVersion:
+        """Read the current version from the server. Raise StoreFailure."""
 
     def abandon(self) -> None:
         """Forget the objects that an abandoned thread may use."""
 
     def read(self, key: K) -> bytes:
         """Return the content of the secret's current version. Raise SecretProblem."""
-        return self._copy(key).content
+        return self._copy(key).current.content
 
     def version(self, key: K) -> int | None:
         """Return the number of the current version; None if the secret cannot be read."""
         try:
-            return self._copy(key).version
+            return self._copy(key).current.number
         except SecretProblem:
             return None
+
+    def written_at(self, key: K) -> float | None:
+        """Return when the version that was read last was written, in epoch seconds; None if that is unknown. Do no
+        I/O.
+        """
+        copy = self._copies.get(key)
+        return None if copy is None else copy.current.written_at
 
     def expire(self, key: K) -> None:
         """Expire the copy, but not earlier than `RETRY_INTERVAL` seconds after it was read. Do no I/O."""
@@ -114,15 +128,15 @@ class SecretCache(ABC, Generic[K]):
 
     def _fetch(self, key: K, now: float) -> StoreFailure | None:
         try:
-            content, version = self._retrieve_in_time(key)
+            current = self._retrieve_in_time(key)
         except StoreFailure as failure:
             name = ("group", self.group(key)) if failure.is_shared else ("secret", key)
             self._failures[name] = failure.copy(), self._now() + RETRY_INTERVAL
             return failure
-        self._copies[key] = _CachedSecret(content, version, now, now + self._refresh_time)
+        self._copies[key] = _CachedSecret(current, now, now + self._refresh_time)
         return None
 
-    def _retrieve_in_time(self, key: K) -> tuple[bytes, int]:
+    def _retrieve_in_time(self, key: K) -> SecretVersion:
         try:
             return run_with_timeout(lambda: self.retrieve(key), owner=(self, self.group(key)), timeout=LIMIT)
         except TimeoutError as error:

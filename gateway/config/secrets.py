@@ -104,13 +104,15 @@ class SecretReader:
         return *files, *(store.version(key) for store, key in self._stored(settings))
 
     def changed_at(self, secrets: Iterable[Sequence[SecretRef]]) -> float | None:
-        """Return when the oldest of the secrets was written to its file, in epoch seconds; None if none is in a file.
-        Each secret is given by its references; the file that was written last counts.
+        """Return when the oldest of the secrets was written to its file or server, in epoch seconds; None if that is
+        unknown of all. Each secret is given by its references; the one that was written last counts.
         """
         newest = (max(filter(None, map(self._written_at, refs)), default=None) for refs in secrets)
         return min((time for time in newest if time is not None), default=None)
 
     def _written_at(self, ref: SecretRef) -> float | None:
+        if (store := self._stores.get(ref.kind)) is not None:
+            return store.written_at(getattr(ref, ref.kind))
         folder = Path(self._environ.get(CREDENTIALS_VARIABLE, "")) if ref.credential is not None else self._base
         name = ref.file or ref.credential
         state = file_state(join_folder(folder, name)) if name is not None else None

@@ -7,6 +7,7 @@ response, without what was sent as a secret.
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -112,8 +113,10 @@ def read_token(request: VaultRequest, response: VaultResponse, *, method: str, p
 
 def read_secret(
     request: VaultRequest, response: VaultResponse, ref: VaultRef, settings: VaultSettings
-) -> tuple[str, int]:
-    """Return the value of the field, and the version of the secret. Raise StoreFailure."""
+) -> tuple[str, int, float | None]:
+    """Return the value of the field, the version of the secret, and when it was written, in epoch seconds. Raise
+    StoreFailure.
+    """
     if response.status == 404:
         raise _missing(request, response, ref.mount or settings.mount)
     if response.status == 403:
@@ -134,7 +137,7 @@ def read_secret(
         raise StoreFailure("is not a string", "store it as a JSON string")
     if not value.strip():
         raise StoreFailure("is empty", "store the secret in it")
-    return value, version if isinstance(version, int) else 0
+    return value, version if isinstance(version, int) else 0, _instant(metadata.get("created_time"))
 
 
 _UNAVAILABLE = frozenset((408, 412, 429, 472, 473))
@@ -218,6 +221,13 @@ def _json(body: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return document if isinstance(document, dict) else None
+
+
+def _instant(value: object) -> float | None:
+    try:
+        return datetime.fromisoformat(value).timestamp() if isinstance(value, str) else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def _seconds(value: object) -> float:

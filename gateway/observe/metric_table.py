@@ -94,7 +94,7 @@ METRICS: dict[str, MetricDefinition] = {
         "secret_changed_timestamp_seconds": MetricDefinition(
             "gauge",
             _CREDENTIAL,
-            "When the secret of the last token request was written to its file, in seconds since the epoch.",
+            "When the secret of the last token request was written to its file or vault, in seconds since the epoch.",
             "max",
         ),
         "token_waiters": MetricDefinition("gauge", _CREDENTIAL, "Callers that wait for a token."),

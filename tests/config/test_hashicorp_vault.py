@@ -3,6 +3,7 @@
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.fakes.authority import Authority
 from tests.fakes.hashicorp_vault import JWT, ROLE_ID, ROOT, SECRET_ID, FakeHashiCorpVault
 
 REFRESH = 300.0
+WRITTEN = datetime(2026, 1, 2, 3, 4, 5, 678901, UTC).timestamp()
 REF = VaultRef(path="apps/orders", field="client_secret")
 NAME = "the field `client_secret` of the secret `secret/apps/orders` of Vault"
 APPROLE = {"approle": {"role_id": ROLE_ID, "secret_id": {"env": "SECRET_ID"}}}
@@ -95,6 +97,8 @@ def test_secret_is_read_and_cached(server: FakeHashiCorpVault, connect: Open, cl
     sent = server.fields[-1]
     assert (sent["x-vault-token"], sent["x-vault-request"]) == (ROOT, "true")
     assert "x-vault-namespace" not in sent
+    assert vault.written_at(REF) == WRITTEN
+    assert SecretReader({}, stores={"vault": vault}).changed_at([[SecretRef(vault=REF)]]) == WRITTEN
     server.put("apps/orders", client_secret="another")
     clock.turn(REFRESH / 4)
     assert (vault.read(REF), vault.version(REF)) == (b"another", 2)

@@ -4,6 +4,7 @@ import base64
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import jwt
@@ -71,6 +72,7 @@ def test_secret_is_read_with_a_signed_request_and_cached(oci: FakeOciVault, vaul
         now.now += REFRESH / 4
     assert oci.requested == [name]
     assert oci.keys == [f"{TENANCY}/{USER}/{FINGERPRINT}"]
+    assert vault.written_at(name) == datetime(2026, 1, 2, 3, 4, 5, 678000, UTC).timestamp()
     oci.store_secret("one", "another")
     now.now += REFRESH / 4 - 1
     assert vault.read(name) == b"hunter2"

@@ -21,7 +21,7 @@ ROLE_ID, SECRET_ID = "675a50e7-cfe0-be76-e35f-49ec009731ea", "ed0a642f-2acf-c2da
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJnYXRld2F5In0.c2lnbmF0dXJl"
 DENIED = "1 error occurred:\n\t* permission denied\n\n"
 INVALID = "2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n"
-_CREATED = "2026-01-02T03:04:05.678901Z"
+_CREATED = "2026-01-02T03:04:05.678901234Z"
 
 Answer = tuple[int, dict[str, Any] | None]
 
