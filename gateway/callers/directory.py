@@ -19,13 +19,30 @@ class KnownCaller:
     meter: CallerMeter
 
 
+@dataclass(frozen=True, slots=True)
+class ScopedProofs:
+    """The proofs of the callers of each scope (`SourceFile.scope`): its own callers, and those of the main file."""
+
+    every: ProofTable
+    """The proofs of all callers: none of them may be forwarded."""
+    by_scope: Mapping[str, ProofTable]
+    """Has the scope of the main file, which is empty; scopes without callers of their own are not listed."""
+
+    def for_scope(self, scope: str) -> ProofTable:
+        """Return the proofs that count on the routes of a scope. Those of another scope must not: a request whose
+        proofs name two callers is refused, so a team could refuse requests to the routes of others.
+        """
+        found = self.by_scope.get(scope)
+        return self.by_scope[""] if found is None else found
+
+
 @dataclass(slots=True)
 class CallerDirectory:
     """All callers. `proofs` is replaced whenever a secret changes; results from an earlier table are then verified
     again.
     """
 
-    proofs: ProofTable
+    proofs: ScopedProofs
     by_name: Mapping[str, KnownCaller]
     unknown_caller: KnownCaller
     """Counts the requests without a known caller."""

@@ -5,7 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from gateway.config.strict_model import OneOrMoreSecrets, StrictModel, exactly_one
+from gateway.config.strict_model import FileScopedModel, OneOrMoreSecrets, StrictModel, exactly_one
 from gateway.config.values import Network, QuotaSize, Rate, Text
 
 FINGERPRINT_PATTERN = r"^([0-9A-Fa-f]{2}:?){31}[0-9A-Fa-f]{2}$"
@@ -91,7 +91,7 @@ class QuotaSettings(StrictModel):
         return self
 
 
-class CallerSettings(StrictModel):
+class CallerSettings(FileScopedModel):
     """A caller, and what proves that a request is its own: any one of these proofs."""
 
     basic: BasicProof | None = None

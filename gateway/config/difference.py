@@ -75,12 +75,11 @@ def canonical_form(config: Config, folder: str = "") -> dict[str, Any]:
     tree = _plain(config.model_copy(update={"routes": []}))
     tree["routes"] = {route.name: _plain(route, leave_out={"name"}) for route in config.routes}
     tree["listen"] = dict(_listeners(config))
-    for name, credential in config.credentials.items():
-        if credential.file_scope:
-            tree["credentials"][name][INCLUDE_KEY] = credential.file_scope
-    for route in config.routes:
-        if route.file_scope:
-            tree["routes"][route.name][INCLUDE_KEY] = route.file_scope
+    routes = {route.name: route for route in config.routes}
+    for key, entries in (("credentials", config.credentials), ("callers", config.callers), ("routes", routes)):
+        for name, entry in entries.items():
+            if entry.file_scope:
+                tree[key][name][INCLUDE_KEY] = entry.file_scope
     if folder:
         tree = {key: _map_leaves(value, partial(_shorten, f"{folder.rstrip('/')}/")) for key, value in tree.items()}
     return tree

@@ -12,6 +12,18 @@ from gateway.config.merged_tree import MergedTree
 from gateway.config.messages import did_you_mean
 from gateway.config.source_file import SourceFile
 
+_SHARED = {
+    ("credentials", "budget"): (
+        "limits the token requests of other files too",
+        "set it at a credential of the main file",
+    ),
+    ("callers", "share"): (
+        "takes places from callers of other files",
+        "set it at a caller of the main file",
+    ),
+}
+"""By kind and key: the problem of a setting of an included file, and its remedy."""
+
 
 def check_includes(tree: MergedTree) -> Iterator[ConfigIssue]:
     """Yield issues of the routes of all files, and of what the main file lends."""
@@ -21,7 +33,7 @@ def check_includes(tree: MergedTree) -> Iterator[ConfigIssue]:
     yield from _lent_credentials(tree, entries)
     defaults = _mapping(tree.value.get("defaults"))
     yield from _defaults(tree, defaults)
-    yield from _budgets(tree)
+    yield from _shared_limits(tree)
     paths = [entry for _, entry in entries if entry.path is not None]
     for file, index, route in tree.routes():
         steps: Steps = ("routes", index)
@@ -42,12 +54,14 @@ def _lent_credentials(tree: MergedTree, entries: Sequence[tuple[int, IncludeSett
                 yield ConfigIssue(("include", index, "lend", number), what, remedy)
 
 
-def _budgets(tree: MergedTree) -> Iterator[ConfigIssue]:
-    """Yield an issue for each included `budget`: all credentials of a token endpoint share the smallest one."""
-    for name, credential in _mapping(tree.value.get("credentials")).items():
-        if _scope(tree, "credentials", name) and _mapping(credential).get("budget") is not None:
-            what = "limits the token requests of other files too"
-            yield ConfigIssue(("credentials", name, "budget"), what, "set it at a credential of the main file")
+def _shared_limits(tree: MergedTree) -> Iterator[ConfigIssue]:
+    """Yield an issue for each included setting that takes from other files: all credentials of a token endpoint share
+    the smallest `budget`, and all callers of a service share its places by `share`.
+    """
+    for (key, setting), (what, remedy) in _SHARED.items():
+        for name, named in _mapping(tree.value.get(key)).items():
+            if _scope(tree, key, name) and _mapping(named).get(setting) is not None:
+                yield ConfigIssue((key, name, setting), what, remedy)
 
 
 def _defaults(tree: MergedTree, defaults: dict[str, Any]) -> Iterator[ConfigIssue]:

@@ -88,8 +88,8 @@ def load(
     tree = MergedTree(sources.files)
     references = environ if check_secrets else None
     config, issues = _validate(tree.value, base=Path(path).parent.absolute(), environ=references)
-    scopes = tree.credential_scopes()
-    config = None if config is None else _with_file_scopes(config, scopes, tree.route_scopes())
+    scopes = tree.scopes("credentials")
+    config = None if config is None else _with_file_scopes(config, tree)
     problems = [*sources.problems, *tree.problems]
     problems += [file.locate(issue) for file in sources.files for issue in file.document.issues]
     reported = {(problem.file, problem.line, problem.path) for problem in problems}
@@ -177,13 +177,20 @@ def _validate(
     return config, issues
 
 
-def _with_file_scopes(config: Config, credentials: Mapping[str, str], routes: Mapping[int, str]) -> Config:
-    """Return the configuration with the scope of its file in each credential and route of an included file."""
-    included = {name: config.credentials[name].with_file_scope(scope) for name, scope in credentials.items()}
-    all_routes = [
-        route.with_file_scope(routes[index]) if index in routes else route for index, route in enumerate(config.routes)
-    ]
-    return config.model_copy(update={"credentials": config.credentials | included, "routes": all_routes})
+def _with_file_scopes(config: Config, tree: MergedTree) -> Config:
+    """Return the configuration with the scope of its file in each credential, caller and route of an included file."""
+    own, routes = tree.scopes("credentials"), tree.route_scopes()
+    credentials = {name: config.credentials[name].with_file_scope(scope) for name, scope in own.items()}
+    callers = {name: config.callers[name].with_file_scope(scope) for name, scope in tree.scopes("callers").items()}
+    update = {
+        "credentials": config.credentials | credentials,
+        "callers": config.callers | callers,
+        "routes": [
+            route.with_file_scope(routes[index]) if index in routes else route
+            for index, route in enumerate(config.routes)
+        ],
+    }
+    return config.model_copy(update=update)
 
 
 def _environment_problems(config: Config, environ: Mapping[str, str]) -> list[LocatedIssue]:

@@ -39,10 +39,9 @@ class MergedTree:
         """Return the file of a credential or caller, None if there is none of that name."""
         return self._holders.get((key, name))
 
-    def credential_scopes(self) -> dict[str, str]:
-        """Return the scope of each credential of an included file."""
-        credentials = [(name, file.scope) for (key, name), file in self._holders.items() if key == "credentials"]
-        return {name: scope for name, scope in credentials if scope}
+    def scopes(self, key: str) -> dict[str, str]:
+        """Return the scope of each of the `credentials` or `callers` of included files."""
+        return {name: file.scope for (held, name), file in self._holders.items() if held == key and file.scope}
 
     def route_scopes(self) -> dict[int, str]:
         """Return the scope of each route of an included file, by its number in the tree."""

@@ -29,7 +29,7 @@ def identify_caller(exchange: Exchange, *, may_have_token: bool) -> None:
     """Identify the caller by its connection and the head. `may_have_token`: the body may contain a WS-Security token,
     which `identify_by_tokens` reads. Raise UnknownCaller or CallerNotAllowed.
     """
-    connection, proofs = exchange.caller, exchange.route_table.callers.proofs
+    connection, proofs = exchange.caller, _proofs_for(exchange)
     known = exchange.head.known_fields
     authorization, api_key = known.get(b"authorization"), known.get(b"x-api-key")
     verified = connection.verified_head
@@ -56,9 +56,9 @@ def identify_caller(exchange: Exchange, *, may_have_token: bool) -> None:
 
 def identify_by_tokens(exchange: Exchange, tokens: list[UsernameToken]) -> None:
     """Identify the caller by the WS-Security tokens of its message too. Raise UnknownCaller or CallerNotAllowed."""
-    directory = exchange.route_table.callers
-    if tokens and directory.proofs.uses_wsse:
-        proof = verify_tokens(directory.proofs, tokens, directory.replay_cache, now=time.time())
+    proofs = _proofs_for(exchange)
+    if tokens and proofs.uses_wsse:
+        proof = verify_tokens(proofs, tokens, exchange.route_table.callers.replay_cache, now=time.time())
         by_head = exchange.record.caller
         found = combine_callers((*proof.names, *(() if by_head is None else (by_head,))))
         if problem := proof.problem or found.problem:
@@ -68,6 +68,10 @@ def identify_by_tokens(exchange: Exchange, tokens: list[UsernameToken]) -> None:
             _accept_caller(exchange, found.caller)
     if exchange.record.caller is None:
         raise _unknown_caller_error(exchange, "the request has no proof")
+
+
+def _proofs_for(exchange: Exchange) -> ProofTable:
+    return exchange.route_table.callers.proofs.for_scope(exchange.route_match.route.file_scope)
 
 
 def _accept_caller(exchange: Exchange, name: str) -> None:

@@ -214,8 +214,9 @@ class Exchange:
 
     def _has_api_key(self, value: bytes) -> bool:
         """Return whether X-Api-Key is a proof here: callers prove themselves by keys, or it is the key of a caller."""
-        proofs = self.route_table.callers.proofs
-        return (self.route_match.route.callers is not None and proofs.uses_keys) or bool(proofs.find_key(value))
+        proofs, route = self.route_table.callers.proofs, self.route_match.route
+        has_keys = route.callers is not None and proofs.for_scope(route.file_scope).uses_keys
+        return has_keys or bool(proofs.every.find_key(value))
 
     def try_acquire_place(self, service: ServiceGate) -> bool:
         """Take an idle place of the service. Return False if the request must wait for one."""

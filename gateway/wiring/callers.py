@@ -3,11 +3,11 @@
 import asyncio
 import logging
 import secrets as random_bytes
-from collections.abc import Hashable, Iterable
+from collections.abc import Container, Hashable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from gateway.callers.directory import UNKNOWN_LABEL, CallerDirectory, KnownCaller
+from gateway.callers.directory import UNKNOWN_LABEL, CallerDirectory, KnownCaller, ScopedProofs
 from gateway.callers.proof_table import CallerProofs, ProofTable
 from gateway.callers.replay_cache import ReplayCache
 from gateway.config.caller_model import BasicProof, CallerSettings, WsseProof
@@ -33,7 +33,7 @@ class LoadedProofs:
     `fingerprint` changes when a file or a secret of a server changes.
     """
 
-    table: ProofTable
+    proofs: ScopedProofs
     problems: tuple[tuple[str, str], ...]
     fingerprint: tuple[Hashable, ...]
     reader: "CallerProofReader"
@@ -63,13 +63,22 @@ class CallerProofReader:
             self.fingerprint()
         )  # read before the secrets, so that a change in between is found at the next check
         problems: list[tuple[str, str]] = []
-        proofs = [self._proofs_of(name, settings, problems) for name, settings in self._callers.items()]
-        uses = {kind for each in self._callers.values() for kind in _WITH_SECRETS if getattr(each, kind) is not None}
-        return LoadedProofs(ProofTable(proofs, key=self._key, uses=frozenset(uses)), tuple(problems), fingerprint, self)
+        proofs = {name: self._proofs_of(name, settings, problems) for name, settings in self._callers.items()}
+        scopes = {settings.file_scope for settings in self._callers.values()} - {""}
+        main = self._table(proofs, {""})
+        by_scope = {"": main} | {scope: self._table(proofs, {"", scope}) for scope in scopes}
+        every = self._table(proofs, {"", *scopes}) if scopes else main
+        return LoadedProofs(ScopedProofs(every, by_scope), tuple(problems), fingerprint, self)
 
     def fingerprint(self) -> tuple[Hashable, ...]:
         """Return a value that changes when a secret changes."""
         return tuple(self._secrets.fingerprint(ref) for ref in self._refs)
+
+    def _table(self, proofs: Mapping[str, CallerProofs], scopes: Container[str]) -> ProofTable:
+        """Return the table of the callers of these scopes."""
+        callers = {name: settings for name, settings in self._callers.items() if settings.file_scope in scopes}
+        uses = {kind for each in callers.values() for kind in _WITH_SECRETS if getattr(each, kind) is not None}
+        return ProofTable([proofs[name] for name in callers], key=self._key, uses=frozenset(uses))
 
     def _proofs_of(self, name: str, settings: CallerSettings, problems: list[tuple[str, str]]) -> CallerProofs:
         def values(secrets: SecretRef | list[SecretRef] | None) -> tuple[str, ...]:
@@ -123,7 +132,7 @@ async def _watch(directory: CallerDirectory, loaded: LoadedProofs) -> None:
         with suppress(OSError):  # a hanging volume: the proofs do not change
             if await in_thread(reader.fingerprint, owner=reader) != loaded.fingerprint:
                 before, loaded = loaded, await in_thread(reader.load, owner=reader)
-                directory.proofs = loaded.table
+                directory.proofs = loaded.proofs
                 _report_problems(set(loaded.problems).difference(before.problems))
                 log_event(log, logging.INFO, "caller-secrets-reloaded", "secrets of callers were read again")
 
@@ -132,7 +141,7 @@ def build_callers(config: Config, loaded: LoadedProofs, *, metrics: Metrics, see
     """Return the callers of a configuration. `seen` are the one-time proofs that were used."""
     known = {name: KnownCaller(name, metrics.caller(name)) for name in config.callers}
     unknown = KnownCaller(UNKNOWN_LABEL, metrics.caller(UNKNOWN_LABEL))
-    return ConfiguredCallers(CallerDirectory(loaded.table, known, unknown, seen), loaded)
+    return ConfiguredCallers(CallerDirectory(loaded.proofs, known, unknown, seen), loaded)
 
 
 def challenges_of(config: Config, callers: Iterable[str]) -> tuple[str, ...]:

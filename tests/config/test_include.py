@@ -298,6 +298,20 @@ def test_an_included_file_limits_no_token_requests(folder: Path) -> None:
     ]
 
 
+def test_an_included_file_takes_no_places_of_other_callers(folder: Path) -> None:
+    team = folder / "teams/a/one.yaml"
+    team.write_text(f"callers: {{job: {{networks: [10.0.0.0/8], share: 9}}}}\n{TEAM.replace('NAME', 'a')}", "utf-8")
+    change(team, "credential: a-app", "credential: a-app, callers: [job]")
+    assert problems(folder) == [
+        "teams/a/one.yaml:1: callers.job.share: takes places from callers of other files; set it at a "
+        "caller of the main file (owner: team-a)"
+    ]
+    change(team, ", share: 9", "")
+    config = loaded(folder).config
+    assert config.callers["job"].file_scope == "owner team-a"
+    assert canonical_form(config)["callers"]["job"]["include"] == "owner team-a"
+
+
 def test_a_default_credential_is_not_lent_by_itself(folder: Path) -> None:
     change(folder / "gateway.yaml", "listen:", "defaults: {credential: app}\nlisten:")
     change(folder / "teams/a/one.yaml", ", credential: a-app", "")
