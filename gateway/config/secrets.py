@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from gateway.config.issue import FILE_KEYS, SecretProblem
+from gateway.config.issue import FILE_KEYS, SERVER_REFERENCES, SecretProblem
 from gateway.config.secret_cache import SecretCache
 from gateway.config.strict_model import SecretRef, StrictModel
 from gateway.system.confined_files import LeavesFolder
@@ -57,13 +57,19 @@ class SecretReader:
         if ref.credential is not None:
             credential_file = self._credential_file(ref.credential)
             return _decode_secret(_read_secret_file(credential_file), f"the credential file `{credential_file}`")
-        if ref.oci_vault is not None:
-            store = self._stores["oci_vault"]
-            return _decode_secret(store.read(ref.oci_vault), store.describe(ref.oci_vault))
-        if ref.vault is not None:  # a string of JSON has no newline that an editor has added
-            return SecretStr(self._stores["vault"].read(ref.vault).decode())
+        if ref.kind in SERVER_REFERENCES:
+            return self._read_from_server(ref)
         path = join_folder(self._base, ref.file or "")
         return _decode_secret(_read_secret_file(path), f"the secret file `{path}`")
+
+    def _read_from_server(self, ref: SecretRef) -> SecretStr:
+        store, key = self._stores.get(ref.kind), getattr(ref, ref.kind)
+        if store is None:
+            raise SecretProblem(f"`{ref.target}` is on a server that cannot be read here", "write {file: /path}")
+        content = store.read(key)
+        if ref.vault is not None:  # a string of JSON has no newline that an editor has added
+            return SecretStr(content.decode())
+        return _decode_secret(content, store.describe(key))
 
     def _credential_file(self, name: str) -> Path:
         """Return the file of a credential that systemd passes. Raise SecretProblem if it passes none."""

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from gateway.config.issue import SecretProblem
 from gateway.config.model import CredentialSettings
 from gateway.config.secrets import MAX_BYTES, SecretReader, suspicious
-from gateway.config.strict_model import SecretRef
+from gateway.config.strict_model import SecretRef, VaultRef
 
 
 @pytest.mark.parametrize(
@@ -92,6 +92,11 @@ def test_a_credential_that_is_not_passed_is_named(environ: dict[str, str], missi
         SecretReader(environ).read(SecretRef(credential="app"))
     assert refused.value.what == f"systemd does not pass the credential `app`: {missing} is missing"
     assert "LoadCredential=app:" in refused.value.remedy
+
+
+def test_reader_without_servers_refuses_their_secrets() -> None:
+    with pytest.raises(SecretProblem, match="`apps/orders#key` is on a server that cannot be read here"):
+        SecretReader({}).read(SecretRef(vault=VaultRef(path="apps/orders", field="key")))
 
 
 def test_a_reader_sees_a_changed_secret(tmp_path: Path) -> None:
