@@ -23,6 +23,7 @@ BLANK = b" \t\r\n"
 MAX_BACKSLASHES = 64  # in a row
 QUOTES = (b'"', b"'")
 COLON = b":"[0]
+BACKSLASH = b"\\"[0]
 
 
 class UrlSpan(NamedTuple):
@@ -47,6 +48,8 @@ class UrlContext(ABC):
     """Decides for each URL of a text, from its beginning to its end, whether it is rewritten."""
 
     syntax: UrlSyntax
+    identifier = b""
+    """The name of an element whose text is an identifier, in lower case."""
     named_by = frozenset((b'"', b"'", b">"))
     """Bytes that may be before a link that a name decides."""
 
@@ -60,6 +63,11 @@ class UrlContext(ABC):
     @abstractmethod
     def decide_before(cls, before: bytes) -> bool | None:
         """Return whether a usual link behind these last bytes is rewritten, None if they do not decide it."""
+
+    @classmethod
+    def decide_in_text(cls, before: bytes) -> bool | None:
+        """Return the same of a link that is in no element with an identifier as its text."""
+        return cls.decide_before(before)
 
     @abstractmethod
     def should_rewrite(self, url: UrlSpan) -> ContextAnswer:
@@ -97,6 +105,7 @@ def is_rewritten_name(name: bytes, links: frozenset[bytes], kept: frozenset[byte
 
 STRING_CONTENT = re.compile(rb'(?s)[^"\\]*+(?:\\.[^"\\]*+)*')
 STRING_END = re.compile(rb'"[ \t\r\n]*+')
+ELEMENT_REST = re.compile(rb'[A-Za-z0-9_./?=&%-]{0,1000}+"[,\]]')
 BEFORE_VALUE = re.compile(rb'(?:[^\\]"([^"\\]+)"[ \t\r\n]*:|\[)[ \t\r\n]*"\Z')
 
 
@@ -131,7 +140,8 @@ class JsonContext(UrlContext):
         quote = url.start - 1 if url.is_reference else self._opening(url.start)
         if quote < url.start - WINDOW or quote < 0:
             return not url.is_reference
-        self._enter(quote)
+        if quote != self._entered:
+            self._enter(quote)
         if self._name is not None:
             answer: ContextAnswer = is_rewritten_name(self._name, LINK_NAMES, KEPT_NAMES, is_path=url.is_path)
         elif url.is_path or self._before.endswith(b"{"):
@@ -142,24 +152,20 @@ class JsonContext(UrlContext):
 
     def _opening(self, start: int) -> int:
         """Return the last unescaped quote before a position. If it is not in the window, return any other offset."""
-        position, low = start, max(0, start - WINDOW, self._searched)
-        while (position := self.text.rfind(b'"', low, position)) >= 0:
-            if not self._is_escaped(position):
+        text, position, low = self.text, start, max(0, start - WINDOW, self._searched)
+        while (position := text.rfind(b'"', low, position)) >= 0:
+            if text[position - 1] != BACKSLASH or not self._is_escaped(position):
                 self._quote = position
                 break
         self._searched = start
         return self._quote
 
     def _is_escaped(self, position: int) -> bool:
-        if not self.text.endswith(b"\\", 0, position):
-            return False
         before = self.text[max(0, position - MAX_BACKSLASHES) : position]
         return (len(before) - len(before.rstrip(b"\\"))) % 2 == 1
 
     def _enter(self, quote: int) -> None:
         """Read the text before the opening quote of a string."""
-        if quote == self._entered:
-            return
         text, low = self.text, max(0, quote - REACH)
         end = text.rfind(b'"', low, quote)
         self._entered, self._inside = quote, 0
@@ -168,14 +174,17 @@ class JsonContext(UrlContext):
 
     def _member_name(self, low: int, end: int) -> bytes:
         start = end
-        while (start := self.text.rfind(b'"', low, start)) >= 0 and self._is_escaped(start):
+        text = self.text
+        while (start := text.rfind(b'"', low, start)) >= 0 and text[start - 1] == BACKSLASH and self._is_escaped(start):
             pass
-        name = self.text[start + 1 : end] if start >= 0 else b""
+        name = text[start + 1 : end] if start >= 0 else b""
         return (_unescape(name) if b"\\" in name else name).lower()
 
     def _is_element(self, url: UrlSpan) -> ContextAnswer:
         """Return whether a string behind a comma is an element: a colon would follow a member name."""
         text = self.text
+        if url.path_end > self._inside and ELEMENT_REST.match(text, url.path_end):
+            return True
         limit = min(url.limit, len(text))
         content = STRING_CONTENT.match(text, max(url.path_end, self._inside), limit)
         self._inside = url.path_end if content is None else content.end()

@@ -149,7 +149,10 @@ class Pipeline:
             yield from self._scanner.feed(piece)
             return
         # A piece with many members costs more than its bytes, and may have no output: an empty step lets others run.
-        step = SHORT_STEP if len(piece) > SHORT_STEP and description.may_be_slow(piece) else len(piece)
+        is_slow = (
+            len(piece) > SHORT_STEP and isinstance(description, JsonDescription) and description.may_be_slow(piece)
+        )
+        step = SHORT_STEP if is_slow else len(piece)
         for start in range(0, len(piece), step):
             if start:
                 yield []

@@ -114,7 +114,8 @@ class UrlScanner:
         self._url_map = url_map
         self._request = context
         self._new = Memo(partial(url_map.new_beginning, syntax=self._syntax, context=context))
-        self._decided = Memo(self._context_type.decide_before)
+        self._decided = Memo(self._context_type.decide_in_text)
+        self._identifier = self._context_type.identifier
         self._references = Memo(decide_path)
         self._repeated: dict[bytes, bytes] = {}
         self._trials = TRIALS
@@ -148,6 +149,7 @@ class UrlScanner:
                 continue
             if not self._has_urls:
                 self._has_urls = has_more = True
+                self._repeated = {}
                 self._held = data
                 continue
             text, start = self._before + data, len(self._before)
@@ -181,6 +183,9 @@ class UrlScanner:
         edits of these links, the last one first.
         """
         before = self._before[-LINK_CONTEXT:]
+        if self._identifier and (data if self._repeated else self._before + data).lower().find(self._identifier) >= 0:
+            self._identifier, self._repeated = b"", {}
+            self._decided = Memo(self._context_type.decide_before)
         if self._repeated and (out := self._replace_repeated(before, data)):
             return out
         parts = self._literals.split_links(before + data)

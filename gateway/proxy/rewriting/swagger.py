@@ -28,7 +28,7 @@ KEY_ENDS = b'abcdefghijklmnopqrstuvwxyzP" \t\r\n'
 KEY = re.compile(rb'"(?<!\\")(swagger|host|basePath|schemes)"[ \t\r\n]{0,16}:')
 KEY_PREFIX = re.compile(rb'\\?"[a-zA-Z]{0,8}(?:"[ \t\r\n]{0,16})?\Z')
 VALUE = re.compile(rb'(?s)[ \t\r\n]*+("[^"\\]*+(?:\\.[^"\\]*+)*+"|\[[^\[\]{}]*+\])')
-YAML_KEY = re.compile(rb"""\n(["']?)(swagger|host|basePath|schemes)\1[ \t]{0,16}:[ \t]*+""")
+YAML_KEY = re.compile(rb"""\n(?=["'shb])(["']?)(swagger|host|basePath|schemes)\1[ \t]{0,16}:[ \t]*+""")
 YAML_VALUE = re.compile(
     rb"""\[[^\[\]{}]*\]|(?:\r?\n[ \t]*-[ \t]+["']?[a-z]+["']?[ \t]*(?=\r?\n|\Z))+"""
     rb"""|"[^"\\\n]*"|'[^'\n]*'|[^\s"'#\[]+"""
@@ -139,10 +139,6 @@ class Description(ABC):
         """Return what was held back."""
         return [] if self._is_done else self._finish()
 
-    def may_be_slow(self, piece: bytes) -> bool:
-        """Return whether a piece may cost much more than its bytes."""
-        return not self._is_done and _has_members(piece)
-
     @abstractmethod
     def _read_piece(self, piece: bytes) -> list[bytes]:
         """Return the output that is decided with a piece within the limit."""
@@ -230,6 +226,10 @@ class JsonDescription(Description):
         given = text[:cut]
         self._depth.add(given)
         return [given] if given else []
+
+    def may_be_slow(self, piece: bytes) -> bool:
+        """Return whether a piece may cost much more than its bytes."""
+        return not self._is_done and _has_members(piece)
 
     def _read_field(self, text: bytes) -> bool:
         """Read the text where a top-level name is expected. Return False if it is no field of Swagger."""

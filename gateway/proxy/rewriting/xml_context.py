@@ -28,6 +28,7 @@ XML_KEPT_BEFORE = re.compile(
     rb"""(?i)(?:[\s:](?:%b)=["']|\sxmlns:[\w.-]{1,7}=["']|<(?:[\w.-]{1,7}:)?action>)\Z""" % b"|".join(XML_KEPT_NAMES)
 )
 HTML_KEPT_BEFORE = re.compile(rb"""(?i)(?:[\s:]xmlns|\sxmlns:[\w.-]{1,7})=["']\Z""")
+ATTRIBUTE_BEFORE = re.compile(rb"""\s([^\s<>="']++)=["']\Z""")
 NEXT_WORD = re.compile(rb"""\s++[^\s"'<]""")
 
 
@@ -37,6 +38,7 @@ class XmlContext(UrlContext):
     syntax = XML
     links = XML_LINK_NAMES
     kept = XML_KEPT_NAMES
+    identifier = b"action"
     kept_before = XML_KEPT_BEFORE
 
     def __init__(self, text: bytes, *, final: bool) -> None:
@@ -49,6 +51,14 @@ class XmlContext(UrlContext):
         self._counted = self._words = 0
 
     @classmethod
+    def decide_in_text(cls, before: bytes) -> bool | None:
+        """Decide by the name of any attribute."""
+        attribute = ATTRIBUTE_BEFORE.search(before)
+        name = b"xmlns" if attribute is None else attribute[1].lower()
+        is_address = not name.startswith(b"xmlns") and _local_name(name) not in {b"schemalocation", *cls.kept}
+        return True if is_address else cls.decide_before(before)
+
+    @classmethod
     def decide_before(cls, before: bytes) -> bool | None:
         """Decide by the name of the attribute, or by the element. In the text of an element, it is so too."""
         if REWRITTEN_BEFORE.search(before):
@@ -57,7 +67,7 @@ class XmlContext(UrlContext):
 
     def should_rewrite(self, url: UrlSpan) -> ContextAnswer:
         """Decide by the attribute of a URL, or by the element if the URL is in its first text."""
-        if not url.is_reference:
+        if not url.is_reference and self.text[url.start - 1 : url.start] in self.named_by:
             answer = self.decide_before(self.text[max(0, url.start - LINK_CONTEXT) : url.start])
             if answer is not None:
                 return answer
@@ -89,15 +99,18 @@ class XmlContext(UrlContext):
         return opening is not None
 
     def _is_quoted(self, start: int) -> bool:
-        return any(self.text.find(quote, self._attributes, start) >= 0 for quote in QUOTES)
+        text, attributes = self.text, self._attributes
+        return text.find(b'"', attributes, start) >= 0 or text.find(b"'", attributes, start) >= 0
 
     def _enter(self, opened: int) -> None:
         tag = None if opened < 0 else TAG.match(self.text, opened)
         self._opened, self._value = opened, -1
-        self._tag = b"" if tag is None else _local_name(tag[1])
-        self._attributes = self._head = -1 if tag is None else tag.end()
-        if opened >= 0 and self.text.startswith(CDATA, opened):
+        self._tag, self._attributes = b"", -1
+        if tag is not None:
+            self._tag, self._attributes = _local_name(tag[1]), tag.end()
+        elif opened >= 0 and self.text.startswith(CDATA, opened):
             self._tag = self._tag_before(opened)
+        self._head = self._attributes
 
     def _tag_before(self, opened: int) -> bytes:
         """Return the element of a CDATA section that is its first text."""
@@ -160,6 +173,7 @@ class HtmlContext(XmlContext):
 
     links = HTML_LINK_NAMES
     kept = HTML_KEPT_NAMES
+    identifier = b""
     kept_before = HTML_KEPT_BEFORE
 
 
