@@ -12,7 +12,7 @@ from gateway.config.merged_tree import MergedTree
 from gateway.config.messages import did_you_mean
 from gateway.config.source_file import SourceFile
 
-_SHARED = {
+SHARED_SETTINGS = {
     ("credentials", "budget"): (
         "limits the token requests of other files too",
         "set it at a credential of the main file",
@@ -58,7 +58,7 @@ def _shared_limits(tree: MergedTree) -> Iterator[ConfigIssue]:
     """Yield an issue for each included setting that takes from other files: all credentials of a token endpoint share
     the smallest `budget`, and all callers of a service share its places by `share`.
     """
-    for (key, setting), (what, remedy) in _SHARED.items():
+    for (key, setting), (what, remedy) in SHARED_SETTINGS.items():
         for name, named in _mapping(tree.value.get(key)).items():
             if _scope(tree, key, name) and _mapping(named).get(setting) is not None:
                 yield ConfigIssue((key, name, setting), what, remedy)

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from gateway.config.include_rules import SHARED_SETTINGS
+from gateway.config.issue import FILE_KEYS
 from gateway.config.model import Config, IncludedSettings
 from gateway.config.strict_model import StrictModel
 from gateway.config.values import DURATION_PATTERN, SIZE_PATTERN, duration_text, size_text
@@ -22,6 +24,8 @@ _NOTATIONS: dict[str, Callable[[Any], Any]] = {DURATION_PATTERN: duration_text, 
 def schema(file: type[StrictModel] = Config) -> dict[str, Any]:
     """Return the schema (draft 2020-12) of a whole file; every file that `load` accepts is valid under it."""
     document = file.model_json_schema(mode="validation")
+    if file is IncludedSettings:
+        _remove_main_file_keys(document)
     models = {model.__name__: model for model in _submodels(StrictModel)}
     for definition in (document, *document["$defs"].values()):
         meanings = key_meanings(models[definition.pop("title")])
@@ -34,6 +38,21 @@ def schema(file: type[StrictModel] = Config) -> dict[str, Any]:
 def schema_text(*, included: bool = False) -> str:
     """Return the schema as text, as printed and shipped; with `included` that of an included file."""
     return json.dumps(schema(IncludedSettings if included else Config), indent=2, ensure_ascii=False) + "\n"
+
+
+def _remove_main_file_keys(document: dict[str, Any]) -> None:
+    """Remove the keys that only the main file may have, and the definitions that nothing refers to without them."""
+    definitions = document["$defs"]
+    for key, setting in SHARED_SETTINGS:
+        entries = document["properties"][key]["patternProperties"]
+        for name in [entry["$ref"].rpartition("/")[2] for entry in entries.values()]:
+            del definitions[name]["properties"][setting]
+    reference = definitions["SecretRef"]
+    reference["properties"] = {key: value for key, value in reference["properties"].items() if key in FILE_KEYS}
+    reference["oneOf"] = [choice for choice in reference["oneOf"] if FILE_KEYS.issuperset(choice["required"])]
+    text = json.dumps(document)
+    for name in [name for name in definitions if f'"#/$defs/{name}"' not in text]:
+        del definitions[name]
 
 
 def key_meanings(model: type[StrictModel]) -> dict[str, str]:

@@ -1,8 +1,10 @@
 # ruff: noqa: E501, ISC004 - whole messages are compared
 """Included files: what they may hold and use, and where each problem in them is reported."""
 
+import json
 import os
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,11 +12,13 @@ from typing import Any
 import pytest
 
 from gateway.config.difference import canonical_form
+from gateway.config.include_model import INCLUDED_KEYS
 from gateway.config.issue import FILE_KEYS, SecretProblem
 from gateway.config.load import ConfigFile, ConfigProblems, Loaded, load
 from gateway.config.model import CredentialSettings, IncludedSettings
 from gateway.config.references import check_references
 from gateway.config.resolved import client_secrets, resolve
+from gateway.config.schema import properties, schema
 from gateway.config.secrets import SecretReader
 from gateway.config.strict_model import ClientTlsSettings, SecretRef, StrictModel
 from gateway.config.values import FilePath
@@ -287,6 +291,48 @@ def test_the_main_file_uses_its_own_credentials_only(folder: Path) -> None:
     assert any("names the credential `a-app` of teams/a/one.yaml" in line for line in problems(folder))
     change(folder / "gateway.yaml", "credential: a-app", "credential: app\ndefaults: {credential: b-app}")
     assert any(line.startswith("gateway.yaml:15: defaults.credential: names") for line in problems(folder))
+
+
+def value_at(path: str, leaf: object) -> dict[str, Any]:
+    """The keys of a dotted path of the schema, such as `routes[].timeouts.connect`, around a value."""
+    value = leaf
+    for word in reversed(path.split(".")):
+        name = word.removesuffix("[]")
+        value = {"an-app" if name == "NAME" else name: [value] if word.endswith("[]") else value}
+    assert isinstance(value, dict)
+    return value
+
+
+def complaints_about(text: str, file: Path, folder: Path, key: str) -> set[str]:
+    """The problems of the configuration, with this text in a file, that are at a key or below it."""
+    file.write_text(text, encoding="utf-8")
+    place = str(file.parent.relative_to(folder))
+    lines = [line.partition(" (owner: ")[0].replace(f"{place}/", "") for line in problems(folder)]
+    return {
+        line.partition(": ")[2].partition(";")[0] for line in lines if re.search(rf": {re.escape(key)}[:.\[]", line)
+    }
+
+
+def test_the_schema_offers_the_keys_that_the_rules_accept(folder: Path) -> None:
+    """A key is refused if it has a problem in an included file that it does not have in the main file."""
+    (folder / "gateway.yaml").write_text("include: [teams/b/one.yaml]\n", encoding="utf-8")
+    (folder / "secret").write_text("hunter2", encoding="utf-8")
+    included = schema(IncludedSettings)
+    offered = {path for path, _ in properties(included, included)}
+    refused = set()
+    whole = schema()
+    paths = [path for path, _ in properties(whole, whole) if re.match(rf"({'|'.join(INCLUDED_KEYS)})[.\[]", path)]
+    for path in paths:
+        text = json.dumps(value_at(path, "secret" if path.rpartition(".")[2] in FILE_KEYS else "x"))
+        key = path.replace("NAME", "an-app").replace("[]", "[0]")
+        main = (folder / "gateway.yaml").read_text(encoding="utf-8")
+        in_main = complaints_about(text, folder / "gateway.yaml", folder, key)
+        (folder / "gateway.yaml").write_text(main, encoding="utf-8")
+        if complaints_about(text, folder / "teams/b/one.yaml", folder, key) - in_main:
+            refused.add(path)
+    refused |= {path for path in paths if any(path.startswith(f"{other}.") for other in refused)}
+    assert {*paths, *INCLUDED_KEYS} - refused == offered
+    assert "credentials.NAME.budget" in refused
 
 
 def test_an_included_file_limits_no_token_requests(folder: Path) -> None:
