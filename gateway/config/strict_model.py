@@ -33,7 +33,7 @@ REFERENCE_KEYS = f"{', '.join(f'`{kind}`' for kind in REFERENCES[:-1])} and `{RE
 class StrictModel(BaseModel):
     """A mapping of the file: frozen, strict, unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 
 
 class FileScopedModel(StrictModel):

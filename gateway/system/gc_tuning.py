@@ -1,6 +1,7 @@
 """Tunes memory management before a process serves: fewer garbage collections, fewer pages returned to the system."""
 
 import contextlib
+import ctypes
 import gc
 from collections.abc import Iterator
 
@@ -47,6 +48,8 @@ def tune_gc() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLD)
+    with contextlib.suppress(AttributeError):  # only glibc has it
+        ctypes.CDLL(None).malloc_trim(0)  # what the imports and the configuration needed for a moment
     # glibc returns free memory above 128 KiB at the heap's end to the system, and each page costs a fault when it is
     # used again: half the cost of a streamed MiB. After a larger block was freed, glibc keeps twice its size (see
     # mallopt(3), M_MMAP_THRESHOLD).
