@@ -1,7 +1,9 @@
 """The files of a configuration as patterns, and a fingerprint that changes when one of them does."""
 
 import glob
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,8 +30,33 @@ def watch_file(path: str | Path) -> WatchedFiles:
 
 
 def find_files(pattern: str) -> list[str]:
-    """Return the files that a pattern matches, in alphabetical order."""
-    return sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - `Path.glob` refuses absolute patterns
+    """Return the files that an absolute pattern matches, in alphabetical order. `**` matches each folder once, and no
+    link that leads out of the folder before it: links can make endlessly many paths, or lead to all files.
+    """
+    if pattern.endswith("/**"):
+        pattern += "/*"
+    start, mark, rest = pattern.partition("/**/")
+    if not mark:
+        return sorted(glob.glob(pattern))  # noqa: PTH207 - `Path.glob` refuses absolute patterns
+    folders = [folder for top in glob.glob(start or "/") for folder in _folders_below(top)]  # noqa: PTH207 - likewise
+    return sorted({file for folder in folders for file in find_files(os.path.join(glob.escape(folder), rest))})  # noqa: PTH118 - a pattern is no path
+
+
+def _folders_below(top: str) -> Iterator[str]:
+    """Yield a folder and those below it, each once, without those whose names begin with a dot."""
+    seen: set[str] = set()
+    folders, links = [top], list[str]()  # links come last, so that a folder has its own path if it has one
+    while folders or links:
+        folder = folders.pop() if folders else links.pop()
+        resolved = os.path.realpath(folder)
+        if resolved in seen or (seen and not resolved.startswith(f"{os.path.realpath(top).rstrip('/')}/")):
+            continue
+        seen.add(resolved)
+        yield folder
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                if not entry.name.startswith(".") and entry.is_dir():
+                    (links if entry.is_symlink() else folders).append(entry.path)
 
 
 def take_fingerprint(patterns: Sequence[str]) -> Fingerprint:
