@@ -36,6 +36,9 @@ _TRANSIENT = (
 # Not a refusal by the identity domain, but no retry helps either: someone must correct something on this side.
 _NEEDS_CORRECTION = frozenset("redirect token-type short-lived secret certificate tls-trust url request defect".split())
 
+# The cause lies in this process or on this machine: another one may have the secret, the key or another release.
+_LOCAL = frozenset("store secret certificate defect".split())
+
 FAILURE_KINDS: dict[str, FailureKind] = {
     code: FailureKind(code in PERMANENT, MISTAKES[code].means, MISTAKES[code].remedy)
     for code in (*PERMANENT, *_TRANSIENT)
@@ -58,6 +61,11 @@ class Failure:
     def is_temporary(self) -> bool:
         """Return whether the next try may succeed without a correction."""
         return not self.permanent and self.code not in _NEEDS_CORRECTION
+
+    @property
+    def is_local(self) -> bool:
+        """Return whether another process may succeed now."""
+        return self.code in _LOCAL
 
     def as_status(self) -> dict[str, object]:
         """Return the failure for `/status`: what was seen, what it means, what to do."""

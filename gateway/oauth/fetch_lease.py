@@ -73,10 +73,12 @@ class FetchLease:
         return failure_from_json(entry.value, until=entry.usable_until)
 
     async def publish_failure(self, failure: Failure) -> None:
-        """Share a failure until its back-off ends, and end the replacement that has failed."""
+        """Share a failure until its back-off ends, unless it is local, and end the replacement that has failed."""
         if self._replacement_owner:
             await _or_default(self._store.release_lease(self._refused_key, owner=self._replacement_owner), default=None)
             self._replacement_owner = ""
+        if failure.is_local:
+            return
         now, wall = self._clock.monotonic(), self._clock.wall()
         until, end = failure.until, wall + failure.until - now
         self._failure_entry = failure.to_json()

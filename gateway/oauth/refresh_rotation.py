@@ -4,6 +4,10 @@ Many servers rotate: each use returns a new token and ends the old one, and a se
 sign-in (RFC 9700 section 4.14.2). So only the holder of the lease uses it (`fetch_lease`), and its successor is durable
 before anything else happens. A refresh token of the configuration is only read.
 
+An entry of the store that cannot be read (`EntryUnreadable`) holds the newest token for a process that can read it: a
+replica that has a new key of `state.keys` already, or a newer release. Until it can be read or a person signs in, no
+refresh token is used, also not the configured one, which may be used up, and the entry is not overwritten.
+
 If the server has rotated but the response was lost, or the process died before it stored the successor, the store holds
 the old token. It is used again: many servers accept it for a while, for this case. If the server refuses it, a person
 must sign in.
@@ -19,11 +23,15 @@ from typing import Any, TypeVar
 from gateway.errors import TokenRefused, TokenUnavailable
 from gateway.oauth.failures import failure_code
 from gateway.oauth.fetch_events import NullTokenEvents, TokenEvents
-from gateway.oauth.store import Store, StoreDown
+from gateway.oauth.store import EntryUnreadable, Store, StoreDown
 from gateway.system.files import in_thread
 
 T = TypeVar("T")
 
+_UNREADABLE = (
+    "store: no refresh token is used while the stored one cannot be read: a key in `state.keys` is missing, a newer "
+    "release wrote it, or it is damaged"
+)
 SAVE_INTERVAL = 1.0  # seconds between two tries to save a token while the store is down
 
 
@@ -78,6 +86,8 @@ class RefreshTokenRotation:
             self._stored_text = await self._store.get_refresh_token(self._key)
         except StoreDown as down:
             raise TokenUnavailable(reason=f"store: no refresh token is used while the store is down: {down}") from down
+        except EntryUnreadable as cause:
+            raise TokenUnavailable(reason=_UNREADABLE) from cause
         self._configured_id, self._has_read, self._has_read_failed = configured_id, True, False
         token = decode_stored(self._stored_text, configured_id=configured_id)
         return {"refresh_token": token} if token else {}
@@ -114,16 +124,16 @@ class RefreshTokenRotation:
         before, has_read = self._stored_text, self._has_read
         try:
             self._stored_text, self._has_read = await self._store.get_refresh_token(self._key), True
-        except StoreDown:
+        except (StoreDown, EntryUnreadable):
             return False
         is_readable_again, self._has_read_failed = self._has_read_failed, False
         return is_readable_again or (has_read and before != self._stored_text)
 
     async def has_token(self) -> bool:
-        """Return whether a refresh token is stored or configured. False while the store is down."""
+        """Return whether a refresh token is stored or configured. False while it cannot be read."""
         try:
             return self._configured is not None or bool(await self._store.get_refresh_token(self._key))
-        except StoreDown:
+        except (StoreDown, EntryUnreadable):
             return False
 
     async def close(self) -> None:
@@ -141,15 +151,20 @@ class RefreshTokenRotation:
                 await self._save_unsaved()
 
     async def _save_unsaved(self) -> None:
-        """Store the unsaved token, unless a person has signed in or out meanwhile. Raise StoreDown."""
+        """Store the unsaved token, unless another process has changed the entry meanwhile. Raise StoreDown."""
         async with self._save_lock:
             new = self._unsaved
             if new is None:
                 return
-            with contextlib.suppress(StoreDown):  # a store that cannot be read may still accept writes
-                if await self._store.get_refresh_token(self._key) != new.before:
-                    self._unsaved = None
-                    return
+            try:
+                has_changed = await self._store.get_refresh_token(self._key) != new.before
+            except StoreDown:  # a store that cannot be read may still accept writes
+                has_changed = False
+            except EntryUnreadable:
+                has_changed = True
+            if has_changed:
+                self._unsaved = None
+                return
             await self._store.put_refresh_token(self._key, new.text)
             self._stored_text, self._unsaved = new.text, None
 

@@ -10,6 +10,12 @@ class StoreDown(Exception):
     """The store cannot be reached or its answer is invalid; the text names the cause, without secrets."""
 
 
+class EntryUnreadable(Exception):
+    """The store has an entry, but not for this process: it was encrypted with a key that `state.keys` lacks, written by
+    a newer release, or damaged.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class StoreHealth:
     """Whether a store of this kind (`memory`, `file`, `redis`) works; if not, why. No secrets."""
@@ -48,7 +54,7 @@ class Store(Protocol):
         ...
 
     async def get_refresh_token(self, key: str) -> str | None:
-        """Return the refresh token under `key`."""
+        """Return the refresh token under `key`. Raise EntryUnreadable: what is there may be the only valid one."""
         ...
 
     async def put_refresh_token(self, key: str, value: str) -> None:

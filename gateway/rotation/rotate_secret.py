@@ -10,7 +10,7 @@ import os
 import signal
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -23,7 +23,7 @@ from gateway.errors import TokenRefused, TokenUnavailable
 from gateway.oauth.client_auth import NEXT_SECRET
 from gateway.oauth.failures import failure_code
 from gateway.oauth.refresh_rotation import run_to_completion
-from gateway.oauth.store import StoreDown
+from gateway.oauth.store import EntryUnreadable, StoreDown
 from gateway.oauth.token_source import TokenSource
 from gateway.observe.metrics import Metrics
 from gateway.rotation.rotation_plan import RotationPlan
@@ -112,7 +112,8 @@ class _Rotation:
                 file = await in_thread(partial(self._stage, path), owner="rotate")
                 stack.callback(file.discard)
                 self._files.append(file)
-            await self._builder.store.get_refresh_token(self._administration_key)  # fail while the store is down
+            with suppress(EntryUnreadable):
+                await self._builder.store.get_refresh_token(self._administration_key)  # fail while the store is down
             await self._hold_tokens()
             token = await self._administration_token()
             try:

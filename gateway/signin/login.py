@@ -4,12 +4,13 @@ import os
 import threading
 import webbrowser
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 from gateway import __version__
 from gateway.config.model import Config, CredentialSettings
 from gateway.diagnosis import Finding
+from gateway.oauth.store import EntryUnreadable
 from gateway.observe.metrics import Metrics
 from gateway.signin.authorization_request import AuthorizationRequest, build_authorization_request, can_listen
 from gateway.signin.authorization_response import (
@@ -45,7 +46,8 @@ async def login(
     components = Components(Metrics(__version__), environ=os.environ)
     try:
         store = components.configure(config)
-        await store.get_refresh_token(credential_key(name, credential))  # fail before the person starts
+        with suppress(EntryUnreadable):  # the sign-in replaces it
+            await store.get_refresh_token(credential_key(name, credential))  # fail before the person starts
         show_url = partial(_show_url, show_line=show_line, browser=browser)
         async with _response_reader(credential, show_line, paste=paste) as (redirect_uri, read_response):
             request = build_authorization_request(credential, redirect_uri=redirect_uri)

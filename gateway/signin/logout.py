@@ -13,7 +13,7 @@ from gateway.oauth.authorization import revocation_request
 from gateway.oauth.clock import SystemClock
 from gateway.oauth.fetch_lease import FetchLease
 from gateway.oauth.refresh_rotation import decode_stored
-from gateway.oauth.store import Store, StoreDown
+from gateway.oauth.store import EntryUnreadable, Store, StoreDown
 from gateway.observe.metrics import Metrics
 from gateway.signin.sign_in_completion import ignore_other_results
 from gateway.system.files import in_thread
@@ -67,8 +67,12 @@ async def _sign_out(
     Revoke before deleting: if the process is killed in between, the store holds a token that is refused, and no valid
     token is lost.
     """
-    token = decode_stored(await store.get_refresh_token(key))
-    problem = await _revoke(credentials, credential, token) if token else None
+    try:
+        token = decode_stored(await store.get_refresh_token(key))
+    except EntryUnreadable:
+        problem: str | None = "the stored one cannot be read"
+    else:
+        problem = await _revoke(credentials, credential, token) if token else None
     await store.delete_refresh_token(key)
     if (access_token := await store.get_token(key)) is not None:
         await store.delete_token(key, access_token.value)

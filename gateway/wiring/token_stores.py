@@ -121,7 +121,7 @@ class StoreEventLogger:
     def on_unreadable_entry(self, name: str) -> None:
         """Log that an entry is ignored."""
         message = (
-            "an entry of the store cannot be read and is ignored; if a key was removed from `state.keys`, restore it"
+            "an entry of the store cannot be read and is not used; if a key was removed from `state.keys`, restore it"
         )
         log_event(log, logging.WARNING, "store-unreadable", message, entry=name)
 

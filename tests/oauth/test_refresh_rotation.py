@@ -13,7 +13,7 @@ from gateway.oauth.fetch_lease import LEASE_SECONDS
 from gateway.oauth.grants import build_token_request, token_key
 from gateway.oauth.rate_limiter import RateLimiter, SlidingWindow
 from gateway.oauth.refresh_rotation import SAVE_INTERVAL, RefreshTokenRotation, run_to_completion
-from gateway.oauth.store import StoreDown
+from gateway.oauth.store import EntryUnreadable, StoreDown
 from gateway.oauth.stores.memory import MemoryStore
 from gateway.oauth.token_request import TokenRequestBuilder
 from gateway.oauth.token_source import TokenSource
@@ -32,12 +32,15 @@ class RecordingStore(MemoryStore):
     def __init__(self, clock: ManualClock) -> None:
         super().__init__(clock)
         self.is_up = True
+        self.is_readable = True
         self.gate: asyncio.Event | None = None
         self.stored_tokens: list[str] = []
         self.put_started = asyncio.Event()
 
     async def get_refresh_token(self, key: str) -> str | None:
         self._reached()
+        if not self.is_readable:
+            raise EntryUnreadable(key)
         return await super().get_refresh_token(key)
 
     async def put_refresh_token(self, key: str, value: str) -> None:
@@ -222,6 +225,37 @@ async def test_a_configured_refresh_token_is_used_until_replaced() -> None:
         configured["now"] = "G2"
         assert await (await it.source()).get_token() == "c"
         assert it.used == ["G1", "R2", "G2"]
+
+
+async def test_no_refresh_token_is_used_if_the_store_s_is_unreadable() -> None:
+    async with scene(token("a", LIFE, refresh_token="R2"), token("b", LIFE)) as it:
+        it.configured = lambda: "G1"
+        assert await (await it.source()).get_token() == "a"
+        it.clock.advance(LIFE)
+        before = await it.stored_token()
+        other_process, it.store.is_readable = await it.source(), False
+        with pytest.raises(TokenUnavailable) as caught:
+            await other_process.get_token()
+        assert caught.value.reason.startswith("store: ")
+        assert "state.keys" in (await other_process.check_readiness()).remedy
+        assert (it.used, await it.stored_token()) == (["G1"], before)
+        assert await it.store.get_token(f"{KEY}:failed") is None  # others may be able to read it
+        it.store.is_readable = True
+        it.clock.advance(1.0)
+        assert await other_process.get_token() == "b"
+        assert it.used == ["G1", "R2"]
+
+
+async def test_an_unreadable_entry_is_not_overwritten() -> None:
+    gate = asyncio.Event()
+    async with scene(token("a", LIFE, refresh_token="R2").behind(gate)) as it:
+        await it.signed_in("R1")
+        task = asyncio.create_task((await it.source()).get_token())
+        await it.identity.wait_for_requests(1)
+        it.store.is_readable = False
+        gate.set()
+        assert await task == "a"
+        assert (await it.stored_token(), it.store.stored_tokens) == ("R1", [])
 
 
 async def test_a_refused_configured_refresh_token_needs_no_sign_in() -> None:

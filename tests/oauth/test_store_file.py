@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from gateway.oauth.clock import SystemClock
-from gateway.oauth.store import StoreDown
+from gateway.oauth.store import EntryUnreadable, StoreDown
 from gateway.oauth.stores.fallback import FallbackStore
 from gateway.oauth.stores.file import LOCK_TIMEOUT, FileBackend
 from gateway.oauth.stores.memory import MemoryStore
@@ -134,7 +134,8 @@ async def test_an_unreadable_entry_is_reported_once(path: Path, bad: object) -> 
         tamper(path, f"oic-gateway:1:{kind}:key", damaged_files.get(str(bad), bad))
     for _ in range(3):
         assert await store.get_token("key") is None
-        assert await store.get_refresh_token("key") is None
+        with pytest.raises(EntryUnreadable):
+            await store.get_refresh_token("key")
         await store.delete_token("key", "key")
     assert events.lines == [f"unreadable {TOKEN_NAME}", f"unreadable {SECRET_NAME}"]
     found = await store.get_token("other")
@@ -156,7 +157,9 @@ async def test_keys_are_changed_without_a_loss(path: Path) -> None:
         await store.close()
     events = RecordedStoreEvents()
     store = file_store(path, clock, keys=(OTHER_KEY,), watch=events)
-    assert [await store.get_refresh_token(name) for name in ("one", "two", "three")] == [None, "two", "three"]
+    with pytest.raises(EntryUnreadable):
+        await store.get_refresh_token("one")
+    assert [await store.get_refresh_token(name) for name in ("two", "three")] == ["two", "three"]
     assert events.lines == ["unreadable oic-gateway:1:secret:one"]
     await store.close()
     store = file_store(path, clock, keys=(OTHER_KEY, KEY))

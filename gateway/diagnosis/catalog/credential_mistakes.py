@@ -171,10 +171,10 @@ CREDENTIALS = {
         "Set this machine's clock by NTP (`timedatectl`, `chronyc tracking`); in a container it is the host's.",
     ),
     "store": CatalogEntry(
-        "the store of `state` does not respond",
-        "Tokens are not shared, and the gateway uses no refresh token, because the new one could be lost.",
-        "Repair the store that `state` names; the gateway uses a refresh token only if the store can keep the next "
-        "one.",
+        "the store of `state` does not respond, or the refresh token in it cannot be read",
+        "The gateway uses no refresh token, because the new one could be lost, or another one is valid by now.",
+        "Repair the store that `state` names. If the log contains `store-unreadable`, add the missing key to "
+        "`state.keys`, or sign in again.",
     ),
     "superseded": CatalogEntry(
         "another process or gateway has already renewed the refresh token",

@@ -11,7 +11,7 @@ from typing import Any
 
 from gateway.oauth.clock import Clock
 from gateway.oauth.lifetime import Token, token_state
-from gateway.oauth.store import StoreHealth
+from gateway.oauth.store import EntryUnreadable, StoreHealth
 from gateway.oauth.stores.backend_interface import Backend, EntryReporter
 from gateway.oauth.stores.entry_cipher import EntryCipher
 
@@ -31,8 +31,9 @@ _MAX_TIME = 1e12  # seconds
 class EncryptedStore:
     """Tokens, leases and refresh tokens on `backend`, under `PREFIX:1:KIND:KEY`.
 
-    Tokens and refresh tokens are encrypted. A lease, which holds only its owner and its end, is not. An entry that
-    cannot be read counts as missing, and stays until it is overwritten: its key may return.
+    Tokens and refresh tokens are encrypted. A lease, which holds only its owner and its end, is not. A token that
+    cannot be read counts as missing, and stays until it is overwritten: its key may return. A refresh token that cannot
+    be read is not missing: another process can read it.
     """
 
     def __init__(
@@ -75,8 +76,11 @@ class EncryptedStore:
         await self._backend.release(self._entry_name("lease", key), owner=owner)
 
     async def get_refresh_token(self, key: str) -> str | None:
-        """Return the refresh token under `key`."""
-        plain, _ = await self._read_entry(self._entry_name("secret", key))
+        """Return the refresh token under `key`. Raise EntryUnreadable."""
+        name = self._entry_name("secret", key)
+        plain, entry = await self._read_entry(name)
+        if plain is None and entry is not None:
+            raise EntryUnreadable(name)
         return None if plain is None else plain.decode()
 
     async def put_refresh_token(self, key: str, value: str) -> None:
@@ -106,8 +110,8 @@ class EncryptedStore:
     async def _read_token(self, name: str) -> tuple[Token | None, bytes]:
         """Return the token, unless it is dead, and its entry."""
         plain, entry = await self._read_entry(name)
-        if plain is None:
-            return None, entry
+        if plain is None or entry is None:
+            return None, entry or b""
         now, wall = self._clock.monotonic(), self._clock.wall()
         try:
             token = decode_token(plain, now=now, wall=wall)
@@ -116,10 +120,11 @@ class EncryptedStore:
             return None, entry
         return (None if token_state(token, now=now, wall=wall) == "dead" else token), entry
 
-    async def _read_entry(self, name: str) -> tuple[bytes | None, bytes]:
+    async def _read_entry(self, name: str) -> tuple[bytes | None, bytes | None]:
+        """Return the plain entry, None if it cannot be read, and the encrypted one, None if there is none."""
         entry = await self._backend.read(name)
         if entry is None:
-            return None, b""
+            return None, None
         plain = self._cipher.decrypt(name, entry)
         if plain is None:
             self._report_unreadable(name, entry)

@@ -132,8 +132,9 @@ class FallbackStore:
             await self._ignore_down(self._ask_shared(self._shared.release_lease(key, owner=owner)))
 
     async def get_refresh_token(self, key: str) -> str | None:
-        """Return the refresh token under `key`. Raise StoreDown if it cannot be read, and if another gateway holds the
-        lease that was claimed in memory: a second use of a refresh token ends the sign-in.
+        """Return the refresh token under `key`. Raise StoreDown if the store cannot be read, and if another gateway
+        holds the lease that was claimed in memory: a second use of a refresh token ends the sign-in. Raise
+        EntryUnreadable.
         """
         if self._down_reason:
             raise StoreDown(self._down_reason)
