@@ -113,7 +113,7 @@ class CallerConnection(CallerChannel):
 
     def close_idle(self) -> None:
         """Close a connection that `is_idle`; a head that has begun is answered first."""
-        if self._reader.pending in {b"", b"\r"} or self._discarding:
+        if b"\r".startswith(self._reader.pending) or self._discarding:
             self.close()
         else:
             self._fail(Draining(retry_after=1))

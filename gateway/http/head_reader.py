@@ -75,7 +75,7 @@ class HeadReader:
         self._end = end = data.find(END_OF_HEAD, self._scanned)
         if end >= 0:
             return True
-        if data not in {b"", b"\r"}:
+        if not b"\r".startswith(data):
             self.head_started = True
             check_partial_head(data, self._scanned, self._limits)
             self._scanned = max(0, len(data) - 3)

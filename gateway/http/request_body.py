@@ -1,7 +1,8 @@
 """The body of a request: streamed to the upstream, counted, and kept for a replay while it is small enough.
 
 The caller's connection feeds received bytes to it. The request pipeline sends it in one piece if it is complete, else
-it streams the body. Reading from the caller pauses while more than `BODY_READ_AHEAD` bytes are buffered.
+it streams the body: while the upstream has room, bytes are sent in the callback that received them, without a task
+switch. Reading from the caller pauses while more than `BODY_READ_AHEAD` bytes are buffered.
 """
 
 import asyncio
@@ -51,6 +52,9 @@ class ReadControl(Protocol):
 class UpstreamTransport(Protocol):
     """The upstream's connection, as a request body uses it."""
 
+    write_paused: bool
+    """Whether it has no room for more bytes."""
+
     @property
     def is_open(self) -> bool:
         """Whether the connection is open and not closing."""
@@ -81,18 +85,9 @@ class RequestBody:
     """
 
     __slots__ = (
-        *(
-            "_is_all_read",
-            "_chunked_decoder",
-            "_remaining",
-            "_limit",
-            "_pieces",
-            "_min_rate",
-            "_read_control",
-            "_replay_limit",
-            "_replay_pieces",
-        ),
-        *("_send_continue", "_unread_size", "_waited_seconds", "_waiter"),
+        *("_is_all_read", "_chunked_decoder", "_remaining", "_limit", "_pieces", "_min_rate", "_read_control"),
+        *("_replay_limit", "_replay_pieces"),
+        *("_quiet_since", "_send_continue", "_sink", "_unread_size", "_waited_seconds", "_waiter"),
         *("bytes_read", "bytes_removed", "chunked", "error", "is_complete", "is_replayable"),
     )
 
@@ -104,6 +99,8 @@ class RequestBody:
         self._chunked_decoder = decoder
         self._read_control = read_control
         self._send_continue: Callable[[], None] | None = None
+        self._sink: UpstreamTransport | None = None
+        self._quiet_since = 0.0
         self._replay_limit = 0
         self._limit: int | None = None
         self._min_rate = 0
@@ -122,7 +119,9 @@ class RequestBody:
     # The caller's side ----------------------------------------------------------------------------------------------
 
     def feed(self, data: bytes) -> bytes:
-        """Buffer received bytes. Return the bytes after the end of the body."""
+        """Buffer received bytes, or pass them on at once if they are streamed and the upstream has room. Return the
+        bytes after the end of the body.
+        """
         if self._chunked_decoder is None:
             rest = data[self._remaining :]
             pieces = [data[: self._remaining] if rest else data]
@@ -138,6 +137,10 @@ class RequestBody:
             self.is_complete = self._chunked_decoder.has_ended
         self._unread_size += sum(map(len, pieces))
         self._pieces = coalesce(self._pieces, pieces, size=self._unread_size)
+        if self._sink is not None and self._can_pass_on(self._sink):
+            self._quiet_since = asyncio.get_running_loop().time()
+            self._send_pieces(self._sink, self._take_pieces())
+            return rest
         if self._unread_size > BODY_READ_AHEAD and not self.is_complete and self._read_control is not None:
             self._read_control.pause_reading()
         self._wake()
@@ -216,7 +219,7 @@ class RequestBody:
             self._send_pieces(connection, self._replay_pieces)
             self._send_100_continue()
             while not self._is_all_read and connection.is_open:
-                self._send_pieces(connection, await self._read_pieces(idle_timeout))
+                self._send_pieces(connection, await self._read_pieces(idle_timeout, connection))
                 await connection.drain(idle_timeout)
             connection.start_response_timer(response_timeout)
         except BaseException:
@@ -238,25 +241,40 @@ class RequestBody:
         if parts := self._frame_pieces(pieces):
             connection.write(parts)
 
-    async def _read_pieces(self, idle_timeout: float) -> list[bytes]:
-        """Wait for at least one piece. Return all buffered pieces; none at the end of the body."""
-        await self._wait_for_pieces(idle_timeout)
+    async def _read_pieces(self, idle_timeout: float, sink: UpstreamTransport | None = None) -> list[bytes]:
+        """Wait for at least one piece. Return all buffered pieces; none at the end of the body. Pieces before the last
+        one, and before the `sink` has no more room, are not returned but sent to it as they arrive.
+        """
+        self._sink = sink
+        try:
+            await self._wait_for_pieces(idle_timeout)
+        finally:
+            self._sink = None
         return self._take_pieces()
+
+    def _can_pass_on(self, sink: UpstreamTransport) -> bool:
+        if self.is_complete or not sink.is_open or sink.write_paused:
+            return False
+        return self._limit is None or self.bytes_read + self._unread_size <= self._limit
 
     async def _wait_for_pieces(self, idle_timeout: float) -> None:
         """Wait until pieces are buffered or the body is complete."""
         loop = asyncio.get_running_loop()
         if self._read_control is not None and not (self._pieces or self.is_complete or self.error):
             await self._read_control.become_task()
+        self._quiet_since = loop.time()
         while not (self._pieces or self.is_complete or self.error):
-            self._waiter, began = loop.create_future(), loop.time()
-            left = self._time_left()
+            began, left = loop.time(), self._time_left()
+            timeout = min(self._quiet_since + idle_timeout - began, left)
+            if timeout <= 0:
+                problem = "stopped arriving" if left else "arrives more slowly than `limits.body_rate`"
+                raise RequestTimeout(f"The body {problem} {self._describe_progress()}.")
+            self._waiter = loop.create_future()
             try:
-                async with asyncio.timeout(min(idle_timeout, left)):
+                async with asyncio.timeout(timeout):
                     await self._waiter
             except TimeoutError:
-                problem = "arrives more slowly than `limits.body_rate`" if left < idle_timeout else "stopped arriving"
-                raise RequestTimeout(f"The body {problem} {self._describe_progress()}.") from None
+                pass  # bytes may have been passed on meanwhile
             finally:
                 self._waiter = None
                 self._waited_seconds += loop.time() - began

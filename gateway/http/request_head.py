@@ -243,7 +243,7 @@ def skip_empty_lines(data: bytes) -> bytes:
 def may_begin_request(data: bytes) -> bool:
     """Return whether the bytes, after any empty lines, can be the beginning of a request."""
     rest = skip_empty_lines(data)
-    return rest in {b"", b"\r"} or REQUEST_START.match(rest) is not None
+    return b"\r".startswith(rest) or REQUEST_START.match(rest) is not None  # a set would hash a whole body
 
 
 def malformed_error(head: bytes) -> BadRequest:

@@ -450,3 +450,93 @@ async def test_a_malformed_body_aborts_an_unanswered_exchange() -> None:
                 with pytest.raises(BadRequest):
                     await body.stream(connection, idle_timeout=5.0, response_timeout=5.0)
                 assert connection.is_open is is_started
+
+
+# Passed on as it arrives ----------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def streaming(body: RequestBody, peer: Upstream, framing: bytes) -> AsyncIterator[UpstreamConnection]:
+    """A connection to which the body streams; all that has arrived is sent."""
+    async with connected(peer, framing) as connection:
+        stream = asyncio.create_task(body.stream(connection, idle_timeout=5.0, response_timeout=5.0))
+        await until(lambda: body._waiter is not None)
+        yield connection
+        await stream
+
+
+@pytest.mark.parametrize("in_chunks", [True, False])
+async def test_bytes_are_sent_in_the_call_that_brings_them(*, in_chunks: bool) -> None:
+    framing = b"Transfer-Encoding: chunked" if in_chunks else b"Content-Length: 9"
+    body = chunked(b"abc", ended=False) if in_chunks else plain(b"abc", length=9)
+    async with asyncio.timeout(TIME_LIMIT), Upstream() as peer:
+        async with streaming(body, peer, framing) as connection:
+            body.feed(chunk(b"def") if in_chunks else b"def")
+            assert body.bytes_read == 6
+            assert body.feed(chunk(b"ghi") + END + b"next" if in_chunks else b"ghinext") == b"next"
+            assert (await connection.read_head()).status == 200
+        assert [request.body for request in peer.requests] == [b"abcdefghi"]
+        assert (body.bytes_read, body.is_replayable) == (9, True)
+
+
+@pytest.mark.parametrize("in_chunks", [True, False])
+async def test_bytes_wait_in_order_while_the_upstream_has_no_room(*, in_chunks: bool) -> None:
+    go_on = asyncio.Event()
+
+    async def slow(peer: ScriptedConnection) -> None:
+        await peer.head()
+        peer.writer.transport.pause_reading()  # type: ignore[attr-defined] # a socket's transport reads
+        await go_on.wait()
+        peer.writer.transport.resume_reading()  # type: ignore[attr-defined] # a socket's transport reads
+        while not received.endswith(END) if in_chunks else len(received) < total:
+            received.extend(await peer.reader.read(100_000))
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+
+    received = bytearray()
+    pieces = [bytes([number % 250 + 1]) * 100_000 for number in range(120)]
+    total = sum(map(len, pieces))
+    reading = Recorder()
+    body = RequestBody(total, decoder=ChunkedDecoder(100) if in_chunks else None, read_control=reading)
+    body.configure(replay_limit=0, limit=None, send_continue=None)
+    framing = b"Transfer-Encoding: chunked" if in_chunks else b"Content-Length: %d" % total
+    async with asyncio.timeout(TIME_LIMIT), Upstream(slow) as peer, streaming(body, peer, framing) as connection:
+        rest = iter(pieces)
+        while not connection.write_paused:
+            body.feed(chunk(next(rest)) if in_chunks else next(rest))
+        sent = body.bytes_read
+        while "pause" not in reading.calls:
+            body.feed(chunk(next(rest)) if in_chunks else next(rest))
+        assert body.bytes_read == sent
+        go_on.set()
+        for piece in rest:
+            body.feed(chunk(piece) if in_chunks else piece)
+        if in_chunks:
+            body.feed(END)
+        assert (await connection.read_head()).status == 200
+        decoded = ChunkedDecoder(100).feed(bytes(received))[0] if in_chunks else [received]
+        assert b"".join(decoded) == b"".join(pieces)
+
+
+async def test_a_streamed_body_above_its_limit_is_not_passed_on() -> None:
+    body = chunked(b"abc", ended=False, limit=5)
+    async with asyncio.timeout(TIME_LIMIT), Upstream() as peer, connected(peer, b"Transfer-Encoding: chunked") as near:
+        stream = asyncio.create_task(body.stream(near, idle_timeout=5.0, response_timeout=5.0))
+        await until(lambda: body._waiter is not None)
+        body.feed(chunk(b"de"))
+        assert (body.bytes_read, body.error) == (5, None)
+        body.feed(chunk(b"f"))
+        assert body.bytes_read == 5
+        with pytest.raises(BodyTooLarge):
+            await stream
+        assert not near.is_open
+
+
+async def test_a_streamed_body_that_stops_coming_is_timed_out() -> None:
+    body = plain(b"a", length=3)
+    async with asyncio.timeout(TIME_LIMIT), Upstream() as peer, connected(peer, b"Content-Length: 3") as near:
+        stream = asyncio.create_task(body.stream(near, idle_timeout=0.05, response_timeout=5.0))
+        await until(lambda: body._waiter is not None)
+        body.feed(b"b")
+        with pytest.raises(RequestTimeout) as caught:
+            await stream
+        assert caught.value.detail == "The body stopped arriving after 2 of 3 bytes."

@@ -147,6 +147,40 @@ async def test_a_slow_upstream_slows_the_caller() -> None:
         assert at.gate.records[0].bytes_in == len(LARGE) * 4
 
 
+@pytest.mark.parametrize("size", [999, 70_000, 500_000])
+async def test_bodies_of_many_callers_with_slow_sides_stay_apart(size: int) -> None:
+    """Each caller sends and gets bytes of its own; upstreams and callers read in turns, a piece at a time."""
+    count, total = 6, 3_000_000
+    turns = asyncio.Semaphore(2)
+
+    async def read_slowly(reader: asyncio.StreamReader) -> bytes:
+        received = bytearray()
+        while len(received) < total:
+            async with turns:
+                received += await reader.read(size)
+        return bytes(received)
+
+    async def echo(peer: ScriptedConnection) -> None:
+        await peer.head()
+        body = await read_slowly(peer.reader)
+        await peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % total)
+        for at in range(0, total, size):
+            await peer.send(body[at : at + size])
+
+    async def call(gate: Gate, number: int) -> None:
+        caller = await narrow(gate)
+        body = bytes([number]) * total
+        head = b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: %d\r\n\r\n" % total
+        await caller.send(head)
+        for at in range(0, total, size):
+            await caller.send(body[at : at + size])
+        assert (await caller.head()).startswith(b"HTTP/1.1 200")
+        assert await read_slowly(caller.reader) == body
+
+    async with scene(*[echo] * count, route={"replay_limit": "0B"}) as (gate, _, _):
+        await asyncio.gather(*(call(gate, number + 1) for number in range(count)))
+
+
 async def test_tiny_chunks_to_a_slow_caller_are_held_in_few_pieces() -> None:
     async def flood(peer: ScriptedConnection) -> None:
         await peer.request()
