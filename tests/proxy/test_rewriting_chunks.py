@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.proxy.rewriting import RewritePlan, Rewriter
-from tests.fakes.documents import FLOW, GATE, HERE, HOST, NAMES, U, rewrite
+from gateway.proxy.rewriting import RequestContext, RewritePlan, Rewriter, UrlMap
+from gateway.proxy.routing import UpstreamUrl
+from tests.fakes.documents import FLOW, GATE, HERE, HOST, NAMES, ORDERS, U, rewrite
 
 ATOMS = [
     U,
@@ -120,6 +121,17 @@ def test_any_bytes_pass(body: bytes, kind: str) -> None:
 def test_a_host_that_is_still_to_come_is_not_taken_for_none() -> None:
     body = f'"\\//{HOST}{FLOW}"\\/{U}'.encode()
     assert rewrite(body, cuts=(4,)) == rewrite(body)
+
+
+def test_a_url_in_a_path_of_our_host_does_not_depend_on_chunking() -> None:
+    root = UpstreamUrl.parse("https://all.example/")
+    url_map = UrlMap.from_routes([(root, "/all"), (ORDERS, "/orders")])
+    body = f"http://{HOST}/http://all.example:443/\\u007a".encode()
+    for cut in range(len(body)):
+        rewriter = Rewriter(RewritePlan("yaml", "", ""), url_map, RequestContext(root, GATE, route_path="/all"))
+        steps = (rewriter.feed([body[:cut]]), rewriter.feed([body[cut:]]), rewriter.end())
+        output = b"".join(piece for step in steps for out in step for piece in out)
+        assert output == f"http://{HOST}/{GATE}/all/\\u007a".encode()
 
 
 @pytest.mark.parametrize("start", ["{//", '"{//', ", //", "[//", '"/', '="/', ">//", "'//"])

@@ -361,13 +361,11 @@ class UrlScanner:
         answer = False if replacement is None else context.should_rewrite(span)
         if answer is None:
             return None
-        edit = None
-        if replacement is not None and answer:
-            head = encode_head(replacement.head, self._syntax.to_escape, url.colon_and_slash, is_coded=url.is_coded)
-            stop = after + decoded.raw_size(len(authority) + replacement.taken)
-            edit = Edit(url.start, stop, head)
-        # A value that begins with a slash and stays may contain other URLs.
-        return (after if edit is None and span.is_reference else span.path_end), edit
+        if replacement is None or not answer:
+            return after, None
+        head = encode_head(replacement.head, self._syntax.to_escape, url.colon_and_slash, is_coded=url.is_coded)
+        stop = after + decoded.raw_size(len(authority) + replacement.taken)
+        return stop, Edit(url.start, stop, head)  # its path may contain other URLs
 
     def _read_host(self, text: bytes, url: UrlStart, last: int) -> tuple[int, Paths]:
         """Return the end of the authority, and the upstream paths there."""
