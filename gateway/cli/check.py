@@ -90,6 +90,9 @@ def _print_text(
 
 
 def _check_live(config: "Config", options: argparse.Namespace) -> "list[Finding]":
+    from gateway.network.aiohttp_import import import_aiohttp  # noqa: PLC0415
+
+    import_aiohttp()
     from gateway.checks.run import run_checks  # noqa: PLC0415 - brings aiohttp
     from gateway.diagnosis import failed_finding  # noqa: PLC0415
 

@@ -27,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the token or its claims. Return 0, or 69 if there is none. Raise ConfigProblems."""
+    from gateway.network.aiohttp_import import import_aiohttp  # noqa: PLC0415
+
+    import_aiohttp()
     from gateway.checks.token import get_token  # noqa: PLC0415 - brings aiohttp
 
     config = read_configuration(options).read().config

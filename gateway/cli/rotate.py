@@ -41,6 +41,9 @@ def run(options: argparse.Namespace) -> int:
     """Rotate the client secret. Return 0, or 69 if it fails. Raise ConfigProblems, and SystemExit if the secret cannot
     be rotated.
     """
+    from gateway.network.aiohttp_import import import_aiohttp  # noqa: PLC0415
+
+    import_aiohttp()
     # They bring aiohttp.
     from gateway.rotation.rotate_secret import rotate_secret  # noqa: PLC0415
     from gateway.rotation.rotation_plan import CannotRotate, plan_rotation  # noqa: PLC0415

@@ -17,6 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Revoke and delete the sign-in. Return 0, or 69 if it fails. Raise ConfigProblems."""
+    from gateway.network.aiohttp_import import import_aiohttp  # noqa: PLC0415
+
+    import_aiohttp()
     from gateway.signin.logout import logout  # noqa: PLC0415 - brings aiohttp
 
     config, name = read_sign_in_credential(options)

@@ -147,14 +147,14 @@ def revoke_url_of(credential: CredentialSettings) -> str:
 
 
 def endpoint_of(credential: CredentialSettings) -> str:
-    """Return host and port of the token endpoint: all clients of an identity domain share its rate limits."""
-    return urlsplit(credential.token_url).netloc.lower()
+    """Return the origin of the token endpoint: all clients of an identity domain share its rate limits."""
+    return read_origin(credential.token_url) or credential.token_url
 
 
 def count_origins(config: Config) -> int:
     """Count the distinct upstream hosts of the routes, design hosts included."""
     urls = {url for route in config.routes for url in (route.upstream, route.design) if url is not None}
-    return len({urlsplit(url)[:2] for url in urls})
+    return len({read_origin(url) for url in urls})
 
 
 def limits_by_endpoint(credentials: Iterable[CredentialSettings]) -> dict[str, BudgetSettings]:

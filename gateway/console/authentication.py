@@ -9,9 +9,9 @@ from gateway.console.console_request import ConsoleRequest
 from gateway.console.identity_provider import IdentityProvider
 from gateway.console.login_sessions import ConsoleSession, Identity, SessionTable
 from gateway.console.page import Viewer
-from gateway.console.request_guard import browser_origin
 from gateway.console.roles import role_of_groups
 from gateway.console.user_directory import UserDirectory
+from gateway.content.untrusted_text import browser_origin
 from gateway.oauth.clock import Clock
 from gateway.wiring.secret_reader import build_secret_reader, secret_servers
 

@@ -26,10 +26,11 @@ from gateway.console.login_sessions import SessionTable
 from gateway.console.page import PageDocument, PageHandler, PageRequest, PageStream
 from gateway.console.pages import PAGES
 from gateway.console.pending_sign_ins import PendingSignIns
-from gateway.console.request_guard import HOME, browser_origin, is_token, safe_return_path
+from gateway.console.request_guard import HOME, is_token, safe_return_path
 from gateway.console.roles import ACTIONS, may_act
 from gateway.console.sealed_state import SealedState
 from gateway.console.sign_in_flow import SIGN_IN_CALLBACK, SIGN_IN_RESULT, SignInFlow
+from gateway.content.untrusted_text import browser_origin
 from gateway.oauth.clock import Clock, SystemClock
 from gateway.observe.episodes import EventDeduplicator
 from gateway.observe.log import log_event

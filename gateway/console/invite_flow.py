@@ -12,8 +12,9 @@ from gateway.console.audit_log import AuditEntry, AuditResult
 from gateway.console.console_request import ConsoleRequest
 from gateway.console.console_responses import redirect, with_cookies
 from gateway.console.page import Page
-from gateway.console.request_guard import browser_origin, is_token
+from gateway.console.request_guard import is_token
 from gateway.console.sign_in_flow import INVITED, SignInFlow, host_of
+from gateway.content.untrusted_text import browser_origin
 from gateway.signin.authorization_response import NotSignedIn
 from gateway.signin.invites import INVITE_PATH, hash_invite
 from gateway.signin.sign_in_completion import sign_in_problem

@@ -21,8 +21,9 @@ from gateway.console.login_limits import FailedLogins, address_key
 from gateway.console.login_sessions import Identity, SessionTable
 from gateway.console.openid_connect import LoginRejected
 from gateway.console.page import Page
-from gateway.console.request_guard import browser_origin, is_token, safe_return_path
+from gateway.console.request_guard import is_token, safe_return_path
 from gateway.console.sealed_state import SealedState
+from gateway.content.untrusted_text import browser_origin
 from gateway.observe.episodes import EventDeduplicator
 from gateway.observe.log import log_event
 from gateway.signin.authorization_response import UnrelatedRequest

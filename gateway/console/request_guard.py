@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from gateway.config.values import Network, has_dot_segment
 from gateway.content.untrusted_text import (
     DEFAULT_PORTS,
+    browser_origin,
     is_loopback_host,
     normalize_host,
     read_authority,
     read_ip_address,
-    read_url,
 )
 
 HOME = "/console/"
@@ -36,19 +36,6 @@ class ConsoleAddress:
     def is_https(self) -> bool:
         """Return whether the browser uses https, so that cookies can be `Secure`."""
         return self.origin.startswith("https:")
-
-
-def browser_origin(url: str) -> str | None:
-    """Return the origin of a URL as browsers serialise it (HTML Standard, "serialization of an origin"): without the
-    default port. None for other texts.
-    """
-    parts = read_url(url)
-    if parts is None or parts.scheme not in DEFAULT_PORTS or not parts.host:
-        return None
-    host = normalize_host(parts.host)
-    host = f"[{host}]" if ":" in host else host
-    is_default = parts.port in {None, DEFAULT_PORTS[parts.scheme]}
-    return f"{parts.scheme}://{host}" if is_default else f"{parts.scheme}://{host}:{parts.port}"
 
 
 def read_address(url: str | None, host: str) -> ConsoleAddress | None:

@@ -16,6 +16,7 @@ from gateway.console.view_state import (
     state_label,
     worker_state,
 )
+from gateway.content.untrusted_text import read_origin
 
 _TONES: dict[Tone, int] = {"bad": 0, "warn": 1, "rest": 2, "ok": 3}
 _CERTIFICATE_WARNING = 14 * 86_400
@@ -210,7 +211,7 @@ def service_rows(status: Mapping[str, Any]) -> Iterator[ServiceRow]:
 
 def route_rows(status: Mapping[str, Any]) -> Iterator[RouteRow]:
     """Yield the routes of `/status`, each with the state of its credential if that prevents calls."""
-    services = {service["url"]: name for name, service in status["services"].items()}
+    services = {read_origin(service["url"]): name for name, service in status["services"].items()}
     for route in status["routes"]:
         name, problem, address = route["name"], route["problem"], urlsplit(route["upstream"])
         href, credential = page_url("routes", name), route["credential"]
@@ -223,7 +224,7 @@ def route_rows(status: Mapping[str, Any]) -> Iterator[RouteRow]:
             address.netloc,
             credential,
             page_url("credentials", credential),
-            services.get(f"{address.scheme}://{address.netloc}"),
+            services.get(read_origin(route["upstream"])),
             tuple(route["methods"]),
             _route_state(problem, status["credentials"].get(credential)),
             view,

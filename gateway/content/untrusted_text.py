@@ -63,6 +63,18 @@ def read_origin(text: str) -> str | None:
     return f"{url.scheme}://{normalize_host(url.host)}:{url.effective_port}"
 
 
+def browser_origin(url: str) -> str | None:
+    """Return the origin of a URL as browsers serialise it (HTML Standard, "serialization of an origin"): without the
+    default port. None for other texts.
+    """
+    parts = read_url(url)
+    if parts is None or parts.scheme not in DEFAULT_PORTS or not parts.host:
+        return None
+    host = bracket_ipv6(normalize_host(parts.host))
+    is_default = parts.port in {None, DEFAULT_PORTS[parts.scheme]}
+    return f"{parts.scheme}://{host}" if is_default else f"{parts.scheme}://{host}:{parts.port}"
+
+
 class HostPort(NamedTuple):
     """The host of an authority, as `normalize_host` writes it, and its port; None if it has no port."""
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from gateway.content.untrusted_text import read_host, read_url
+from gateway.content.untrusted_text import read_host, read_origin, read_url
 from gateway.diagnosis.catalog import MISTAKES
 from gateway.diagnosis.catalog.network_mistakes import NETWORK_MISTAKES
 from gateway.diagnosis.connections import connection_failure_code, diagnose_connection
@@ -151,9 +151,9 @@ def _token_url_code(probe: CredentialProbe, code: str) -> str:
 
 
 def _normalize_url(url: str) -> str:
-    """Return the URL without a default port, for comparison."""
-    parts = read_url(url)
-    return url if parts is None else f"{parts.authority.lower().removesuffix(':443')}{parts.path.rstrip('/')}"
+    """Return origin and path of the URL, for comparison."""
+    parts, origin = read_url(url), read_origin(url)
+    return url if parts is None or origin is None else f"{origin}{parts.path.rstrip('/')}"
 
 
 def diagnose_audience(credential: str, scope: str, audiences: list[str]) -> Finding | None:

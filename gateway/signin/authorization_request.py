@@ -7,9 +7,8 @@ from urllib.parse import urlsplit
 from gateway.config.model import CredentialSettings
 from gateway.config.resolved import authorize_url_of
 from gateway.config.values import is_local
+from gateway.content.untrusted_text import read_origin
 from gateway.oauth.authorization import authorization_url, code_challenge
-
-_PORTS = {"https": 443, "http": 80}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ class AuthorizationRequest:
         """Return whether a response may name this issuer: `issuer`, else any at the authorization endpoint's origin."""
         if self.issuer is not None:
             return iss.rstrip("/") == self.issuer.rstrip("/")
-        return _origin(iss) == self.origin
+        return read_origin(iss) == self.origin
 
 
 def build_authorization_request(credential: CredentialSettings, *, redirect_uri: str) -> AuthorizationRequest:
@@ -50,20 +49,12 @@ def build_authorization_request(credential: CredentialSettings, *, redirect_uri:
         resource=tuple(credential.resource or ()),
         params={**credential.params, **({"nonce": nonce} if nonce is not None else {})},
     )
-    return AuthorizationRequest(url, redirect_uri, state, verifier, _origin(endpoint), credential.issuer, nonce)
+    return AuthorizationRequest(
+        url, redirect_uri, state, verifier, read_origin(endpoint) or "", credential.issuer, nonce
+    )
 
 
 def can_listen(redirect_uri: str) -> bool:
     """Return whether a browser on this machine reaches a plain-HTTP listener of the gateway at this URI."""
     parts = urlsplit(redirect_uri)
     return parts.scheme == "http" and is_local(parts.hostname or "")
-
-
-def _origin(url: str) -> str:
-    """Return scheme, host and port; empty for any other text."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port or _PORTS.get(parts.scheme)
-    except ValueError:
-        return ""
-    return f"{parts.scheme}://{parts.hostname}:{port}" if port and parts.hostname else ""

@@ -5,6 +5,7 @@ from functools import lru_cache
 
 from gateway.config.model import Config
 from gateway.config.resolved import ResolvedRoute, services_by_origin
+from gateway.content.untrusted_text import browser_origin
 from gateway.diagnosis.route_health import RouteHealth
 from gateway.history.usage_buckets import RouteUsage, UsageBuckets
 from gateway.http.pool import ConnectionBudget, ConnectionPool
@@ -100,7 +101,7 @@ class RouteCompiler:
     def compile(self, prepared: PreparedRoute, source: TokenSource) -> Route:
         """Compile one route."""
         route, design = prepared.route, prepared.design_upstream
-        methods, origins = route.methods or _ALL_METHODS, _lowercase(route.origins)  # browsers send them in lower case
+        methods, origins = route.methods or _ALL_METHODS, _browser_origins(route.origins)
         id_fields = [name for place, name in route.instance_id or () if place == "header"]
         return Route(
             name=route.name,
@@ -168,9 +169,9 @@ def _design_url(route: ResolvedRoute, url: UpstreamUrl) -> str | None:
 
 
 @lru_cache(maxsize=16)
-def _lowercase(origins: tuple[str, ...]) -> frozenset[str]:
-    """Return the origins in lower case. Routes with equal settings share the result."""
-    return frozenset(origin.lower() for origin in origins)
+def _browser_origins(origins: tuple[str, ...]) -> frozenset[str]:
+    """Return the origins as browsers write them. Routes with equal settings share the result."""
+    return frozenset(browser_origin(origin) or origin for origin in origins)
 
 
 @lru_cache(maxsize=64)

@@ -3,6 +3,7 @@
 import re
 from typing import Any
 
+import pytest
 from pydantic import TypeAdapter
 
 from gateway.config.model import BudgetSettings, Config, CredentialSettings
@@ -14,6 +15,7 @@ from gateway.config.resolved import (
     ResolvedRoute,
     authorize_url_of,
     client_secrets,
+    endpoint_of,
     limits_by_endpoint,
     resolve,
     revoke_url_of,
@@ -121,16 +123,16 @@ def test_lowest_budget_applies_to_an_identity_domain() -> None:
     limits = limits_by_endpoint(
         [
             credential("https://One.example/oauth2/v1/token", per_second=40, per_minute=1000),
-            credential("https://one.example/other", per_minute=900),
+            credential("https://one.example:443/other", per_minute=900),
             credential("https://one.example/oauth2/v1/token"),
             credential("https://two.example/oauth2/v1/token"),
             credential("https://two.example:444/oauth2/v1/token", per_second=9),
         ]
     )
     assert limits == {
-        "one.example": BudgetSettings(per_second=8, per_minute=900),
-        "two.example": BudgetSettings(),
-        "two.example:444": BudgetSettings(per_second=9),
+        "https://one.example:443": BudgetSettings(per_second=8, per_minute=900),
+        "https://two.example:443": BudgetSettings(),
+        "https://two.example:444": BudgetSettings(per_second=9),
     }
 
 
@@ -164,3 +166,19 @@ def test_sign_in_endpoints_default_next_to_token_endpoint() -> None:
     assert revoke_url_of(credential) == "https://i.example/oauth2/v1/revoke"
     explicit = CredentialSettings.model_validate({**base, "authorize_url": "https://h/a", "revoke_url": "https://h/r"})
     assert (authorize_url_of(explicit), revoke_url_of(explicit)) == ("https://h/a", "https://h/r")
+
+
+@pytest.mark.parametrize("host", ["idcs.example:443", "IDCS.example", "idcs.example."])
+def test_one_token_endpoint_has_one_name_in_all_spellings(host: str) -> None:
+    one, other = (
+        CredentialSettings.model_validate(
+            {
+                "token_url": f"https://{name}/oauth2/v1/token",
+                "client_id": "x",
+                "client_secret": {"env": "S"},
+                "scope": "s",
+            }
+        )
+        for name in ("idcs.example", host)
+    )
+    assert endpoint_of(one) == endpoint_of(other)

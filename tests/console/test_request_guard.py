@@ -4,7 +4,8 @@ import ipaddress
 
 import pytest
 
-from gateway.console.request_guard import browser_origin, client_address, is_own_origin, read_address, safe_return_path
+from gateway.console.request_guard import client_address, is_own_origin, read_address, safe_return_path
+from gateway.content.untrusted_text import browser_origin
 
 URL = "https://gw.example.com"
 

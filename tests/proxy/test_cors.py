@@ -122,3 +122,11 @@ async def test_malformed_field_names_are_not_repeated(requested: str) -> None:
         fields = [*PREFLIGHT[:2], f"Access-Control-Request-Headers: {requested}"]
         status, head, _ = await at.gate.get("/orders/1", *fields, method="OPTIONS")
         assert (status, "Access-Control-Allow-Headers" in cors_fields(head)) == (204, False)
+
+
+@pytest.mark.parametrize("origin", [f"{PAGE}:443", PAGE.upper().replace("HTTPS:", "https:"), f"{PAGE}."])
+async def test_an_origin_is_compared_as_browsers_write_it(origin: str) -> None:
+    async with scene(route={"origins": [origin]}) as at:
+        status, head, _ = await at.gate.get("/orders/1", f"Origin: {PAGE}")
+    assert status == 200
+    assert f"Access-Control-Allow-Origin: {PAGE}\r\n".encode() in head
