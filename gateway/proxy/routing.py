@@ -154,10 +154,7 @@ class AbsoluteTargetTable(Generic[R]):
             for origins in named:
                 claim = _UpstreamClaim(scope, origins.index((host, base.port)), prefix, value)
                 grouped.setdefault(origins, {}).setdefault(prefix, []).append(claim)
-        self._by_origins = {
-            origins: PrefixTable((prefix, _decide(claims, prefix)) for prefix in claims)
-            for origins, claims in grouped.items()
-        }
+        self._by_origins = {origins: PrefixTable(_decide_all(claims)) for origins, claims in grouped.items()}
 
     def has_origin(self, scheme: str, authority: str) -> bool:
         """Return whether some upstream has this authority."""
@@ -231,9 +228,18 @@ def _split(target: str) -> tuple[str, str]:
     return path, mark + query
 
 
+def _decide_all(claims: Mapping[str, list[_UpstreamClaim[R]]]) -> Iterator[tuple[str, tuple[R, ...]]]:
+    """Yield the path of each upstream with the value for the targets below it (`_decide`)."""
+    has_rivals = len({(claim.scope, claim.rank) for found in claims.values() for claim in found}) > 1
+    for prefix, found in claims.items():
+        yield prefix, _decide(claims, prefix) if has_rivals else (found[0].value,)
+
+
 def _decide(claims: Mapping[str, list[_UpstreamClaim[R]]], prefix: str) -> tuple[R, ...]:
     """Return the value for targets whose longest upstream has this path; nothing if several teams claim them."""
-    above = [claim for one in _prefixes_of(prefix) for claim in claims.get(one, ())]
+    above = [claim for one in _prefixes_of(prefix) if one in claims for claim in claims[one]]
+    if len(above) == 1:
+        return (above[0].value,)
     owned = [claim for claim in above if not claim.scope]
     if not owned and len({claim.scope for claim in above}) == 1:
         owned = above
@@ -244,9 +250,10 @@ def _decide(claims: Mapping[str, list[_UpstreamClaim[R]]], prefix: str) -> tuple
 def _prefixes_of(path: str) -> Iterator[str]:
     """Yield a path without a slash at its end, and all prefixes of it on segment boundaries."""
     yield path
-    while path:
-        path = path.rpartition("/")[0].rstrip("/")
-        yield path
+    end = path.rfind("/")
+    while end >= 0:
+        yield path[:end]
+        end = path.rfind("/", 0, end)
 
 
 def _default_ports(host: str) -> tuple[tuple[str, int], ...]:
