@@ -1,6 +1,7 @@
 """The log of the gateway in Debian's rsyslog and syslog-ng, over a unix socket and over TCP with octet counting."""
 
 import asyncio
+import io
 import json
 import os
 import shutil
@@ -17,7 +18,7 @@ from gateway.observe.syslog_writer import SyslogWriter
 from gateway.sandbox import Sandbox
 from tests.fakes.ports import reserved_port
 from tests.fakes.process import Process, kill_group
-from tests.fakes.waiting import TIME_LIMIT, wait_until
+from tests.fakes.waiting import TIME_LIMIT
 from tests.system.scene import SECRETS, settings, written
 
 RSYSLOG = """
@@ -28,7 +29,7 @@ input(type="imuxsock" Socket="{folder}/socket" CreatePath="on" UseSpecialParser=
       RateLimit.Interval="0")
 input(type="imtcp" port="{port}" address="127.0.0.1")
 template(name="row" type="string" string="%pri-text% %app-name% %msgid% %msg%\\n")
-action(type="omfile" file="{folder}/received" template="row")
+action(type="ompipe" pipe="{folder}/received" template="row")
 """
 SYSLOG_NG = """
 @version: 3.38
@@ -37,7 +38,7 @@ source receivers {{
     unix-stream("{folder}/stream" flags(syslog-protocol));
     syslog(ip("127.0.0.1") port({port}) transport("tcp"));
 }};
-destination received {{ file("{folder}/received" template("$FACILITY.$LEVEL $PROGRAM $MSGID $MSG\\n")); }};
+destination received {{ pipe("{folder}/received" template("$FACILITY.$LEVEL $PROGRAM $MSGID $MSG\\n")); }};
 log {{ source(receivers); destination(received); }};
 """
 UNPACKED = Path(sys.prefix) / "syslog-ng"
@@ -81,23 +82,37 @@ async def running(command: Sequence[str]) -> AsyncIterator[None]:
 
 
 class Received:
-    """The file that a receiver writes: a row for each message."""
+    """The named pipe into which a receiver writes a row for each message."""
 
-    def __init__(self, folder: Path) -> None:
-        self._file = folder / "received"
+    def __init__(self, rows: asyncio.StreamReader) -> None:
+        self._reader = rows
+        self._rows: list[str] = []
 
     async def wait_for(self, msgid: str, count: int) -> list[str]:
         """Wait for this number of rows with a MSGID; return them."""
-        rows: list[str] = []
+        async with asyncio.timeout(TIME_LIMIT):
+            while len(self._named(msgid)) < count:
+                self._rows.append((await self._reader.readline()).decode().rstrip("\n"))
+        return self._named(msgid)
 
-        async def is_there() -> bool:
-            text = await asyncio.to_thread(self._file.read_text, "utf-8") if self._file.exists() else ""
-            whole, _, _ = text.rpartition("\n")
-            rows[:] = [row for row in whole.splitlines() if f" {msgid} " in row]
-            return len(rows) >= count
+    def _named(self, msgid: str) -> list[str]:
+        return [row for row in self._rows if f" {msgid} " in row]
 
-        await wait_until(is_there)
-        return rows
+
+@asynccontextmanager
+async def receiving(folder: Path) -> AsyncIterator[Received]:
+    """Make the pipe. This process holds both ends, so that it stays open while a receiver restarts."""
+    path = folder / "received"
+    os.mkfifo(path)
+    reader = asyncio.StreamReader(limit=1 << 20)
+    with io.FileIO(os.open(path, os.O_RDWR | os.O_NONBLOCK)) as pipe:
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), pipe
+        )
+        try:
+            yield Received(reader)
+        finally:
+            transport.close()
 
 
 @pytest.mark.parametrize("kind", ["unix", "tcp"])
@@ -105,13 +120,15 @@ class Received:
 async def test_receivers_have_every_line_of_all_workers(
     tmp_path: Path, sandbox: Sandbox, receiver: str, kind: str
 ) -> None:
-    received = Received(tmp_path)
     with reserved_port() as port:
         command = RECEIVERS[receiver](tmp_path, port)
         target = f"unix:{tmp_path}/socket" if kind == "unix" else f"127.0.0.1:{port}"
         document = settings(sandbox, workers=2, log={"to": {"syslog": target}})
         # The gateway starts first: its lines wait until the receiver is there.
-        async with Process("serve", "-c", written(tmp_path, document), **SECRETS) as gate:
+        async with (
+            receiving(tmp_path) as received,
+            Process("serve", "-c", written(tmp_path, document), **SECRETS) as gate,
+        ):
             async with running(command):
                 [row] = await received.wait_for("started", 1)
                 prefix, _, text = row.partition("{")
@@ -132,11 +149,10 @@ async def test_receivers_have_every_line_of_all_workers(
 
 @pytest.mark.parametrize("kind", ["unix", "stream", "tcp"])
 async def test_a_long_message_harms_no_other_one(tmp_path: Path, kind: str) -> None:
-    received = Received(tmp_path)
     with reserved_port() as port:
         addresses: dict[str, str | tuple[str, int]] = {"unix": f"{tmp_path}/socket", "stream": f"{tmp_path}/stream"}
         writer = SyslogWriter(addresses.get(kind, ("127.0.0.1", port)))
-        async with running(syslog_ng(tmp_path, port)):
+        async with receiving(tmp_path) as received, running(syslog_ng(tmp_path, port)):
             lines = [b"x" * size for size in (10, 2 * MAX_MESSAGE, 20)]
             messages = [
                 syslog_message(line, level="error", time="", event="defect", host="gw", process=1) for line in lines
