@@ -14,11 +14,11 @@ from tests.system.scene import SECRETS, route, settings, written
 
 # The interpreter runs this at its start. OpenSSL opens files without an audit event: its calls are recorded instead.
 RECORDER = """
-import os, sys, threading
+import os, ssl, sys, threading
 log = os.open(os.environ["OPENED"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 EVENTS = {"open", "os.listdir", "os.scandir", "sqlite3.connect"}
 KERNEL = ("/proc/", "/dev/")  # looked at now and then, for metrics; no disk is behind them
-CALLS = {"load_verify_locations", "set_default_verify_paths", "load_cert_chain"}
+CALLS = ("load_verify_locations", "set_default_verify_paths", "load_cert_chain")
 
 def record(name, what):
     if threading.get_ident() == threading.main_thread().ident:
@@ -28,12 +28,15 @@ def on_event(event, arguments):
     if event in EVENTS and not str(arguments[0]).startswith(KERNEL):
         record(event, arguments[0])
 
-def on_call(frame, event, argument):
-    if event == "c_call" and argument.__name__ in CALLS:
-        record(argument.__name__, frame.f_code.co_filename)
+def recorded(name, call):
+    def record_and_call(*arguments, **named):
+        record(name, sys._getframe(1).f_code.co_filename)
+        return call(*arguments, **named)
+    return record_and_call
 
 sys.addaudithook(on_event)
-sys.setprofile(on_call)
+for name in CALLS:  # a profile function would see them, too, but slows the start of a worker beyond its time limit
+    setattr(ssl.SSLContext, name, recorded(name, getattr(ssl.SSLContext, name)))
 """
 
 
