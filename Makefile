@@ -55,7 +55,7 @@ test-browsers: $(STAMP) $(BROWSERS)/.installed  ## a web page calls the gateway,
 screenshots: $(STAMP) $(BROWSERS)/.installed  ## write the pictures of docs/console-pages.md to docs/images, light and dark
 	@$(BROWSERS)/bin/python -m tests.console.screenshots docs/images
 
-test-deploy: $(STAMP) $(DEPLOY)/.installed $(DEPLOY)/debian.tar $(DEPLOY)/trixie.tar  ## manifests rendered by kubectl and Helm (x86-64); packages installed, the image run by Docker (Debian, root)
+test-deploy: $(STAMP) $(DEPLOY)/.installed $(DEPLOY)/debian.tar $(DEPLOY)/trixie.tar  ## manifests rendered by kubectl and Helm; packages installed, the image run (Debian on x86-64, root)
 	@$(BIN)/python -m pytest tests/deploy/rendered.py tests/deploy/bundle.py tests/deploy/debian_package.py \
 		tests/deploy/image.py $(ARGS)
 
