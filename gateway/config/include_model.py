@@ -37,6 +37,18 @@ IncludeEntry = Annotated[
 ]
 Include = Annotated[list[IncludeEntry], Field(max_length=MAX_ENTRIES)]
 
+SHARED_SETTINGS = {
+    ("credentials", "budget"): (
+        "limits the token requests of other files too",
+        "set it at a credential of the main file",
+    ),
+    ("callers", "share"): (
+        "takes places from callers of other files",
+        "set it at a caller of the main file",
+    ),
+}
+"""By kind and key: the problem of a setting of an included file, and its remedy."""
+
 
 def parse_entries(value: Any) -> list[tuple[int, IncludeSettings]]:
     """Return the entries of the plain value of `include` with their numbers, without malformed ones, which the model

@@ -6,23 +6,11 @@ The checks use the plain values of the files. The model reports values of the wr
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from gateway.config.include_model import IncludeSettings, parse_entries
+from gateway.config.include_model import SHARED_SETTINGS, IncludeSettings, parse_entries
 from gateway.config.issue import ConfigIssue, Steps, is_plain
 from gateway.config.merged_tree import MergedTree
 from gateway.config.messages import did_you_mean
 from gateway.config.source_file import SourceFile
-
-SHARED_SETTINGS = {
-    ("credentials", "budget"): (
-        "limits the token requests of other files too",
-        "set it at a credential of the main file",
-    ),
-    ("callers", "share"): (
-        "takes places from callers of other files",
-        "set it at a caller of the main file",
-    ),
-}
-"""By kind and key: the problem of a setting of an included file, and its remedy."""
 
 
 def check_includes(tree: MergedTree) -> Iterator[ConfigIssue]:

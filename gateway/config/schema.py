@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gateway.config.include_rules import SHARED_SETTINGS
+from gateway.config.include_model import SHARED_SETTINGS
 from gateway.config.issue import FILE_KEYS
 from gateway.config.model import Config, IncludedSettings
 from gateway.config.strict_model import StrictModel

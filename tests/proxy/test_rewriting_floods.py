@@ -141,6 +141,13 @@ def test_links_that_a_name_decides_cost_few_calls(kind: str, item: str, url: str
     assert counted(kind, (flood * (8 * SIZE // len(flood))).encode()).total < SIZE // 16
 
 
+@pytest.mark.parametrize("space", ["", "\n  "])
+def test_links_that_are_elements_are_not_decided_one_by_one(space: str) -> None:
+    elements = f',{space}"{U}/1"' * (8 * SIZE // len(U))
+    body = f'["{U}"{elements}]'.encode()
+    assert counted("json", body).total < SIZE
+
+
 def test_links_with_a_scheme_in_capitals_cost_few_calls() -> None:
     flood = f'{{"url":"HTTPS://{HOST}/ic/api"}},'
     assert counted("json", (flood * (8 * SIZE // len(flood))).encode()).total < SIZE // 16

@@ -69,6 +69,13 @@ class UrlContext(ABC):
         """Return the same of a link that is in no element with an identifier as its text."""
         return cls.decide_before(before)
 
+    @classmethod
+    def is_element(cls, _before: bytes, _after: bytes) -> bool:
+        """Return whether the last bytes before a link and the text behind its beginning make it an element of an array.
+        False if they do not decide it.
+        """
+        return False
+
     @abstractmethod
     def should_rewrite(self, url: UrlSpan) -> ContextAnswer:
         """Decide one URL."""
@@ -106,6 +113,7 @@ def is_rewritten_name(name: bytes, links: frozenset[bytes], kept: frozenset[byte
 STRING_CONTENT = re.compile(rb'(?s)[^"\\]*+(?:\\.[^"\\]*+)*')
 STRING_END = re.compile(rb'"[ \t\r\n]*+')
 ELEMENT_REST = re.compile(rb'[A-Za-z0-9_./?=&%-]{0,1000}+"[,\]]')
+BEFORE_ELEMENT = re.compile(rb',[ \t\r\n]*"\Z')
 BEFORE_VALUE = re.compile(rb'(?:[^\\]"([^"\\]+)"[ \t\r\n]*:|\[)[ \t\r\n]*"\Z')
 
 
@@ -134,6 +142,11 @@ class JsonContext(UrlContext):
         """Decide a link that is the whole value of a member, or the first element of an array."""
         value = BEFORE_VALUE.search(before)
         return None if value is None else (value[1] or b"").lower() not in KEPT_NAMES
+
+    @classmethod
+    def is_element(cls, before: bytes, after: bytes) -> bool:
+        """Look for a comma before the string of a link, and for a comma or bracket behind it: not for a colon."""
+        return BEFORE_ELEMENT.search(before) is not None and ELEMENT_REST.match(after) is not None
 
     def should_rewrite(self, url: UrlSpan) -> ContextAnswer:
         """Decide by the text before the string of a URL, and the colon that may follow the string."""

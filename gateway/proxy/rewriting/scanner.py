@@ -191,7 +191,7 @@ class UrlScanner:
         parts = self._literals.split_links(before + data)
         if len(parts) == 1 or len(parts[0]) < len(before):
             return [], 0, []
-        decided, named_by = self._decided, self._context_type.named_by
+        decided, named_by, is_element = self._decided, self._context_type.named_by, self._context_type.is_element
         answers = [
             decided[part[-NAME_CONTEXT:]] if old[0] != SLASH else self._references[part[-LINK_CONTEXT:]]
             for part, old in zip(parts[::2], parts[1::2], strict=False)
@@ -202,6 +202,11 @@ class UrlScanner:
                 if answer is None and old[0] != SLASH and part[-1:] in named_by
                 else answer
                 for part, old, answer in zip(parts[::2], parts[1::2], answers, strict=False)
+            ]
+        if None in answers:
+            answers = [
+                True if answer is None and old[0] != SLASH and is_element(part[-LINK_CONTEXT:], after) else answer
+                for part, old, after, answer in zip(parts[::2], parts[1::2], parts[2::2], answers, strict=False)
             ]
         if None in answers:
             answers = self._ask_context(parts, answers, len(self._before) - len(before), data, final=final)
