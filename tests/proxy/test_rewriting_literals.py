@@ -121,6 +121,7 @@ def test_more_beginnings_than_are_remembered() -> None:
         "    ",
         '{"a": "https://foreign.example/ic/api", "href": "/x", "b": "//x/ic"}',
         f'{{"a": "https://x.{HOST}/ic", "b": "https://{HOST}.evil/ic"}}',
+        f'{{"a": "https://{HOST}:8443/ic", "b": "{HOST}"}}',
     ],
 )
 def test_a_body_without_urls_is_clear(body: str) -> None:
@@ -134,6 +135,7 @@ def test_a_body_without_urls_is_clear(body: str) -> None:
     [
         (RewritePlan("json", "", ""), f'{{"a": "{U}"}}'.encode()),
         (RewritePlan("json", "", ""), f'{{"a": "{U.upper()}"}}'.encode()),
+        (RewritePlan("json", "", ""), f'{{"a": "{U.replace("phoenix", "PhoeniX")}"}}'.encode()),
         (RewritePlan("json", "", ""), f'{{"a": "{U}"}}'.replace("/", "\\/").encode()),
         (RewritePlan("json", "", ""), f'{{"a": "{U}"}}'.replace("/", "\\u002F").encode()),
         (RewritePlan("json", "", ""), f'{{"a": "{U}"}}'.replace("acme", "\\u0061cme").encode()),

@@ -52,7 +52,7 @@ MAX_START = 120  # bytes of the beginning of a URL, up to its two slashes
 
 
 class UrlSyntax(NamedTuple):
-    """How one kind of document writes URLs. All but `escapes` is for the text as it is, `escapes` for lower case."""
+    """How one kind of document writes URLs."""
 
     start: Bytes
     """The beginning of a URL at the end of a text, up to its two slashes: groups `s`, `colon` and `slash` behind a
@@ -64,7 +64,7 @@ class UrlSyntax(NamedTuple):
     slashes: Bytes
     """What every URL has: two slashes in any encoding, or one that begins a value. An empty group is behind them."""
     escapes: Bytes
-    """Escapes of letters, digits and `-._~`, in lower case: without them, a host is found as it is."""
+    """Escapes of letters, digits and `-._~`: without them, a host is found as it is."""
     escape_bytes: bytes
     """The bytes of escapes and percent-encoding, beside letters and digits."""
     slash: Bytes
@@ -89,7 +89,7 @@ class UrlSyntax(NamedTuple):
     escape_start: bytes
     """The first byte of an escape."""
     escape_prefix: bytes
-    """What begins every escape of a letter, in lower case."""
+    """What begins every escape of a letter."""
     escape_pattern: bytes
     """A pattern for the escape of a character, in lower case: `XX` and `DD` are its hexadecimal and decimal codes."""
     unescape: Callable[[bytes], bytes | None]

@@ -1,11 +1,11 @@
 """Search a text for what all of our URLs contain: the host of an upstream, or the beginning of an upstream's path.
 
-Most bodies contain no host of ours: a few searches for literals in a text in lower case show it. In other bodies, the
-patterns exclude what no route has: other ports, other paths, and paths that are not the value of a link.
+Most bodies contain no host of ours: a search for the rarest letter of each host shows it. In other bodies, the patterns
+exclude what no route has: other ports, other paths, and paths that are not the value of a link.
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 from itertools import chain, pairwise
 
@@ -13,10 +13,8 @@ from gateway.proxy.rewriting.decoded_url import MAX_ESCAPE, MAX_START, UrlSyntax
 from gateway.proxy.rewriting.links import MANY_PATHS, Origins, common_prefix, link_pattern, reference_pattern
 from gateway.proxy.routing import UpstreamUrl
 
-SHORT = 4
-"""Bytes of a literal that a pattern finds faster than `find`."""
-SEARCHED = 16 * 1024
-"""Bytes that are searched at a time: in short texts, CPython searches for a literal without a bad worst case."""
+RAREST = b"zqxjkvwy7896543b210_fgmphudcl-r.sonitae/"
+"""Characters of hosts and paths, the rarest in documents first."""
 MANY_HOSTS = 8
 """If a domain has more hosts of ours than this, its pattern contains only what their names have in common."""
 MANY_BRANCHES = 16
@@ -30,24 +28,19 @@ OPEN = rb"(?:(?!\\{1,3}/|%2f)[\\%&]|\Z)"
 
 
 class Literal:
-    """A text that some of our URLs contain, in lower case."""
+    """Texts that some of our URLs contain."""
 
-    def __init__(self, text: bytes, *patterns: re.Pattern[bytes]) -> None:
-        """Take patterns that find it in suitable places. A place is the position behind the slashes of a URL: that of
-        the group, if there is one, else the start of the match.
+    def __init__(self, letter: bytes, texts: Collection[bytes], *patterns: re.Pattern[bytes]) -> None:
+        """Take patterns for the texts from a letter on, and patterns that find them in a text in lower case. A place is
+        the position behind the slashes of a URL: that of the group, if there is one, else the start of the match.
         """
         self.patterns = patterns
-        self._text = text
-        self._search = re.compile(re.escape(text)).search if len(text) <= SHORT else None
+        self._letter = letter
+        self._search = re.compile(b"%b(?i:%b)" % (re.escape(letter), b"|".join(texts))).search
 
     def is_in(self, text: bytes) -> bool:
-        """Return whether a text contains it."""
-        if self._search is not None:
-            return self._search(text) is not None
-        if len(text) <= SEARCHED:
-            return text.find(self._text) >= 0
-        more = SEARCHED + len(self._text)
-        return any(text.find(self._text, start, start + more) >= 0 for start in range(0, len(text), SEARCHED))
+        """Return whether a text contains one of them, in any letter case: one letter is replaced faster than all."""
+        return self._search(text.replace(self._letter.upper(), self._letter)) is not None
 
 
 class LiteralSearch:
@@ -60,25 +53,26 @@ class LiteralSearch:
         self._upstream = upstream
         self._own_paths = own_paths
         ends = _host_ends(origins)
-        self._plain = [*_host_literals(ends, syntax)]
+        self._plain = _host_literals(ends, syntax)
         self._coded: list[Literal] = []
-        self._escape = Literal(syntax.escape_prefix)
+        self._escape = re.compile(re.escape(syntax.escape_prefix))
         self._names = list(ends)
         slash = b"(?:/|%%2f|%b)()" % b"|".join(syntax.coded_slashes)
         self._escaped_texts = [slash + _escapable(host, syntax) + end for host, end in ends.items()]
         if any(":" in host for host in ends):
             # Brackets and colons of an IPv6 address may be percent-encoded.
-            self._plain, self._names = [Literal(b"", syntax.slashes)], [""]
+            self._plain, self._names = [Literal(b"", [b""], syntax.slashes)], [""]
             self._escaped_texts = [syntax.slashes.pattern]
         elif own_paths:
             name, rest = _first_segment(own_paths)
             begin = name.encode()
             self._names.append(name)
-            self._plain.append(Literal(b"/" + begin, _path_pattern(begin, rest, syntax)))
-            self._coded = [
-                Literal(coded + begin, re.compile(coded + b"()" + re.escape(begin) + rest))
-                for coded in syntax.coded_slashes
-            ]
+            spelt = b"|".join({re.escape(path[1 : len(name) + 1].encode()) for path in own_paths})
+            tail = _path_tail(begin, rest, syntax)
+            path = re.compile(b"/()%b%b" % (re.escape(begin), tail))
+            self._plain.append(Literal(b"", [b"(?-i:/(?:%b))%b" % (spelt, tail)], path))
+            coded = [b"%b()%b%b" % (slash, re.escape(begin), rest) for slash in syntax.coded_slashes]
+            self._coded = [Literal(text[:1], [text[1:]], re.compile(text)) for text in coded]
             self._escaped_texts.append(slash + _escapable(name, syntax))
         self._in_host = LETTERS + syntax.escape_bytes
         self._alphabet = self._in_host + b":/"
@@ -87,19 +81,22 @@ class LiteralSearch:
         self._reach = MAX_START + MAX_ESCAPE * longest
 
     def find(self, text: bytes) -> list[re.Pattern[bytes]]:
-        """Return patterns, as those of a `Literal`, that find all places in a text in lower case."""
+        """Return patterns, as those of a `Literal`, that find all places in a text if it is in lower case."""
         literals = self._plain
-        # `in` tries a number first, which costs as much again.
-        if text.find(self._syntax.escape_start) >= 0 and self._escape.is_in(text):
+        if self._has_escape(text):
             if self._syntax.escapes.search(text) is not None:
                 unescaped = self._syntax.unescape(text)
                 is_clear = unescaped is not None and not any(name.encode() in unescaped for name in self._names)
-                return [] if is_clear else [pattern for pattern in self._escaped if pattern.search(text)]
+                text = b"" if is_clear else text.lower()
+                return [pattern for pattern in self._escaped if pattern.search(text)]
             literals = literals + self._coded
-        found = [literal.patterns for literal in literals if literal.is_in(text)]
-        if not found:
-            return []
-        return [pattern for pattern in dict.fromkeys(chain(*found)) if pattern.search(text)]
+        found = dict.fromkeys(chain(*(literal.patterns for literal in literals if literal.is_in(text))))
+        text = text.lower() if found else b""
+        return [pattern for pattern in found if pattern.search(text)]
+
+    def _has_escape(self, text: bytes) -> bool:
+        start = text.find(self._syntax.escape_start)
+        return start >= 0 and self._escape.search(text, start) is not None
 
     def prepare(self) -> None:
         """Compile the patterns for links, which are else compiled when the first one is found."""
@@ -136,9 +133,7 @@ class LiteralSearch:
     def has_dot_segment(self, text: bytes) -> bool:
         """Return False if no URL of a text has a dot segment."""
         return (
-            DOT.search(text) is not None
-            or (text.find(b"%") >= 0 and text.find(b"%2") >= 0)
-            or (text.find(self._syntax.escape_start) >= 0 and self._escape.is_in(text))
+            DOT.search(text) is not None or (text.find(b"%") >= 0 and text.find(b"%2") >= 0) or self._has_escape(text)
         )
 
     @cached_property
@@ -192,19 +187,23 @@ def _port_pattern(ports: Iterable[int]) -> bytes:
     return rb"(?:(?![%b:])|:(?:0*(?:%b)(?![0-9:])|[0-9]*(?=%b)|(?![0-9:])))" % (IN_HOST, known, OPEN)
 
 
-def _host_literals(ends: Mapping[str, bytes], syntax: UrlSyntax) -> Iterator[Literal]:
-    """Yield what the hosts of a domain have in common, which is searched first, and their names."""
+def _host_literals(ends: Mapping[str, bytes], syntax: UrlSyntax) -> list[Literal]:
+    """Return what the hosts of a domain have in common, by its rarest letter, with patterns for their names."""
     domains: dict[str, list[str]] = {}
     for host in sorted(ends):
         domains.setdefault(".".join(host.split(".")[-2:]), []).append(host)
+    found: dict[bytes, tuple[list[bytes], list[re.Pattern[bytes]]]] = {}
     for hosts in domains.values():
-        common = common_prefix([host[::-1] for host in hosts])[::-1]
-        patterns = [_host_pattern(host.encode(), ends[host]) for host in hosts]
-        yield Literal(common.encode(), *(patterns if len(hosts) <= MANY_HOSTS else (syntax.slashes,)))
-
-
-def _host_pattern(host: bytes, end: bytes) -> re.Pattern[bytes]:
-    return re.compile(rb"%b(?<=[/f;](?s:.){%d})%b" % (re.escape(host), len(host), end))
+        common = common_prefix([host[::-1] for host in hosts])[::-1].encode()
+        rarest = min(range(len(common)), key=lambda n: RAREST.find(common[n]), default=0)
+        texts, patterns = found.setdefault(common[rarest : rarest + 1], ([], []))
+        names = [(rb"(?<=[/f;](?s:.){%d})" % len(host), re.escape(host.encode()), ends[host]) for host in hosts]
+        patterns += [re.compile(host + slash + end) for slash, host, end in names]
+        if len(hosts) > MANY_HOSTS:
+            names, patterns[-len(hosts) :] = [(b"", re.escape(common), b"")], [syntax.slashes]
+        after = b"|".join(b"%b(?<=%b)%b" % name for name in names)
+        texts.append(b"%b(?:%b)" % (re.escape(common[rarest + 1 :]), after))
+    return [Literal(letter, texts, *patterns) for letter, (texts, patterns) in found.items()]
 
 
 def _escapable(text: str, syntax: UrlSyntax) -> bytes:
@@ -230,9 +229,9 @@ def _first_segment(paths: Collection[str]) -> tuple[str, bytes]:
     return segment, b"(?![a-z0-9])" + _paths_pattern(below)
 
 
-def _path_pattern(begin: bytes, rest: bytes, syntax: UrlSyntax) -> re.Pattern[bytes]:
+def _path_tail(begin: bytes, rest: bytes, syntax: UrlSyntax) -> bytes:
     before = (syntax.before_path.replace(b"@", slash + b"/" + re.escape(begin)) for slash in (b"", rb"\\"))
-    return re.compile(b"/()%b(?:%b)%b" % (re.escape(begin), b"|".join(before), rest))
+    return b"(?:%b)%b" % (b"|".join(before), rest)
 
 
 def _branches(paths: Iterable[str]) -> dict[str, list[str]] | None:

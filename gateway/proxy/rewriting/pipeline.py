@@ -32,9 +32,9 @@ def has_no_urls(plan: RewritePlan, pieces: list[bytes], url_map: UrlMap, upstrea
     body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
     if len(body) < MIN_TEXT:
         return True
-    if is_wide_text(body) or (plan.kind in DESCRIPTIONS and not plan.is_lines and is_description(body)):
+    if is_wide_text(body) or (plan.kind in DESCRIPTIONS and not plan.is_lines and is_description(body, plan.kind)):
         return False
-    return not url_map.literals(plan.kind, upstream).find(body.lower())
+    return not url_map.literals(plan.kind, upstream).find(body)
 
 
 class Rewriter:

@@ -127,8 +127,8 @@ class UrlScanner:
 
     def feed(self, piece: bytes) -> Iterator[list[bytes]]:
         """Yield the output that is decided with this piece, in steps of bounded cost."""
-        if len(piece) > STEP and not self._has_urls and not self._find(self._held + piece):
-            yield self._pass(self._held + piece)
+        if len(piece) > STEP and not self._has_urls and not self._find(data := self._held + piece):
+            yield self._pass(data)
             return
         for start in range(0, len(piece), STEP):
             yield from self._rewrite(piece[start : start + STEP], final=False)
@@ -161,8 +161,8 @@ class UrlScanner:
     def _find(self, data: bytes, position: int = 0) -> list[Pattern[bytes]]:
         """Return the patterns for places of URLs in the next bytes, from a position on."""
         if position >= NEIGHBOURS:
-            return self._literals.find(data[position - NEIGHBOURS :].lower())
-        return self._literals.find((self._before[-NEIGHBOURS:] + data).lower())
+            return self._literals.find(data[position - NEIGHBOURS :])
+        return self._literals.find(self._before[-NEIGHBOURS:] + data)
 
     def _pass(self, data: bytes, position: int = 0, *, final: bool = False) -> list[bytes]:
         """Return bytes without places from a position on, less those that may be the beginning of one."""

@@ -99,9 +99,9 @@ def _replace_words(raw: bytes, word: bytes) -> bytes:
     return raw[:start] + word + (raw[end:] if last == end else raw[last:])
 
 
-def is_description(body: bytes) -> bool:
-    """Return False if a whole body is certainly no Swagger document."""
-    return body.find(b"swagger") >= 0
+def is_description(body: bytes, kind: str) -> bool:
+    """Return False if a whole body is certainly no Swagger document. Its first bytes show it for most JSON."""
+    return (kind != "json" or FIELD.match(body, 0, FIELD_SIZE) is not None) and body.find(b"swagger") >= 0
 
 
 def _has_members(text: bytes) -> bool:
@@ -229,7 +229,8 @@ class JsonDescription(Description):
 
     def may_be_slow(self, piece: bytes) -> bool:
         """Return whether a piece may cost much more than its bytes."""
-        return not self._is_done and _has_members(piece)
+        is_read = not self._is_done and (self._size_read or FIELD.match(piece, 0, FIELD_SIZE))
+        return bool(is_read) and _has_members(piece)
 
     def _read_field(self, text: bytes) -> bool:
         """Read the text where a top-level name is expected. Return False if it is no field of Swagger."""
