@@ -31,6 +31,9 @@ INSTANCE = "lJrSjUUVEfGXW0tyvl-GZA"
 LINE_LIMIT = 1 << 22
 """Bytes of a line of the mock server, which has all metrics."""
 
+SPANS = 9
+"""Two of each call, one of a wait for the token, and two of the fetch of the token."""
+
 Document = dict[str, Any]
 
 
@@ -49,6 +52,12 @@ class Received:
     spans: list[Document] = field(default_factory=list)
     metrics: dict[str, Document] = field(default_factory=dict)
     """The last state of each metric, by name."""
+    change: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def until_complete(self) -> None:
+        """Wait for the spans of all calls and for the metrics."""
+        async with asyncio.timeout(TIME_LIMIT), self.change:
+            await self.change.wait_for(lambda: len(self.spans) >= SPANS and bool(self.metrics))
 
     def add(self, line: bytes) -> None:
         """Add one line. Each span and metric gets the attributes of its resource."""
@@ -86,6 +95,8 @@ async def mock_server(received: Received) -> AsyncIterator[dict[str, str]]:
     async def read() -> None:
         while line := await output.readline():
             received.add(line)
+            async with received.change:
+                received.change.notify_all()
 
     try:
         async with asyncio.timeout(TIME_LIMIT):
@@ -104,7 +115,7 @@ async def mock_server(received: Received) -> AsyncIterator[dict[str, str]]:
 
 @asynccontextmanager
 async def rotel(grpc_url: str) -> AsyncIterator[str]:
-    """Run Rotel in front of the mock server; yield its URL. It has sent everything when the block has ended."""
+    """Run Rotel in front of the mock server; yield its URL."""
     with reserved_port() as port:
         process = await asyncio.create_subprocess_exec(
             *(ROTEL, "start", "--disable-batching", "--exporter", "otlp", "--otlp-exporter-endpoint", grpc_url),
@@ -155,6 +166,7 @@ async def received(request: pytest.FixtureRequest, tmp_path: Path) -> Received:
         if collector == "rotel":
             async with rotel(urls["grpc"]) as url:
                 await call_through_gateway(tmp_path, url, compression)
+                await received.until_complete()
         else:
             await call_through_gateway(tmp_path, urls["http"], compression)
     assert {each["transport"] for each in received.requests} == {"grpc" if collector == "rotel" else "http"}
@@ -169,7 +181,7 @@ async def test_a_collector_reads_traces(received: Received) -> None:
         trees[span["traceId"]].add((span["name"], span["kind"].removeprefix("SPAN_KIND_"), parent))
     good, bad = received.span("GET /orders", "/orders/good"), received.span("GET /orders", "/orders/bad")
     attempt = ("GET", "CLIENT", "GET /orders")
-    assert len(received.spans) == 9
+    assert len(received.spans) == SPANS
     assert trees == {
         received.token_fetch()["traceId"]: {
             ("token fetch", "INTERNAL", None),

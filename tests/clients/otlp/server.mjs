@@ -13,5 +13,6 @@ const server = new MockOtlpServer({
   onTrace: (trace) => write(normalizeTrace(trace)),
   onMetrics: (metrics) => write(normalizeMetrics(metrics)),
 });
+process.on('SIGTERM', () => process.exit());  // between two callbacks: the server responds before it has written
 await server.start();
 write({ http: server.httpUrl.origin, grpc: server.grpcUrl.href });
