@@ -166,7 +166,7 @@ class _ReferenceReader:
             what = "certificate and key are not PEM, do not belong together, or need another `key_password`"
             yield ConfigIssue((*steps, "cert"), what, "name the certificate, its `key` and the password of the key")
         except OSError as cause:
-            missing = "key" if Path(file).is_file() else "cert"
+            missing = "key" if os.access(file, os.R_OK) and Path(file).is_file() else "cert"
             yield _unreadable((*steps, missing), key_file if missing == "key" else file, cause)
 
     def signing_key(self, signing: dict[str, Any], steps: Steps) -> Iterator[ConfigIssue]:
@@ -261,7 +261,7 @@ def _check_users(path: Path) -> Iterator[ConfigIssue]:
 
 
 def _check_audit(path: Path) -> Iterator[ConfigIssue]:
-    writable = os.access(path, os.W_OK) if path.exists() else os.access(path.parent, os.W_OK | os.X_OK)
+    writable = os.access(path, os.W_OK) if os.access(path, os.F_OK) else os.access(path.parent, os.W_OK | os.X_OK)
     if not writable or path.is_dir():
         what = f"`{path}` cannot be written"
         yield ConfigIssue(("console", "audit"), what, "create its folder, and let the gateway's user write to it")

@@ -74,7 +74,7 @@ class SecretReader:
     def _credential_file(self, name: str) -> Path:
         """Return the file of a credential that systemd passes. Raise SecretProblem if it passes none."""
         path = Path(self._environ.get(CREDENTIALS_VARIABLE, ""), name)
-        if CREDENTIALS_VARIABLE in self._environ and path.exists():
+        if CREDENTIALS_VARIABLE in self._environ and _is_present(path):
             return path
         where = f"`{path}`" if CREDENTIALS_VARIABLE in self._environ else f"the variable `{CREDENTIALS_VARIABLE}`"
         remedy = f"write LoadCredential={name}:/path in the unit, and restart it"
@@ -199,6 +199,14 @@ def _decode_secret(content: bytes, name: str) -> SecretStr:
     if not value.strip():
         raise SecretProblem(f"{name} is empty", "write the secret into it")
     return SecretStr(value)
+
+
+def _is_present(path: Path) -> bool:
+    """Return whether a file exists, also one in a folder that cannot be entered: reading it reports the reason."""
+    try:
+        return path.exists()
+    except OSError:
+        return True
 
 
 def _read_secret_file(path: str | Path) -> bytes:

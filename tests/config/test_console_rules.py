@@ -39,6 +39,7 @@ URL = "url: https://gw.example.com\n"
         ("roles: {viewer: []}\n" + URL + SIGN_IN, ["console.roles.viewer: ", "console.roles: names no group"]),
         ("users: missing-file", ["console.users: the file"]),
         ("audit: missing/audit.jsonl", ["console.audit: `"]),
+        (f"audit: {'a' * 300}/audit.jsonl", ["console.audit: `"]),
     ],
 )  # fmt: skip
 def test_problems_of_the_console(valid: str, problems_of: Problems, text: str, expected: list[str]) -> None:

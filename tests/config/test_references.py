@@ -74,6 +74,7 @@ def test_client_certificate_and_key_are_accepted(folder: Path, tls: dict[str, An
     assert problems_of(folder, tls=tls) == []
 
 
+LONG = "a" * 300
 MISFIT = "tls.cert: error: certificate and key are not PEM, do not belong together, or need another `key_password`"
 
 
@@ -86,6 +87,7 @@ MISFIT = "tls.cert: error: certificate and key are not PEM, do not belong togeth
         ({"cert": "cert.pem", "key": "locked.pem"}, MISFIT),
         ({"cert": "cert.pem", "key": "locked.pem", "key_password": {"env": "GOOD"}}, MISFIT),
         ({"cert": "none"}, "tls.cert: error: the file `FOLDER/none` cannot be read (No such file or directory)"),
+        ({"cert": LONG}, f"tls.cert: error: the file `FOLDER/{LONG}` cannot be read (File name too long)"),
         (
             {"cert": "cert.pem", "key": "none"},
             "tls.key: error: the file `FOLDER/none` cannot be read (No such file or directory)",

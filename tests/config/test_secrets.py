@@ -94,6 +94,12 @@ def test_a_credential_that_is_not_passed_is_named(environ: dict[str, str], missi
     assert "LoadCredential=app:" in refused.value.remedy
 
 
+def test_a_credential_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / ("a" * 300)
+    with pytest.raises(SecretProblem, match=f"`{folder}/app` cannot be read \\(File name too long\\)"):
+        SecretReader({"CREDENTIALS_DIRECTORY": str(folder)}).read(SecretRef(credential="app"))
+
+
 def test_reader_without_servers_refuses_their_secrets() -> None:
     with pytest.raises(SecretProblem, match="`apps/orders#key` is on a server that cannot be read here"):
         SecretReader({}).read(SecretRef(vault=VaultRef(path="apps/orders", field="key")))
