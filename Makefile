@@ -55,9 +55,9 @@ test-browsers: $(STAMP) $(BROWSERS)/.installed  ## a web page calls the gateway,
 screenshots: $(STAMP) $(BROWSERS)/.installed  ## write the pictures of docs/console-pages.md to docs/images, light and dark
 	@$(BROWSERS)/bin/python -m tests.console.screenshots docs/images
 
-test-deploy: $(STAMP) $(DEPLOY)/.installed $(DEPLOY)/debian.tar $(DEPLOY)/trixie.tar  ## manifests rendered by kubectl and Helm; packages installed, the image run (Debian on x86-64, root)
+test-deploy: $(STAMP) $(DEPLOY)/.installed $(DEPLOY)/debian.tar $(DEPLOY)/bootable.tar $(DEPLOY)/trixie.tar  ## manifests rendered by kubectl and Helm; packages installed, the image run (Debian on x86-64, root)
 	@$(BIN)/python -m pytest tests/deploy/rendered.py tests/deploy/bundle.py tests/deploy/debian_package.py \
-		tests/deploy/image.py $(ARGS)
+		tests/deploy/booted.py tests/deploy/image.py $(ARGS)
 
 check: $(STAMP)  ## formatting, linting, types, import rules, unique names, plain words, names in documents
 	@$(BIN)/ruff format --check --quiet .
@@ -210,6 +210,12 @@ $(DEPLOY)/debian.tar: | $(DEPLOY)/.installed
 		$(AS_ROOT) apt-get install -qq --no-install-recommends -y debhelper dpkg-dev lintian mmdebstrap; } >/dev/null
 	@echo "setting up $@, once ..." >&2
 	@$(AS_ROOT) mmdebstrap --quiet --variant=minbase --include=python3 bookworm $@
+
+# The same Debian with systemd, which the tests boot.
+$(DEPLOY)/bootable.tar: | $(DEPLOY)/debian.tar
+	@command -v ip >/dev/null || $(AS_ROOT) apt-get install -qq --no-install-recommends -y iproute2 >/dev/null
+	@echo "setting up $@, once ..." >&2
+	@$(AS_ROOT) mmdebstrap --quiet --variant=minbase --include=systemd-sysv,python3,curl,openssl bookworm $@
 
 # A newer Debian for the image: it has the image's version of Python, and plugins that Docker of Debian 12 lacks.
 $(DEPLOY)/trixie.tar: | $(DEPLOY)/debian.tar

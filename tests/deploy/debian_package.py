@@ -4,7 +4,6 @@ Run by `make test-deploy`, as root and with Debian 12's own Python.
 """
 
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,29 +11,12 @@ from pathlib import Path
 import pytest
 
 import gateway
+from tests.deploy.machine import run
 from tests.fakes.process import ROOT
 
 BASE = Path(sys.prefix) / "deploy" / "debian.tar"
 DEPLOY = ROOT / "deploy"
 CONFIG = Path("etc/oic-gateway/gateway.yaml")
-
-
-def run(*command: str | Path, status: int = 0) -> str:
-    """Run a command to its end; return its output."""
-    ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    assert ended.returncode == status, ended.stdout
-    return ended.stdout
-
-
-@pytest.fixture(scope="session")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the package once, from a bundle for Debian's Python."""
-    folder = tmp_path_factory.mktemp("package")
-    run(sys.executable, DEPLOY / "bundle" / "build.py", folder)
-    [bundle] = folder.glob("*.tar.gz")
-    run(DEPLOY / "debian" / "build.sh", bundle, folder)
-    [package] = folder.glob("*.deb")
-    return package
 
 
 @pytest.fixture
