@@ -1,5 +1,7 @@
 """Heads of a known shape are read as every other head: the same fields, or the same error."""
 
+import re
+
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
@@ -111,7 +113,7 @@ def test_the_second_head_teaches_a_shape_that_keeps_no_values() -> None:
         read_request(USUAL_REQUEST.format(number).encode(), requests)
         read_response(parser, USUAL_RESPONSE.format(number).encode())
     assert len(requests) == len(responses) == 1
-    assert "710" not in repr([requests, responses])
+    assert "710" not in re.sub(r"0x[0-9a-f]+", "", repr([requests, responses]))  # without addresses of objects
     read = parse_request_head(USUAL_REQUEST.format(7103).encode(), LIMITS, REQUEST_RULES, requests)
     assert (read.target, read.lines) == ("/7103?id=7103", [b"User-Agent: a7103", b"X-Id: 7103", b"Accept: */*"])
     got = read_response(parser, USUAL_RESPONSE.format(7103).encode())
