@@ -2,8 +2,8 @@
 
 import ssl
 from collections.abc import Hashable, Mapping
+from typing import TYPE_CHECKING
 
-from gateway.config.hashicorp_vault import HashiCorpVault
 from gateway.config.model import Config, OciSettings
 from gateway.config.oci_vault import OciVault
 from gateway.config.secrets import SecretReader
@@ -13,6 +13,9 @@ from gateway.config.vault_model import VaultSettings
 from gateway.network.dial import EgressProxy
 from gateway.network.egress_proxy import ProxyEnvironment
 from gateway.wiring.outbound import EgressSelector, TlsContexts, client_tls_context
+
+if TYPE_CHECKING:
+    from gateway.config.hashicorp_vault import HashiCorpVault
 
 SecretServers = tuple[OciSettings, VaultSettings]
 """The settings of the servers that have secrets."""
@@ -27,11 +30,17 @@ def build_secret_reader(environ: Mapping[str, str], servers: SecretServers) -> S
     """Return a reader of secrets. Contact no server, open no file."""
     oci, vault = servers
     stores = {"oci_vault": OciVault(oci)}
-    return SecretReader(environ, stores=stores | {"vault": _build_vault(environ, vault, stores)})
-
-
-def _build_vault(environ: Mapping[str, str], vault: VaultSettings, stores: Mapping[str, OciVault]) -> HashiCorpVault:
     settings = resolve_vault(vault, environ)
+    if settings.url is None:
+        return SecretReader(environ, stores=stores)
+    return SecretReader(environ, stores={**stores, "vault": _build_vault(environ, settings, stores)})
+
+
+def _build_vault(
+    environ: Mapping[str, str], settings: VaultSettings, stores: Mapping[str, OciVault]
+) -> "HashiCorpVault":
+    from gateway.config.hashicorp_vault import HashiCorpVault  # noqa: PLC0415 - only with a Vault
+
     secrets = SecretReader(environ, stores=stores)
     egress = EgressSelector(ProxyEnvironment.from_environ(environ), secrets)
 
