@@ -13,8 +13,8 @@ references.
   `telemetry_rules`, `redis_url`; `review` finds values that cannot work, by the rules of the package `corrections` and
   `typography`.
 * Variables of OpenTelemetry: `otel_environment` applies them to `telemetry`; `otel_package` finds its package.
-* References: `reference_walk` finds them; `references` reads each once, and rates secrets of callers by
-  `secret_strength`; `secrets`, `key_files` and `console_users` read them.
+* References: `reference_walk` finds them; `reference_reader` reads each once; `references` adds the rules of sections,
+  and rates secrets of callers by `secret_strength`; `secrets`, `key_files` and `console_users` read them.
 * Secrets on servers: a `secret_cache` each for `oci_vault` and `hashicorp_vault`, which speaks `vault_protocol`;
   `vault_environment` applies the variables of Vault.
 * Uses: `resolved` applies `defaults` to each route; `hidden_values` hides what may be secret; `difference` compares two

@@ -7,10 +7,7 @@ read here, but when they are used.
 import contextlib
 import importlib.util
 import os
-import re
-import ssl
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,28 +17,21 @@ from gateway.config import oci_vault, otel_package
 from gateway.config.console_users import UnusableUsers, read_users
 from gateway.config.cross_checks import check_own_hosts
 from gateway.config.issue import (
-    SECRET_KEYS,
-    SERVER_REFERENCES,
     ConfigIssue,
     SecretProblem,
     Steps,
-    has_free_keys,
-    keys_of,
 )
 from gateway.config.model import Config, HistorySettings
+from gateway.config.reference_reader import ReferenceReader, local_reference, unreadable
 from gateway.config.reference_walk import find_references
 from gateway.config.secret_strength import ENOUGH_BITS, estimate_bits
-from gateway.config.secrets import SecretReader, exposure, suspicious
+from gateway.config.secrets import SecretReader, exposure
 from gateway.config.state_model import StateSettings
-from gateway.config.strict_model import SecretRef
-from gateway.config.values import VALUE_PATTERN, is_local
+from gateway.config.values import is_local
 from gateway.config.vault_environment import check_vault
 from gateway.config.vault_model import VaultSettings
 from gateway.content.untrusted_text import DEFAULT_PORTS, read_url
 from gateway.history.free_space import bytes_used, volume_of
-from gateway.system.confined_files import LeavesFolder
-from gateway.system.confined_path import join_folder
-from gateway.system.files import MAX_BYTES, library_path, read_file
 from gateway.system.own_host import is_own_host
 from gateway.system.peer_credentials import user_id
 
@@ -53,9 +43,9 @@ CONSOLE_INSTALL = "run `pip install 'oic-gateway[console]'`"
 
 def check_references(tree: Mapping[str, Any], *, base: Path, environ: Mapping[str, str]) -> Iterator[ConfigIssue]:
     """Yield problems of everything that the plain value `tree` references; relative paths are relative to `base`."""
-    yield from _ReferenceReader(base, SecretReader(environ, base=base)).check(tree, ())
+    yield from ReferenceReader(base, SecretReader(environ, base=base)).check(tree, ())
     yield from _check_caller_secrets(tree, SecretReader(environ, base=base))
-    yield from _check_hooks(tree, _ReferenceReader(base, SecretReader(environ, base=base)))
+    yield from _check_hooks(tree, ReferenceReader(base, SecretReader(environ, base=base)))
     yield from _check_history_room(tree, base)
     yield from check_own_hosts(tree, is_own_host)
     yield from _check_console_files(tree, base)
@@ -69,158 +59,6 @@ class HistoryAndState(BaseModel):
 
     state: StateSettings | None = None
     history: HistorySettings = Field(default_factory=HistorySettings)
-
-
-@dataclass(frozen=True, slots=True)
-class _ReferenceReader:
-    base: Path
-    secrets: SecretReader
-
-    def check(self, value: Any, steps: Steps) -> Iterator[ConfigIssue]:
-        if has_free_keys(steps):
-            return
-        items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-        for key, inner in items:
-            inner_steps = (*steps, key)
-            known = keys_of(inner_steps)[-1] if isinstance(key, str) else ""
-            if known in SECRET_KEYS and isinstance(inner, dict | list):
-                yield from self._check_secrets(inner, inner_steps)
-            elif known in {"ca", "client_ca"} and isinstance(inner, str) and inner:
-                yield from self._check_authorities(inner, inner_steps)
-            else:
-                yield from self.check(inner, inner_steps)
-        section = keys_of(steps)[-1:]
-        if isinstance(value, dict) and section in _SECTION_CHECKS:
-            yield from _SECTION_CHECKS[section](self, value, steps)
-
-    def _check_secrets(self, value: dict[str, Any] | list[Any], steps: Steps) -> Iterator[ConfigIssue]:
-        """Report only warnings if one of several secrets is usable: during a rotation the others may be missing."""
-        is_list = isinstance(value, list)
-        secrets = [((*steps, index), secret) for index, secret in enumerate(value)] if is_list else [(steps, value)]
-        found = [self.check_secret(secret, secret_steps) for secret_steps, secret in secrets]
-        is_one_usable = any(all(issue.severity == "warning" for issue in issues) for issues in found)
-        for issue in (issue for issues in found for issue in issues):
-            yield replace(issue, severity="warning") if is_list and is_one_usable else issue
-
-    def check_secret(self, value: Any, steps: Steps, *, allows_spaces: bool = False) -> list[ConfigIssue]:
-        """Return issues of one reference to a secret."""
-        ref = _reference(value)
-        if ref is None:
-            return []
-        ref_steps = (*steps, ref.kind)
-        try:
-            defect = suspicious(self.secrets.read(ref))
-        except SecretProblem as problem:
-            return [ConfigIssue(ref_steps, problem.what, problem.remedy)]
-        found = list(self._check_file_mode(ref.file, ref_steps))
-        if defect and "private_key" not in steps and not allows_spaces:
-            what = f"the secret of `{ref.target}` {defect}"
-            found.append(ConfigIssue(ref_steps, what, "remove it", severity="warning"))
-        return found
-
-    def _check_file_mode(self, file: str | None, steps: Steps) -> Iterator[ConfigIssue]:
-        path = None if file is None else join_folder(self.base, file)
-        if path is not None and (exposed := exposure(path)):
-            what = f"the secret file `{path}` {exposed}"
-            yield ConfigIssue(steps, what, "`chmod 600` it, for the user that the gateway runs as", severity="warning")
-
-    def header_secrets(self, telemetry: dict[str, Any], steps: Steps) -> Iterator[ConfigIssue]:
-        """Check the secrets of the header fields of exports."""
-        headers = telemetry.get("headers")
-        for name, value in headers.items() if isinstance(headers, dict) else ():
-            if isinstance(value, dict):
-                header_steps = (*steps, "headers", name)
-                yield from self.check_secret(value, header_steps, allows_spaces=True)
-                text = self.read_or_none(value)
-                if text is not None and re.fullmatch(VALUE_PATTERN, text) is None:
-                    what = "is not the value of a header field"
-                    yield ConfigIssue(header_steps, what, "write visible ASCII, without a blank at either end")
-
-    def _check_authorities(self, file: str, steps: Steps) -> Iterator[ConfigIssue]:
-        path = join_folder(self.base, file)
-        try:
-            with library_path(path) as opened:
-                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(opened)
-        except ssl.SSLError:
-            yield ConfigIssue(
-                steps, f"the file `{path}` holds no certificates in PEM", "name a PEM file of authorities"
-            )
-        except OSError as cause:
-            yield _unreadable(steps, path, cause)
-
-    def certificate(self, tls: dict[str, Any], steps: Steps) -> Iterator[ConfigIssue]:
-        """Load certificate and key as for a token request or a listener."""
-        cert, key = tls.get("cert"), tls.get("key")
-        if not isinstance(cert, str) or not cert or _is_on_server(tls.get("key_password")):
-            return
-        has_key = isinstance(key, str) and bool(key)
-        key = key if isinstance(key, str) and key else cert
-        file, key_file = join_folder(self.base, cert), join_folder(self.base, key)
-        password = self.read_or_none(tls.get("key_password")) or ""
-        yield from self._check_file_mode(key, (*steps, "key" if has_key else "cert"))
-        try:
-            with library_path(file) as opened, library_path(key_file) as opened_key:
-                # Always pass a password: without one, OpenSSL prompts on the terminal.
-                ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(opened, opened_key, password=password)
-        except ssl.SSLError:
-            what = "certificate and key are not PEM, do not belong together, or need another `key_password`"
-            yield ConfigIssue((*steps, "cert"), what, "name the certificate, its `key` and the password of the key")
-        except OSError as cause:
-            missing = "key" if os.access(file, os.R_OK) and Path(file).is_file() else "cert"
-            yield _unreadable((*steps, missing), key_file if missing == "key" else file, cause)
-
-    def signing_key(self, signing: dict[str, Any], steps: Steps) -> Iterator[ConfigIssue]:
-        """Check that the key is readable, fits the algorithm and belongs to the certificate."""
-        pem = self.read_or_none(signing.get("private_key"))
-        if pem is None or _is_on_server(signing.get("key_password")):
-            return
-        from gateway.config import key_files  # noqa: PLC0415 - imports cryptography, which most files do not need
-
-        key_steps = (*steps, "private_key")
-        try:
-            key = key_files.private_key(pem, password=self.read_or_none(signing.get("key_password")))
-            key_steps = (*steps, "algorithm")
-            key_files.algorithm(key, wanted=signing.get("algorithm"))
-            key_steps = (*steps, "cert")
-            if isinstance(cert := signing.get("cert"), str) and cert:
-                key_files.certificate(read_file(join_folder(self.base, cert), MAX_BYTES), key=key)
-        except OSError as cause:
-            yield _unreadable(key_steps, join_folder(self.base, signing["cert"]), cause)
-        except ValueError as cause:
-            what, _, remedy = str(cause).partition("; ")
-            yield ConfigIssue(key_steps, what, remedy)
-
-    def sealing_keys(self, state: dict[str, Any], steps: Steps) -> Iterator[ConfigIssue]:
-        """Check that each key is usable: entries encrypted with a missing key are lost."""
-        references = state.get("keys")
-        for index, value in enumerate(references if isinstance(references, list) else ()):
-            ref = _reference(value)
-            if ref is None:
-                continue
-            ref_steps = (*steps, "keys", index, ref.kind)
-            try:
-                self.secrets.sealing_key(ref)
-            except SecretProblem as problem:
-                yield ConfigIssue(ref_steps, problem.what, problem.remedy)
-            yield from self._check_file_mode(ref.file, ref_steps)
-
-    def read_or_none(self, value: Any) -> str | None:
-        """Return the secret, or None if `check_secret` or the model reports it."""
-        ref = _reference(value)
-        if ref is None:
-            return None
-        try:
-            return self.secrets.read(ref).get_secret_value()
-        except SecretProblem:
-            return None
-
-
-_SECTION_CHECKS: dict[Steps, Callable[[_ReferenceReader, dict[str, Any], Steps], Iterator[ConfigIssue]]] = {
-    ("tls",): _ReferenceReader.certificate,
-    ("signing",): _ReferenceReader.signing_key,
-    ("state",): _ReferenceReader.sealing_keys,
-    ("telemetry",): _ReferenceReader.header_secrets,
-}
 
 
 def accepts_console_host_installed() -> bool:
@@ -252,7 +90,7 @@ def _check_users(path: Path) -> Iterator[ConfigIssue]:
     except UnusableUsers as cause:
         yield ConfigIssue(steps, f"`{path}` cannot be used: {cause}", "correct the line; `oic-gateway user` writes it")
     except OSError as cause:
-        yield _unreadable(steps, path, cause)
+        yield unreadable(steps, path, cause)
     else:
         if not users:
             yield ConfigIssue(steps, "names no user", "add one with `oic-gateway user add`", severity="warning")
@@ -267,7 +105,7 @@ def _check_audit(path: Path) -> Iterator[ConfigIssue]:
         yield ConfigIssue(("console", "audit"), what, "create its folder, and let the gateway's user write to it")
 
 
-def _check_hooks(tree: Mapping[str, Any], reader: _ReferenceReader) -> Iterator[ConfigIssue]:
+def _check_hooks(tree: Mapping[str, Any], reader: ReferenceReader) -> Iterator[ConfigIssue]:
     """Yield issues of the URLs of hooks, which are secrets."""
     hooks = tree.get("notify")
     for index, hook in enumerate(hooks if isinstance(hooks, list) else ()):
@@ -316,7 +154,7 @@ def _caller_secrets(
             proof = proof if isinstance(proof, dict) else {}
             username, proof, steps = str(proof.get("username")), proof.get("password"), (kind, "password")
         for index, value in enumerate(proof if isinstance(proof, list) else [proof]):
-            ref = _reference(value)
+            ref = local_reference(value)
             if ref is None:
                 continue
             with contextlib.suppress(SecretProblem):  # reported with all secrets
@@ -352,25 +190,6 @@ def referenced_variables(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for inner in value:
             yield from referenced_variables(inner)
-
-
-def _unreadable(steps: Steps, file: str | Path, cause: OSError) -> ConfigIssue:
-    if isinstance(cause, LeavesFolder):
-        return ConfigIssue(steps, cause.what, cause.remedy)
-    reason = cause.strerror or type(cause).__name__
-    return ConfigIssue(steps, f"the file `{file}` cannot be read ({reason})", "correct the path or its permissions")
-
-
-def _reference(value: Any) -> SecretRef | None:
-    """Return a reference to a file or a variable; None for one to a server and for other values."""
-    try:
-        return SecretRef.model_validate(value) if isinstance(value, dict) and not _is_on_server(value) else None
-    except ValidationError:
-        return None  # reported by the model
-
-
-def _is_on_server(value: Any) -> bool:
-    return isinstance(value, dict) and not SERVER_REFERENCES.isdisjoint(value)
 
 
 def _check_servers(tree: Mapping[str, Any], base: Path, environ: Mapping[str, str]) -> Iterator[ConfigIssue]:

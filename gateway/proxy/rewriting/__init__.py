@@ -10,8 +10,8 @@ it through these steps:
                               `nesting_depth` finds its top level
     `scanner`                 hold back what is open, so that the chunking does not change the output; in what is left:
         `literals`            find the places where the host or the path of an upstream is; most bodies have none
-        `links`               find URLs in their usual spelling, which are replaced together; `link_names` are the names
-                              of values that are links, or only look like them
+        `usual_links`         replace URLs in their usual spelling together, which `links` finds; `link_names` are the
+                              names of values that are links, or only look like them
         `url_syntax`          read the beginning of any other URL before such a place: the URL syntax of JSON, XML and
                               YAML, in terms of `decoded_url`
         `contexts`            whether a URL in JSON or YAML is rewritten, or is a name; for XML and HTML `xml_context`

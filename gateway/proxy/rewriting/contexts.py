@@ -19,6 +19,7 @@ WINDOW = 8 * 1024  # bytes before a URL in which its opening is searched
 REACH = 8 * 1024  # bytes before an opening that are read with it
 LINK_CONTEXT = 24
 """Bytes before a link that decide alone whether it is rewritten, if they name its member, key, attribute or element."""
+MAX_URL = 8 * 1024  # bytes after which a URL counts as ended
 BLANK = b" \t\r\n"
 MAX_BACKSLASHES = 64  # in a row
 QUOTES = (b'"', b"'")

@@ -15,6 +15,7 @@ from gateway.proxy.routing import UpstreamUrl
 
 RAREST = b"zqxjkvwy7896543b210_fgmphudcl-r.sonitae/"
 """Characters of hosts and paths, the rarest in documents first."""
+NEIGHBOURS = 16  # bytes before a URL that make it one
 MANY_HOSTS = 8
 """If a domain has more hosts of ours than this, its pattern contains only what their names have in common."""
 MANY_BRANCHES = 16

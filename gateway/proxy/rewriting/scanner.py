@@ -1,29 +1,26 @@
 """Replace the URLs of our upstreams in a document that passes in pieces.
 
-Most links have their usual spelling: one split finds them, and a name before a link decides about it most often. Other
-places with a host or path of ours are found by `literals`. What is before such a place, in any encoding, makes it a URL
-or not. A decision depends only on a window of fixed size before a URL and a limit behind its beginning: the output is
-the same however the document is cut, and never more than the limit is held back. Pieces without such URLs pass as the
-same objects.
+Most links have their usual spelling (`usual_links`). Other places with a host or path of ours are found by `literals`.
+What is before such a place, in any encoding, makes it a URL or not. A decision depends only on a window of fixed size
+before a URL and a limit behind its beginning: the output is the same however the document is cut, and never more than
+the limit is held back. Pieces without such URLs pass as the same objects.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from heapq import merge
-from itertools import accumulate, islice
 from re import Match, Pattern
 from types import MappingProxyType
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from gateway.proxy.rewriting.contexts import (
-    LINK_CONTEXT,
+    MAX_URL,
     REACH,
     WINDOW,
     JsonContext,
     UrlContext,
     UrlSpan,
     YamlContext,
-    decide_path,
 )
 from gateway.proxy.rewriting.decoded_url import (
     CODED_HOST,
@@ -37,28 +34,16 @@ from gateway.proxy.rewriting.decoded_url import (
     may_continue,
     split_url,
 )
+from gateway.proxy.rewriting.literals import NEIGHBOURS
 from gateway.proxy.rewriting.url_map import Paths, RequestContext, UrlMap
+from gateway.proxy.rewriting.usual_links import MAX_CACHED, UsualLinks
 from gateway.proxy.rewriting.xml_context import HtmlContext, XmlContext
 
 STEP = 32 * 1024  # bytes that are searched at a time, if they may contain a URL
 CONTEXT = WINDOW + REACH  # bytes before a URL that decide whether it is rewritten
-MAX_URL = 8 * 1024  # bytes after which a URL counts as ended
 URLS_PER_STEP = 128
 """URLs that are decided one by one before other calls run."""
-NAME_CONTEXT = 10
-"""Bytes before a link that most often decide: few, so that they are mostly the same."""
-NAME_BORDERS = b" \t\r\n<,{["
-"""Bytes before the name of a member, key, attribute or element."""
-MAX_REPEATED = 4
-"""Links with different bytes before them that are remembered."""
-LEARNED_FROM = 16  # links
-TRIALS = 4
-"""Times that remembered links may not be all links of a text."""
-SLASH = b"/"[0]
-URL_ENDS = (b'"', b"<", b"\n")
-NEIGHBOURS = 16  # bytes before a URL that make it one
 PLACE_COST = 0.25  # of a URL, for a place without one
-MAX_CACHED = 1024  # per body
 MAX_CACHED_SIZE = 300  # bytes of an authority
 DELIMITERS = frozenset((b'"', b"'", b">"))
 """The character before a URL that is a value; any other URL is in running text."""
@@ -86,23 +71,6 @@ class UrlStart(NamedTuple):
         return self.after > self.start
 
 
-V = TypeVar("V")
-
-
-class Memo(dict[bytes, V]):
-    """Remembers what a function returns for the bytes that repeat in a body."""
-
-    def __init__(self, function: Callable[[bytes], V]) -> None:
-        super().__init__()
-        self._function = function
-
-    def __missing__(self, key: bytes) -> V:
-        if len(self) >= MAX_CACHED:
-            self.clear()
-        value = self[key] = self._function(key)
-        return value
-
-
 class UrlScanner:
     """Replaces the URLs of one body."""
 
@@ -113,17 +81,18 @@ class UrlScanner:
         self._literals = url_map.literals(kind, context.upstream)
         self._url_map = url_map
         self._request = context
-        self._new = Memo(partial(url_map.new_beginning, syntax=self._syntax, context=context))
-        self._decided = Memo(self._context_type.decide_in_text)
-        self._identifier = self._context_type.identifier
-        self._references = Memo(decide_path)
-        self._repeated: dict[bytes, bytes] = {}
-        self._trials = TRIALS
+        new_beginning = partial(url_map.new_beginning, syntax=self._syntax, context=context)
+        self._links = UsualLinks(self._context_type, self._literals, new_beginning)
         self._before = b""  # the last bytes of the output's source
         self._held = b""
         self._has_urls = False
         self._cache: dict[tuple[str | None, bool, bytes], Paths] = {}
-        self.changed = False
+        self._has_edits = False
+
+    @property
+    def changed(self) -> bool:
+        """Whether the output differs from its source so far."""
+        return self._has_edits or self._links.changed
 
     def feed(self, piece: bytes) -> Iterator[list[bytes]]:
         """Yield the output that is decided with this piece, in steps of bounded cost."""
@@ -142,14 +111,16 @@ class UrlScanner:
         while has_more:
             data = self._held + piece
             piece, has_more = b"", False
-            out, position, links = self._replace_links(data, final=final) if self._has_urls else ([], 0, [])
+            out, position, links = (
+                self._links.replace(self._before, data, final=final) if self._has_urls else ([], 0, [])
+            )
             if not (patterns := self._find(data, position)):
                 self._has_urls = bool(out)
                 yield out + self._pass(data, position, final=final)
                 continue
             if not self._has_urls:
                 self._has_urls = has_more = True
-                self._repeated = {}
+                self._links.forget()
                 self._held = data
                 continue
             text, start = self._before + data, len(self._before)
@@ -178,105 +149,11 @@ class UrlScanner:
         self._held = data[end:]
         self._before = data[end - CONTEXT : end] if end >= CONTEXT else (self._before + data[:end])[-CONTEXT:]
 
-    def _replace_links(self, data: bytes, *, final: bool) -> tuple[list[bytes], int, list[Edit]]:
-        """Return the output up to the last link in its usual spelling, if there are no other URLs before it; else the
-        edits of these links, the last one first.
-        """
-        before = self._before[-LINK_CONTEXT:]
-        if self._identifier and (data if self._repeated else self._before + data).lower().find(self._identifier) >= 0:
-            self._identifier, self._repeated = b"", {}
-            self._decided = Memo(self._context_type.decide_before)
-        if self._repeated and (out := self._replace_repeated(before, data)):
-            return out
-        parts = self._literals.split_links(before + data)
-        if len(parts) == 1 or len(parts[0]) < len(before):
-            return [], 0, []
-        decided, named_by, is_element = self._decided, self._context_type.named_by, self._context_type.is_element
-        answers = [
-            decided[part[-NAME_CONTEXT:]] if old[0] != SLASH else self._references[part[-LINK_CONTEXT:]]
-            for part, old in zip(parts[::2], parts[1::2], strict=False)
-        ]
-        if None in answers:
-            answers = [
-                decided[part[-LINK_CONTEXT:]]
-                if answer is None and old[0] != SLASH and part[-1:] in named_by
-                else answer
-                for part, old, answer in zip(parts[::2], parts[1::2], answers, strict=False)
-            ]
-        if None in answers:
-            answers = [
-                True if answer is None and old[0] != SLASH and is_element(part[-LINK_CONTEXT:], after) else answer
-                for part, old, after, answer in zip(parts[::2], parts[1::2], parts[2::2], answers, strict=False)
-            ]
-        if None in answers:
-            answers = self._ask_context(parts, answers, len(self._before) - len(before), data, final=final)
-        del parts[2 * len(answers) :]
-        links = [self._new[old] if answer else old for old, answer in zip(parts[1::2], answers, strict=True)]
-        if not links or self._find(b"\0".join(parts[::2])):
-            return [], 0, _link_edits(parts, links, len(self._before) - len(before))
-        self._learn(parts, links)
-        position = sum(map(len, parts)) - len(before)
-        self.changed = self.changed or links != parts[1::2]
-        parts[0] = parts[0][len(before) :]
-        parts[1::2] = links
-        return [b"".join(parts)], position, []
-
-    def _replace_repeated(self, before: bytes, data: bytes) -> tuple[list[bytes], int, list[Edit]] | None:
-        """Replace the links that were in the text before, if they are all that there are. None if there may be others.
-
-        A text without dot segments needs no look at the rest of each path, if its last URL has ended.
-        """
-        end = max(map(data.rfind, URL_ENDS)) + 1
-        text = before + data[:end]
-        if not self._literals.has_dot_segment(text):
-            rest = out = text
-            for old, new in self._repeated.items():
-                rest, out = rest.replace(old, b"\0"), out.replace(old, new)
-            if rest is not text and out.startswith(before) and not self._find(rest):
-                self.changed = self.changed or out != text
-                return [out[len(before) :]], end, []
-        self._trials -= 1
-        self._repeated = {}
-        return None
-
-    def _learn(self, parts: list[bytes], links: list[bytes]) -> None:
-        """Remember the last links with the bytes before them, if those decide."""
-        repeated = {}
-        for before, old, new in islice(zip(parts[-2::-2], parts[::-2], reversed(links), strict=True), LEARNED_FROM):
-            name = self._shortest_name(before[-LINK_CONTEXT:])
-            if not name or not self._literals.is_whole_prefix(old):
-                return
-            repeated[name + old] = name + new
-        if self._trials and len(repeated) <= MAX_REPEATED:
-            self._repeated = repeated
-
-    def _shortest_name(self, before: bytes) -> bytes:
-        """Return the last bytes that decide about a link, whatever is before them."""
-        starts = (start for start in range(len(before) - 1, -1, -1) if before[start] in NAME_BORDERS)
-        names = (before[start:] for start in starts)
-        return next((name for name in names if self._decided[name] is not None), b"")
-
-    def _ask_context(
-        self, parts: list[bytes], answers: list[bool | None], offset: int, data: bytes, *, final: bool
-    ) -> list[bool | None]:
-        """Return the answers for links, up to the first one that needs more bytes. The parts begin at an offset."""
-        context = self._context_type(self._before + data, final=final)
-        ends = [*accumulate(map(len, parts), initial=offset)]
-        for number, answer in enumerate(answers):
-            if answer is None:
-                start = ends[2 * number + 1]
-                is_path = parts[2 * number + 1][0] == SLASH
-                url = UrlSpan(start, ends[2 * number + 2], start + MAX_URL, is_path, is_path)
-                answers[number] = context.should_rewrite(url)
-                if answers[number] is None:
-                    return answers[:number]
-        return answers
-
     def _apply(self, text: bytes, start: int, end: int, edits: list[Edit]) -> list[bytes]:
         pieces: list[bytes] = []
         for edit in edits:
             pieces += (text[start : edit.start], edit.new)
-            self.changed = self.changed or text[edit.start : edit.stop] != edit.new
+            self._has_edits = self._has_edits or text[edit.start : edit.stop] != edit.new
             start = edit.stop
         pieces.append(text[start:end])
         whole = b"".join(pieces)
@@ -403,16 +280,6 @@ class UrlScanner:
             if len(self._cache) < MAX_CACHED and len(raw) < MAX_CACHED_SIZE:
                 self._cache[key] = paths
         return paths
-
-
-def _link_edits(parts: list[bytes], new: list[bytes], position: int) -> list[Edit]:
-    """Return the edits of links in the odd parts of a text that begins at a position, the last one first."""
-    edits = []
-    for before, old, link in zip(parts[::2], parts[1::2], new, strict=False):
-        start = position + len(before)
-        position = start + len(old)
-        edits.append(Edit(start, position, link))
-    return edits[::-1]
 
 
 def _places(text: bytes, patterns: list[Pattern[bytes]]) -> Iterable[int]:
