@@ -192,33 +192,25 @@ class CallerConnection(CallerChannel):
     def _serve_next(self) -> None:
         """Begin the next request, if its head has come. Requests are served one after the other."""
         reader = self._reader
+        head_bytes = None
         try:
             if self._error is not None:
                 raise self._error
-            if not reader.pending or not self._find_head():
-                self._wait_for_head()
-                return
-        except GatewayError as error:
-            self._fail(error)
-            return
-        head_bytes = reader.take_head_bytes()
-        try:
-            head = reader.parse_head(head_bytes)
+            if reader.pending:
+                had_started = reader.head_started
+                if (head_bytes := reader.take_head_bytes()) is not None:
+                    head = reader.parse_head(head_bytes)
+                elif reader.head_started and not had_started:  # the time limit of a head runs from its first byte
+                    self._set_deadline(self._head_timeout)
         except GatewayError as error:
             self._fail(error, head_bytes)
             return
+        if head_bytes is None:
+            self._wait_for_head()
+            return
         self.is_serving = True
-        self.handler_task.start(self._server.handler.serve(self, head, self._begin_body(head)))
-
-    def _find_head(self) -> bool:
-        """Look for a head in the pending bytes. Raise BadRequest if they cannot become one."""
-        reader = self._reader
-        had_started = reader.head_started
-        if reader.scan():
-            return True
-        if reader.head_started and not had_started:  # the time limit of a head runs from its first byte
-            self._set_deadline(self._head_timeout)
-        return False
+        body = NO_BODY if head.error is None and not head.has_body else self._begin_body(head)
+        self.handler_task.start(self._server.handler.serve(self, head, body))
 
     def _wait_for_head(self) -> None:
         """Read on, unless no further head can come."""
@@ -275,7 +267,6 @@ class CallerConnection(CallerChannel):
         """Return the body that follows a head, fed with the bytes of it that have come."""
         if head.error is not None:  # where a body would end is not known
             self._discarding = True
-        if head.error is not None or not head.has_body:
             return NO_BODY
         chunks = ChunkedDecoder(CHUNK_OVERHEAD) if head.chunked else None
         body = RequestBody(head.length or 0, decoder=chunks, read_control=self)

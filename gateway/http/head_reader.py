@@ -4,6 +4,7 @@ from gateway.errors import BadRequest
 from gateway.http.fields import FieldRules
 from gateway.http.head_shapes import HeadShapes
 from gateway.http.request_head import (
+    METHODS_WITH_BODY,
     RequestHead,
     RequestLimits,
     check_partial_head,
@@ -21,19 +22,12 @@ class HeadReader:
     """Finds and parses the heads of one connection.
 
     `pending` are the bytes that belong to no head or body yet. `head_started`: the next head has begun and is not
-    complete. `last_head` is the last parsed head.
+    complete.
     """
 
     __slots__ = (
-        "_end",
-        "_limits",
-        "_rules",
-        "_scanned",
-        "_shapes",
-        "_skipped",
-        "head_started",
-        "last_head",
-        "pending",
+        *("_follows_body", "_limits", "_rules", "_scanned", "_shapes", "_skipped"),
+        *("head_started", "pending"),
     )
 
     def __init__(self, limits: RequestLimits, rules: FieldRules, shapes: HeadShapes[RequestHead] | None = None) -> None:
@@ -42,50 +36,44 @@ class HeadReader:
         self._rules = rules
         self.pending = b""
         self.head_started = False
-        self.last_head: RequestHead | None = None
         self._shapes = shapes
-        self._end = -1
         self._scanned = self._skipped = 0
+        self._follows_body = False
+        """Trailing bytes of the last body may come."""
 
     @property
     def contains_head(self) -> bool:
         """Return whether a complete head is pending, even if it is not scanned yet."""
-        return self._end >= 0 or END_OF_HEAD in self.pending
+        return END_OF_HEAD in self.pending
 
     @property
     def may_time_out(self) -> bool:
         """Return whether a request has certainly begun: one word after a body may be trailing bytes of that body."""
-        return self.head_started and (
-            self.last_head is None or not self.last_head.allows_trailing_bytes or b" " in self.pending
-        )
+        return self.head_started and (not self._follows_body or b" " in self.pending)
 
     def feed(self, data: bytes) -> None:
         """Add received bytes."""
         self.pending = self.pending + data if self.pending else data
 
-    def scan(self) -> bool:
-        """Look for the end of a head. Return whether it is found. Raise as `parse_request_head` does if the bytes can
-        become none.
+    def take_head_bytes(self) -> bytes | None:
+        """Remove the next head and return it without its last two line ends; None if it is not complete. Raise as
+        `parse_request_head` does if the bytes can become none.
         """
         data = self.pending
         if data[:1] <= b"\r" or self._skipped > EMPTY_LINES_LIMIT:  # an empty line, or bytes that begin no request
             data = self._skip_empty_lines()
-        if self.is_trailing(data):
+        if self._follows_body and not may_begin_request(data):
             raise BadRequest
-        self._end = end = data.find(END_OF_HEAD, self._scanned)
-        if end >= 0:
-            return True
-        if not b"\r".startswith(data):
-            self.head_started = True
-            check_partial_head(data, self._scanned, self._limits)
-            self._scanned = max(0, len(data) - 3)
-        return False
-
-    def take_head_bytes(self) -> bytes:
-        """Remove the head that was found, and return it without its last two line ends."""
-        end, data = self._end, self.pending
+        end = data.find(END_OF_HEAD, self._scanned)
+        if end < 0:
+            if not b"\r".startswith(data):
+                self.head_started = True
+                check_partial_head(data, self._scanned, self._limits)
+                self._scanned = max(0, len(data) - 3)
+            return None
         self.pending = data[end + 4 :]
-        self._end, self._scanned, self._skipped, self.head_started = -1, 0, 0, False
+        if self.head_started or self._skipped:
+            self._scanned, self._skipped, self.head_started = 0, 0, False
         return data[:end]
 
     def take_pending(self) -> bytes:
@@ -95,12 +83,13 @@ class HeadReader:
 
     def parse_head(self, head_bytes: bytes) -> RequestHead:
         """Parse a head. Raise as `parse_request_head` does."""
-        head = self.last_head = parse_request_head(head_bytes, self._limits, self._rules, self._shapes)
+        head = parse_request_head(head_bytes, self._limits, self._rules, self._shapes)
+        self._follows_body = head.has_body or head.method in METHODS_WITH_BODY
         return head
 
     def is_trailing(self, data: bytes) -> bool:
         """Return whether these bytes follow a request's body and cannot begin another request."""
-        return self.last_head is not None and self.last_head.allows_trailing_bytes and not may_begin_request(data)
+        return self._follows_body and not may_begin_request(data)
 
     def _skip_empty_lines(self) -> bytes:
         """Skip empty lines, which some clients send after a body (RFC 9112 §2.2). They must not get a response: the

@@ -6,7 +6,7 @@ begins.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -61,6 +61,12 @@ class RequestLimits:
     fields: int
     head: int
     connections: int
+    smallest: int = field(init=False)
+    """A head of at most this size exceeds no limit of bytes."""
+
+    def __post_init__(self) -> None:
+        """Find the smallest limit."""
+        object.__setattr__(self, "smallest", min(self.uri, self.field, self.head))
 
 
 class RequestHead(msgspec.Struct, frozen=True):
@@ -89,11 +95,6 @@ class RequestHead(msgspec.Struct, frozen=True):
         return f"<RequestHead {self.method}>"
 
     @property
-    def allows_trailing_bytes(self) -> bool:
-        """Return whether following bytes may be a body without, or beyond, a Content-Length, instead of a request."""
-        return self.has_body or self.method in METHODS_WITH_BODY
-
-    @property
     def expects_continue(self) -> bool:
         """Return whether the caller waits for `100 Continue` (RFC 9110 §10.1.1), which HTTP/1.0 does not have."""
         return self.is_http11 and b"expect" in self.known_fields
@@ -111,9 +112,7 @@ def parse_request_head(
 
     `shapes` are those of earlier heads, parsed with the same limits and rules.
     """
-    size = len(head_bytes) + MAX_PARTIAL_END
-    is_small = size <= limits.uri and size <= limits.field and size <= limits.head
-    if shapes is None or not is_small:
+    if shapes is None or len(head_bytes) + MAX_PARTIAL_END > limits.smallest:
         return _parse_lines(head_bytes, limits, rules)[0]
     key = head_bytes[:METHOD_KEY_SIZE], head_bytes.count(CRLF)
     shape = shapes.get(key)
@@ -158,7 +157,7 @@ def _parse_lines(head_bytes: bytes, limits: RequestLimits, rules: FieldRules) ->
         lines = split_lines(head_bytes)
         method, target, is_http11 = _parse_request_line(lines[0])
         size = len(head_bytes) + MAX_PARTIAL_END
-        if size > limits.uri or size > limits.field or size > limits.head or len(lines) > limits.fields:
+        if size > limits.smallest or len(lines) > limits.fields:
             _check_sizes(size, lines, target, limits)
         forwarded, known, _ = sort_fields(lines[1:], rules)
     except MalformedMessage:

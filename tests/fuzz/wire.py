@@ -11,7 +11,7 @@ from typing import NamedTuple
 from gateway.errors import BadRequest, HeadersTooLarge, UriTooLong
 from gateway.http.chunked import ChunkedDecoder
 from gateway.http.fields import MalformedMessage
-from gateway.http.head_reader import HeadReader
+from gateway.http.head_reader import END_OF_HEAD, HeadReader
 from gateway.http.request_head import RequestHead, RequestLimits
 from gateway.http.response_parser import ResponseHead, ResponseParser
 from gateway.proxy.headers import REQUEST_RULES, RESPONSE_RULES
@@ -69,10 +69,9 @@ class Conversation:
     def _read_head(self) -> bool:
         reader = self._reader
         self._is_trailing = reader.is_trailing(reader.pending)
-        if not reader.scan():
+        if (block := reader.take_head_bytes()) is None:
             return False
-        start = self._fed - len(reader.pending)
-        block = reader.take_head_bytes()
+        start = self._fed - len(reader.pending) - len(END_OF_HEAD) - len(block)
         head = reader.parse_head(block)
         self._left = head.length or 0
         self._chunks = ChunkedDecoder(self._overhead) if head.chunked else None
