@@ -56,14 +56,14 @@ class ServerState(Protocol):
 
 class CallerConnection(CallerChannel):
     """One caller's connection. `refusal` is set if it is not admitted; `is_serving` while a request is under way. The
-    handler keeps the route of the last request in `last_route`, and what the last proofs of a caller proved in
-    `verified_head`.
+    handler keeps the route of the last request in `last_route`, the rules that accepted the address in `accepted_by`,
+    and what the last proofs of a caller proved in `verified_head`.
     """
 
     __slots__ = (
         *("_info", "_body", "_deadline", "_discarding", "_error", "_half_close_monitor", "_head_timeout"),
         *("_idle_timeout", "_loop", "_reader", "_server", "_timer", "_trailing_size"),
-        *("is_serving", "last_route", "refusal", "verified_head"),
+        *("accepted_by", "is_serving", "last_route", "refusal", "verified_head"),
     )
 
     def __init__(
@@ -83,6 +83,7 @@ class CallerConnection(CallerChannel):
         self._deadline = 0.0
         self._reader = HeadReader(server.limits, server.rules, server.shapes)
         self.handler_task = EagerTask(loop, on_done=self._on_served, on_failed=self._on_handler_failed)
+        self.accepted_by: object = None
         self.last_route: object = None
         self.verified_head: object = None
         self._trailing_size = 0
@@ -192,7 +193,7 @@ class CallerConnection(CallerChannel):
     def _serve_next(self) -> None:
         """Begin the next request, if its head has come. Requests are served one after the other."""
         reader = self._reader
-        head_bytes = None
+        head_bytes = head = None
         try:
             if self._error is not None:
                 raise self._error
@@ -205,7 +206,7 @@ class CallerConnection(CallerChannel):
         except GatewayError as error:
             self._fail(error, head_bytes)
             return
-        if head_bytes is None:
+        if head is None:
             self._wait_for_head()
             return
         self.is_serving = True

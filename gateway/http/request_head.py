@@ -5,8 +5,8 @@ method and path. In both cases nothing more is read from the caller, because it 
 begins.
 """
 
+import dataclasses
 import re
-from dataclasses import dataclass, field
 
 import msgspec
 
@@ -52,7 +52,7 @@ METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 METHOD_AND_VERSION_SIZE = 64  # maximum bytes of a request line besides its target
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class RequestLimits:
     """Limits of a request, in bytes and counts."""
 
@@ -61,7 +61,7 @@ class RequestLimits:
     fields: int
     head: int
     connections: int
-    smallest: int = field(init=False)
+    smallest: int = dataclasses.field(init=False)
     """A head of at most this size exceeds no limit of bytes."""
 
     def __post_init__(self) -> None:
@@ -88,7 +88,9 @@ class RequestHead(msgspec.Struct, frozen=True):
     has_body: bool = False
     """A body follows."""
     keeps_alive: bool = True
-    """The caller keeps the connection: in HTTP/1.1 by default, in HTTP/1.0 with `keep-alive`."""
+    """The caller keeps the connection: in HTTP/1.1 by default, in HTTP/1.0 with `keep-alive`. After a head with an
+    `error` nothing more is read.
+    """
 
     def __repr__(self) -> str:
         """Return a text without target and fields."""
@@ -166,16 +168,13 @@ def _parse_lines(head_bytes: bytes, limits: RequestLimits, rules: FieldRules) ->
         forwarded = remove_fields(named, forwarded)
         for name in REWRITTEN_FIELDS & named:
             known.pop(name, None)
-    keeps_alive = is_persistent(known.get(b"connection"), is_http11=is_http11)
     error = _find_error(method, known, is_http11=is_http11)
     if error is not None:
-        return (
-            RequestHead(method, target, is_http11, forwarded, known, error=error, keeps_alive=keeps_alive),
-            lines,
-        )
+        return RequestHead(method, target, is_http11, forwarded, known, error=error, keeps_alive=False), lines
     value = known.get(b"content-length")
     length, chunked = None if value is None else int(value), b"transfer-encoding" in known
     has_body = chunked or bool(length)
+    keeps_alive = is_persistent(known.get(b"connection"), is_http11=is_http11)
     return RequestHead(method, target, is_http11, forwarded, known, length, chunked, None, has_body, keeps_alive), lines
 
 

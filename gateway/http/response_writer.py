@@ -5,10 +5,11 @@ kept; else chunks are sent to HTTP/1.1, and a body to HTTP/1.0 ends with the con
 connection is aborted, so that the caller does not take it for complete.
 """
 
-from dataclasses import dataclass
 from email.utils import formatdate
 from functools import lru_cache
 from typing import Protocol
+
+import msgspec
 
 MAX_JOINED_BODY = 64 * 1024
 """Maximum bytes of a body that is sent in one write with the head."""
@@ -29,8 +30,7 @@ class CallerTransport(Protocol):
         """End the connection with RST."""
 
 
-@dataclass(slots=True, eq=False)
-class ResponseWriter:
+class ResponseWriter(msgspec.Struct, eq=False):
     """The response to one request. `bytes_sent` counts the bytes of the body; `started`: the head is sent."""
 
     transport: CallerTransport

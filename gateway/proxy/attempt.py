@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from gateway.errors import GatewayError, LoopDetected, UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
 from gateway.http.pool import ConnectionPool
+from gateway.http.request_body import NO_BODY
 from gateway.http.response_parser import ResponseHead
 from gateway.http.upstream_connection import StaleConnection, UpstreamConnection
 from gateway.proxy import retry
@@ -45,7 +46,7 @@ def send_request(exchange: Exchange, connection: UpstreamConnection, pseudonym: 
     """Write the head, and the body if it is complete. Return False if the caller is still sending it: `start_upload`
     must follow.
     """
-    head, body, route = exchange.head, exchange.body, exchange.route_match.route
+    head, body = exchange.head, exchange.body
     start = build_request_head(
         head,
         exchange.request_target,
@@ -57,12 +58,12 @@ def send_request(exchange: Exchange, connection: UpstreamConnection, pseudonym: 
         pseudonym=pseudonym,
         trace_line="" if exchange.trace is None else trace_line(exchange, exchange.trace),
     )
-    parts = body.buffered()
+    parts = () if body is NO_BODY else body.buffered()
     is_buffered = parts is not None
     connection.start_exchange(
         [start, *parts] if parts else [start],
         is_head_request=head.method == "HEAD",
-        response_timeout=route.response_timeout if is_buffered else None,
+        response_timeout=exchange.route.response_timeout if is_buffered else None,
         reader_task=exchange.caller.handler_task,
     )
     return is_buffered

@@ -4,9 +4,10 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
 
 from gateway.errors import ERRORS, BodyTooLarge, CallerGone, GatewayError
 from gateway.http.caller_connection import CallerConnection
@@ -46,6 +47,8 @@ BLAME_BY_CODE = {error.code: error.blame for error in ERRORS}
 CLOSING_STATUSES = frozenset({400, 408, 413, 414, 431})
 UNREADABLE_HEAD = RequestHead("", "", is_http11=True, lines=[], known_fields={})
 """The head of a request that cannot be read."""
+UNKNOWN: Any = None
+"""The value of an attribute before the step that finds it out."""
 
 
 class BodyIdScanner(Protocol):
@@ -60,10 +63,9 @@ class BodyIdScanner(Protocol):
         """Search what is left at the end of the body."""
 
 
-@dataclass(slots=True, eq=False)
-class Exchange:
-    """The state of one request. Each pipeline step sets the attributes that it finds out; those that are declared
-    without a value exist from that step on.
+class Exchange(msgspec.Struct, eq=False):
+    """The state of one request. Each pipeline step sets the attributes that it finds out; those that are `UNKNOWN` at
+    first may be read from that step on.
     """
 
     caller: CallerConnection
@@ -96,13 +98,15 @@ class Exchange:
     """With `telemetry`."""
     needs_fresh_connection: bool = False
     """True: dial, since other idle connections may be dead as well."""
-    route_table: RouteTable = field(init=False)
-    route_match: RouteMatch[Route] = field(init=False)
-    retry_state: RetryState = field(init=False)
-    token: str = field(init=False)
-    upstream: UpstreamServer = field(init=False)
-    request_target: str = field(init=False)
-    request_lines: list[bytes] = field(init=False)
+    route_table: RouteTable = UNKNOWN
+    route_match: RouteMatch[Route] = UNKNOWN
+    route: Route = UNKNOWN
+    """That of `route_match`."""
+    retry_state: RetryState = UNKNOWN
+    token: str = UNKNOWN
+    upstream: UpstreamServer = UNKNOWN
+    request_target: str = UNKNOWN
+    request_lines: list[bytes] = UNKNOWN
 
     @classmethod
     def begin(cls, caller: CallerConnection, head: RequestHead, body: RequestBody = NO_BODY) -> "Exchange":
@@ -331,6 +335,8 @@ class Exchange:
     def finish(self, unrouted: RouteMeter) -> Record:
         """Count the request for its route, or as `unrouted`, and return its record. Call once, at the end."""
         record, meter = self.record, self.meter
+        if record.path is None and self.head.target:  # no route was found
+            record.path = self.head.target.partition("?")[0]
         now = time.monotonic()
         elapsed = now - self.started_at
         record.duration_ms = elapsed * 1000

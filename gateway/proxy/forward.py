@@ -173,28 +173,26 @@ class RequestPipeline:
     # The pipeline: the steps of a request, then those of an attempt -------------------------------------------------
 
     async def _handle(self, exchange: Exchange) -> None:
-        head = exchange.head
         self._begin_request(exchange)
         match = match_route(exchange, self._pseudonym)
         if match is None:
             return
-        route = match.route
-        if route.callers is not None or exchange.body is not NO_BODY:
+        route, head, body = match.route, exchange.head, exchange.body
+        if route.callers is not None or body is not NO_BODY:
             await check_caller_and_body(exchange)
         token = route.token_source.get_fresh_token() or await self._acquire_token(exchange)
-        if not exchange.body.is_complete:
-            await exchange.body.collect(idle_timeout=route.idle_timeout)
+        if not body.is_complete:
+            await body.collect(idle_timeout=route.idle_timeout)
             token = route.token_source.get_fresh_token() or await self._acquire_token(exchange)
         if route.service is not None and not exchange.try_acquire_place(route.service):
             token = await self._wait_for_place(exchange, route.service)
-        exchange.token, exchange.upstream = token, route.upstream
-        trace = exchange.trace
-        lines = head.lines if trace is None or not trace.replaces_fields else traced_lines(head, trace)
-        exchange.request_target, exchange.request_lines = match.target, lines
-        exchange.retry_state = RetryState(match.method or head.method, route.replay, route.idempotent)
-        if route.edits is not None or exchange.body.bytes_removed or not EDITED_FIELDS.isdisjoint(head.known_fields):
+        method = match.method or head.method
+        exchange.token, exchange.upstream, exchange.request_target = token, route.upstream, match.target
+        exchange.request_lines = head.lines if exchange.trace is None else traced_lines(head, exchange.trace)
+        exchange.retry_state = RetryState(method, route.replay, route.idempotent)
+        if route.edits is not None or body.bytes_removed or not EDITED_FIELDS.isdisjoint(head.known_fields):
             exchange.edit_request()
-        if self._before_unsafe is not None and exchange.retry_state.method not in retry.SAFE_METHODS:
+        if self._before_unsafe is not None and method not in retry.SAFE_METHODS:
             self._before_unsafe(exchange.record)
         decision = retry.RESEND_NOW
         while decision is not retry.DELIVER:
@@ -231,8 +229,7 @@ class RequestPipeline:
             if decision is retry.RENEW_TOKEN:
                 decision = await renew_token(exchange)
             if decision is retry.DELIVER:
-                is_stopping = self.is_closing_connections or self.is_refusing_requests
-                exchange.response.keep_alive = exchange.response.keep_alive and not is_stopping
+                exchange.response.keep_alive &= not (self.is_closing_connections or self.is_refusing_requests)
                 if not relay.deliver_at_once():
                     await relay.deliver()
             else:
@@ -252,18 +249,18 @@ class RequestPipeline:
 
     def _begin_request(self, exchange: Exchange) -> None:
         """Assign the request id. Raise Draining or Overloaded if no request can be served now."""
-        record, caller, head = exchange.record, exchange.caller, exchange.head
+        head = exchange.head
         exchange.route_table = self.table
-        record.path = head.target.partition("?")[0]
-        record.request_id = choose_request_id(head, new_request_id)
+        has_id = b"x-request-id" in head.known_fields
+        exchange.record.request_id = choose_request_id(head, new_request_id) if has_id else new_request_id()
         if self.tracer is not None:
             start_trace(exchange, self.tracer)
         if self.is_refusing_requests:
             raise Draining(retry_after=1)
-        if caller.refusal is not None and caller.refusal in LIMIT_KEYS:
-            raise Overloaded(reason=f"limits.{LIMIT_KEYS[caller.refusal]}", retry_after=1)
-        # After a head with an error nothing more is read: the connection must end.
-        exchange.response.keep_alive = head.error is None and head.keeps_alive and not self.is_closing_connections
+        refusal = exchange.caller.refusal
+        if refusal is not None and refusal in LIMIT_KEYS:
+            raise Overloaded(reason=f"limits.{LIMIT_KEYS[refusal]}", retry_after=1)
+        exchange.response.keep_alive = head.keeps_alive and not self.is_closing_connections
 
     async def _acquire_token(self, exchange: Exchange) -> str:
         """Wait for a token: without one the request is not sent."""

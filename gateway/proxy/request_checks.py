@@ -16,9 +16,13 @@ from gateway.proxy.cors import REQUEST_HEADERS, REQUEST_METHOD
 from gateway.proxy.error_response import expected_soap_namespace
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.headers import read_max_forwards, via_contains
-from gateway.proxy.method_override import check_methods
+from gateway.proxy.method_override import OVERRIDE_FIELDS, check_methods
 from gateway.proxy.route_table import GENERAL_METHODS, Route
 from gateway.proxy.routing import RouteMatch
+
+CHECKED_FIELDS = frozenset({b"via", b"origin", b"sec-fetch-site", *OVERRIDE_FIELDS})
+"""Fields that decide whether a request may be sent. Most requests have none."""
+CHECKED_METHODS = frozenset({"CONNECT", "OPTIONS"})
 
 
 def match_route(exchange: Exchange, pseudonym: str) -> RouteMatch[Route] | None:
@@ -26,24 +30,59 @@ def match_route(exchange: Exchange, pseudonym: str) -> RouteMatch[Route] | None:
     answered itself. `pseudonym` names the gateway in `Via`.
     """
     head, table, caller = exchange.head, exchange.route_table, exchange.caller
-    known, method = head.known_fields, head.method
-    table.admission.check_address(caller.peer)
+    known, method, target = head.known_fields, head.method, head.target
+    if caller.accepted_by is not table.admission:
+        table.admission.check_address(caller.peer)
+        caller.accepted_by = table.admission
     if head.error is not None:
         raise head.error
-    if (via := known.get(b"via")) is not None and via_contains(via, pseudonym):
+    is_usual = CHECKED_FIELDS.isdisjoint(known) and method not in CHECKED_METHODS
+    if not is_usual:
+        _check_loops_and_tunnels(exchange, pseudonym)
+    host = known.get(b"host")
+    if target[0] == "/":
+        table.admission.check_host(host, required=head.is_http11)
+        match = table.router.resolve_path(target)
+    else:
+        host, found = table.resolve_other_form(head, caller.local_address)
+        if found is None:
+            exchange.host = host
+            exchange.answer_options(GENERAL_METHODS)
+            return None
+        match = found
+    route, record = match.route, exchange.record
+    exchange.host, exchange.route_match, exchange.route, exchange.meter = host, match, route, route.meter
+    caller.last_route = route
+    route.meter.begin()
+    record.route, record.credential, record.path = route.name, route.credential, match.path
+    if exchange.body is not NO_BODY and SOAP_TRIGGER_PREFIX in match.target:
+        exchange.soap_namespace = expected_soap_namespace(head)
+    is_usual = is_usual and method in route.methods and route.cors is None and route.edits is None
+    if is_usual and "_" not in target and "%" not in target:  # no parameter, spelled in any way, names another method
+        return match
+    return _check_page_and_method(exchange, match)
+
+
+def _check_loops_and_tunnels(exchange: Exchange, pseudonym: str) -> None:
+    via = exchange.head.known_fields.get(b"via")
+    if via is not None and via_contains(via, pseudonym):
         raise LoopDetected
-    if method == "CONNECT":
+    if exchange.head.method == "CONNECT":
         exchange.response.keep_alive = False  # the bytes that follow are meant for the tunnel
         raise MethodNotAllowed(
             "The gateway opens no tunnels: set the caller's http_proxy, and write OIC's URL with http://.",
             allow=GENERAL_METHODS,
         )
-    exchange.host, match = table.resolve(head, caller.local_address)
-    if match is None:
-        exchange.answer_options(GENERAL_METHODS)
-        return None
-    route, edits = match.route, match.route.edits
-    _record_route(exchange, match)
+
+
+def _check_page_and_method(exchange: Exchange, match: RouteMatch[Route]) -> RouteMatch[Route] | None:
+    """Check the web page that sends the request, and its methods. Return the match with the method that decides on
+    retries; None for an OPTIONS request that is answered here.
+    """
+    head, route = exchange.head, match.route
+    known, method, edits = head.known_fields, head.method, route.edits
+    if route.cors is not None:
+        exchange.cors_lines = route.cors.response_lines(known.get(b"origin"))
     check_browser(known.get(b"origin"), known.get(b"sec-fetch-site"), route.origins)
     if method == "OPTIONS" and route.cors is not None and b"origin" in known and REQUEST_METHOD in known:
         exchange.answer_preflight(route.cors.preflight_lines(known.get(REQUEST_HEADERS)))
@@ -55,18 +94,6 @@ def match_route(exchange: Exchange, pseudonym: str) -> RouteMatch[Route] | None:
         exchange.answer_options(sorted(route.methods))
         return None
     return match
-
-
-def _record_route(exchange: Exchange, match: RouteMatch[Route]) -> None:
-    record, route = exchange.record, match.route
-    exchange.route_match, exchange.meter = match, route.meter
-    exchange.caller.last_route = route
-    if route.cors is not None:
-        exchange.cors_lines = route.cors.response_lines(exchange.head.known_fields.get(b"origin"))
-    route.meter.begin()
-    record.route, record.credential, record.path = route.name, route.credential, match.path
-    if exchange.body is not NO_BODY and SOAP_TRIGGER_PREFIX in match.target:
-        exchange.soap_namespace = expected_soap_namespace(exchange.head)
 
 
 async def check_caller_and_body(exchange: Exchange) -> None:

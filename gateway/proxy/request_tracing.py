@@ -23,8 +23,10 @@ def start_trace(exchange: Exchange, tracer: "Tracer") -> None:
 
 def traced_lines(head: RequestHead, trace: "RequestTrace") -> list[bytes]:
     """Return the caller's field lines without its `traceparent`, which the gateway replaces, and without its
-    `tracestate` unless its trace goes on (W3C Trace Context §3.3).
+    `tracestate` unless its trace goes on (W3C Trace Context §3.3). Return them as they are if nothing is replaced.
     """
+    if not trace.replaces_fields:
+        return head.lines
     if not trace.traceparent:
         return remove_fields(_REPLACED, head.lines)
     lines = head.lines.copy()

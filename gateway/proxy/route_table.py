@@ -120,18 +120,16 @@ class RouteTable:
     limits: Mapping[str, LimitGate] = field(default_factory=dict)
     """By name of the caller: the gate of its limits; callers without limits are not listed."""
 
-    def resolve(
+    def resolve_other_form(
         self, head: RequestHead, local_address: Callable[[], LocalAddress | None]
     ) -> tuple[bytes | None, RouteMatch[Route] | None]:
-        """Return the name of the gateway that the caller used and the match of its target. The match is None for
-        OPTIONS on the gateway as a whole. `local_address` is that of the connection (`GatewayAuthorities.contains`).
+        """Resolve a target that is no path. Return the name of the gateway that the caller used and the match. The
+        match is None for OPTIONS on the gateway as a whole. `local_address` is that of the connection
+        (`GatewayAuthorities.contains`).
 
         Raise BadRequest, Forbidden for the Host, or NoRoute.
         """
         host, target = head.known_fields.get(b"host"), head.target
-        if target[0] == "/":
-            self.admission.check_host(host, required=head.is_http11)
-            return host, self.router.resolve_path(target)
         if target == "*" and head.method == "OPTIONS":
             self.admission.check_host(host, required=head.is_http11)
             return host, None

@@ -33,9 +33,9 @@ OVERLONG = r"c[01]%[89ab]|e0%[89]|f0%8"  # overlong UTF-8 of slash, dot or NUL (
 AMBIGUOUS_PATH = re.compile(
     rf"[\x00-\x20\x7f#\\]|%(?:00|2f|5c|{OVERLONG}|(?![0-9a-f]{{2}}))|{DOT_SEGMENT}", re.IGNORECASE | re.ASCII
 )
-# Most paths, found at half the cost: segments of unreserved characters, none of which begins with a dot.
-PLAIN_PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?")
 INVALID_IN_QUERY = re.compile(r"[\x00-\x20\x7f#]")
+# Most targets, found at half the cost: segments of unreserved characters, none of which begins with a dot, and a query.
+PLAIN_TARGET = re.compile(r"((?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*+)*+/?)(|\?[^\x00-\x20\x7f#]*+)")
 CACHED_LENGTH = 128  # maximum characters of a cached authority: callers and responses choose them
 ABSOLUTE_FORM = re.compile(r"(https?)://([^/?#]*)(.*)", re.IGNORECASE | re.ASCII | re.DOTALL)
 
@@ -186,8 +186,9 @@ class Router(Generic[R]):
 
     def resolve_path(self, target: str) -> RouteMatch[R]:
         """Resolve an origin-form target. Raise BadRequest for an ambiguous path, NoRoute if no prefix matches."""
-        path, query = _split(target)
-        found = self._paths.find(path) if path.startswith("/") else None
+        plain = PLAIN_TARGET.fullmatch(target)
+        path, query = _split(target) if plain is None else plain.groups()
+        found = self._paths.find(path) if path[:1] == "/" else None
         if found is None:
             raise NoRoute
         (whole, stem, route), rest = found
@@ -221,7 +222,7 @@ def split_absolute(target: str) -> tuple[str, str] | None:
 def _split(target: str) -> tuple[str, str]:
     """Return the path, and the query with its question mark. Raise BadRequest if one of them is ambiguous."""
     path, mark, query = target.partition("?")
-    if PLAIN_PATH.fullmatch(path) is None and AMBIGUOUS_PATH.search(path):
+    if AMBIGUOUS_PATH.search(path):
         raise BadRequest("The path has a dot segment, an encoded slash, a backslash, NUL or a broken escape.")
     if query and INVALID_IN_QUERY.search(query):
         raise BadRequest("The query has a fragment, a blank or a control byte.")
