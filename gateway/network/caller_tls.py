@@ -77,15 +77,11 @@ class CallerTls(TlsLayer):
     def write_eof(self) -> None:
         """Send close_notify and FIN. Discard everything that the caller sends after this."""
         if not self._is_closing and not self._is_write_closed:
-            self._is_write_closed = True
+            self._is_write_closed = self._discards_input = True
             with suppress(ssl.SSLError):  # raised because the close_notify of the caller has not arrived
                 self._tls.unwrap()
             self._flush()
             self._transport.write_eof()
-
-    def _receive(self, data: memoryview) -> None:
-        if not self._has_ended and not self._is_write_closed:
-            super()._receive(data)
 
     def eof_received(self) -> bool:
         """Report the end of the input (asyncio). Return whether the transport stays open for the response."""
@@ -106,7 +102,7 @@ class CallerTls(TlsLayer):
         self._app.connection_made(self)
 
     def _on_end(self) -> None:
-        self._has_ended = True
+        self._has_ended = self._discards_input = True
         if not self._app.eof_received():
             self.close()
 

@@ -11,7 +11,7 @@ import socket
 import ssl
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from typing import Any, cast
@@ -73,6 +73,10 @@ class _ReadBuffer(threading.local):
 _read_buffer = _ReadBuffer()
 
 
+def _slices(data: memoryview) -> Iterator[memoryview]:
+    return (data[start : start + MAX_SLICE] for start in range(0, len(data), MAX_SLICE))
+
+
 class TlsLayer(asyncio.Transport, asyncio.BufferedProtocol, ABC):
     """The protocol of a TCP transport and the transport of `app`, which gets no call before the end of the handshake.
 
@@ -91,6 +95,7 @@ class TlsLayer(asyncio.Transport, asyncio.BufferedProtocol, ABC):
         self._transport: asyncio.Transport
         self._error: Exception | None = None
         self._is_open = self._is_closing = self._is_lost = False
+        self._discards_input = False
 
     # Transport of `app` ---------------------------------------------------------------------------------------------
 
@@ -98,20 +103,32 @@ class TlsLayer(asyncio.Transport, asyncio.BufferedProtocol, ABC):
         """Encrypt and send data; drop it if the transport is closing, as every transport does."""
         if len(data) > MAX_SLICE:
             self.writelines((data,))
-        elif encrypted := self._encrypt(data):
-            self._transport.write(encrypted)
+        elif not self._is_closing:
+            try:
+                self._tls.write(data)
+            except ssl.SSLError as error:
+                self._fail(error)
+            else:
+                self._transport.write(self._outgoing.read())
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
-        """Encrypt and send the parts in one write."""
+        """Encrypt and send the parts. Large ones are sent in slices, while the processor has them in its cache."""
         parts = list(list_of_data)
         if sum(map(len, parts)) <= MAX_SLICE:
             self.write(b"".join(parts))
             return
-        views = [memoryview(part) for part in parts]
-        slices = (view[start : start + MAX_SLICE] for view in views for start in range(0, len(view), MAX_SLICE))
-        encrypted = [*map(self._encrypt, slices)]
-        if not self._is_closing:
-            self._transport.writelines(encrypted)
+        if self._is_closing:
+            return
+        try:
+            for part in parts:
+                for piece in _slices(memoryview(part)):
+                    if self._outgoing.pending > MAX_RECORD:
+                        self._flush()
+                    self._tls.write(piece)
+        except ssl.SSLError as error:
+            self._fail(error)
+        else:
+            self._flush()
 
     def close(self) -> None:
         """Send close_notify, and close when all is sent."""
@@ -173,9 +190,8 @@ class TlsLayer(asyncio.Transport, asyncio.BufferedProtocol, ABC):
     # Protocol of the TCP transport ----------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start the handshake (asyncio)."""
+        """TCP is open (asyncio)."""
         self._transport = cast(asyncio.Transport, transport)
-        self._handshake()
 
     def get_buffer(self, _sizehint: int) -> memoryview:
         """Return the buffer to read into (asyncio)."""
@@ -223,47 +239,34 @@ class TlsLayer(asyncio.Transport, asyncio.BufferedProtocol, ABC):
         self._on_open()
 
     def _receive(self, data: memoryview) -> None:
-        """Decrypt all of the data, then deliver it in one piece."""
+        """Decrypt all of the data, then deliver it in one piece. Most often it is one record."""
+        if self._discards_input:
+            return
+        incoming, read = self._incoming, self._tls.read
         records: list[bytes] = []
         end: Callable[[], None] | None = None
-        for start in range(0, len(data), MAX_SLICE):
-            self._incoming.write(data[start : start + MAX_SLICE])
+        for part in (data,) if len(data) <= MAX_SLICE else _slices(data):
+            incoming.write(part)
             if not self._is_open:
                 self._handshake()
-            if self._is_open:
-                end = self._decrypt(records)
-            if end is not None or self._is_closing:
-                break
+                if not self._is_open:
+                    continue
+            try:
+                while incoming.pending:
+                    if not (record := read(MAX_RECORD)):
+                        end = self._on_end
+                        break
+                    records.append(record)
+            except ssl.SSLWantReadError:  # an incomplete record, or a message of the TLS protocol itself
+                pass
+            except ssl.SSLError as error:
+                end = partial(self._fail, error)
         if records and not self._is_closing:
-            self._app.data_received(records[0] if len(records) == 1 else b"".join(records))
+            self._app.data_received(b"".join(records))
         if end is not None and not self._is_closing:
             end()
-        self._flush()
-
-    def _decrypt(self, records: list[bytes]) -> Callable[[], None] | None:
-        """Add the complete records. Return what to call after their delivery if no more follow."""
-        incoming, read = self._incoming, self._tls.read
-        try:
-            while incoming.pending:
-                if not (data := read(MAX_RECORD)):
-                    return self._on_end
-                records.append(data)
-        except ssl.SSLWantReadError:  # an incomplete record, or a message of the TLS protocol itself
-            return None
-        except ssl.SSLError as error:
-            return partial(self._fail, error)
-        return None
-
-    def _encrypt(self, data: bytes | bytearray | memoryview) -> bytes:
-        """Return the encrypted data; nothing if the transport is closing."""
-        if self._is_closing:
-            return b""
-        try:
-            self._tls.write(data)
-        except ssl.SSLError as error:
-            self._fail(error)
-            return b""
-        return self._outgoing.read()
+        if self._outgoing.pending:
+            self._flush()
 
     def _flush(self) -> None:
         if self._outgoing.pending:
@@ -327,6 +330,11 @@ class TlsTransport(TlsLayer):
                 return False
             self.data_received(data)
         return False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Start the handshake (asyncio)."""
+        super().connection_made(transport)
+        self._handshake()
 
     def eof_received(self) -> None:
         """Fail: TCP ended without close_notify, which an attacker can cause (RFC 8446 §6.1) (asyncio)."""
