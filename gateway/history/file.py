@@ -86,21 +86,18 @@ class FileHistory:
         """Number of lost calls."""
         return self._queue.refused + self._lost_by_thread
 
-    def append(self, line: bytes) -> None:
-        """Queue a line."""
+    def append(self, line: bytes, record: Record | None = None, /) -> None:
+        """Queue a line, and remove the entry of its call."""
         self._queue.put(line)
+        if self._open_calls and self._open_calls.pop(id(record), None) is not None:
+            self._open_calls_changed = True
+            self._queue.wake()
 
     def begin(self, record: Record) -> None:
         """Queue the entry of a call before it is sent."""
         self._open_calls[id(record)] = next(self._call_numbers), record
         self._open_calls_changed = True
         self._queue.wake()
-
-    def end(self, record: Record) -> None:
-        """Remove the entry of an ended call."""
-        if self._open_calls.pop(id(record), None) is not None:
-            self._open_calls_changed = True
-            self._queue.wake()
 
     async def find(self, query: HistoryQuery) -> SearchResult:
         """Search the file in a thread."""

@@ -57,7 +57,7 @@ class HistoryHealth:
 
 
 class History(Protocol):
-    """Stores the last calls. Only the thread of the loop calls `append`, `begin` and `end`."""
+    """Stores the last calls. Only the thread of the loop calls `append` and `begin`."""
 
     is_usage_stored: bool
     """Whether the usage that was counted before the last `flush` is in the file."""
@@ -66,14 +66,11 @@ class History(Protocol):
     def lost(self) -> int:
         """Number of calls that could not be stored."""
 
-    def append(self, line: bytes) -> None:
-        """Store a record as its JSON line; never waits, never raises."""
+    def append(self, line: bytes, record: Record | None = None, /) -> None:
+        """Store a record as its JSON line, and remove its open call, if any; never waits, never raises."""
 
     def begin(self, record: Record) -> None:
         """Store an open call, before it is sent. A history in a file finds it after the process was killed."""
-
-    def end(self, record: Record) -> None:
-        """Remove the open call; its line was appended."""
 
     async def find(self, query: HistoryQuery) -> SearchResult:
         """Return the newest matching calls, including all that were appended before. Raise Unsearchable."""

@@ -22,7 +22,7 @@ class LineQueue:
 
     __slots__ = (
         *("abandoned", "closing", "pending", "refused"),
-        *("_wakeups", "_is_waiting", "_max_bytes", "_max_lines", "_queued", "_released", "_thread"),
+        *("_byte_limit", "_is_waiting", "_max_lines", "_queued", "_thread", "_wakeups"),
     )
 
     def __init__(
@@ -32,10 +32,11 @@ class LineQueue:
         self.refused = 0
         self.closing = self.abandoned = False
         self._max_lines = max_lines
-        self._max_bytes = max_bytes
+        # Total bytes since the start: those that were queued, and those that may have been, which the thread changes.
+        self._queued = 0
+        self._byte_limit = max_bytes
         self._wakeups: SimpleQueue[None] = SimpleQueue()
         self._is_waiting = False
-        self._queued = self._released = 0  # total bytes; the loop changes the first, the thread the second
         self._thread = threading.Thread(target=work, name=name, daemon=True)
 
     def start(self) -> None:
@@ -45,11 +46,12 @@ class LineQueue:
     def put(self, line: bytes) -> None:
         """Queue a line, or count it as refused. Never block and never raise."""
         size = len(line)
-        if len(self.pending) >= self._max_lines or self._queued - self._released + size > self._max_bytes:
+        self._queued += size
+        if self._queued > self._byte_limit or len(self.pending) >= self._max_lines:
+            self._queued -= size
             self.refused += 1
             return
         self.pending.append(line)
-        self._queued += size
         if self._is_waiting:
             self.wake()
 
@@ -96,4 +98,4 @@ class LineQueue:
 
     def release(self, size: int) -> None:
         """In the thread: make room for more bytes, because lines of this size were written or dropped."""
-        self._released += size
+        self._byte_limit += size

@@ -42,7 +42,10 @@ class LineWriter:
     busy or full, writing continues with the first unwritten byte.
     """
 
-    __slots__ = ("_descriptor", "_file", "_interval", "_is_file", "_is_stream", "_queue", "_sending", "_unwritten")
+    __slots__ = (
+        *("_descriptor", "_file", "_interval", "_is_file", "_is_stream", "_queue", "_sending", "_unwritten"),
+        "write",
+    )
 
     def __init__(
         self,
@@ -65,16 +68,14 @@ class LineWriter:
         self._interval = interval
         self._sending = self._unwritten = 0
         self._queue = LineQueue(self._run, name="line-writer", max_lines=max_lines, max_bytes=max_bytes)
+        self.write = self._queue.put
+        """Queue one or more whole lines, which are written within the interval if the target accepts them."""
         self._queue.start()
 
     @property
     def lost(self) -> int:
         """Number of lines that were dropped."""
         return self._queue.refused + self._unwritten
-
-    def write(self, data: bytes) -> None:
-        """Queue one or more whole lines, which are written within the interval if the target accepts them."""
-        self._queue.put(data)
 
     def close(self, timeout: float) -> bool:
         """Refuse further lines, and block up to `timeout` seconds until all are written. Return whether they are.

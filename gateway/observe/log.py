@@ -100,7 +100,10 @@ class Log:
     share `sample`. Events go to `event_writer`, by default the same one. Without `format_record` the lines are JSON.
     """
 
-    __slots__ = ("_event_writer", "_format_record", "_handler", "_outages", "_previous_levels", "_sample", "writer")
+    __slots__ = (
+        *("_event_writer", "_format_record", "_handler", "_is_plain", "_outages", "_previous_levels", "_sample"),
+        "writer",
+    )
 
     def __init__(
         self,
@@ -115,6 +118,7 @@ class Log:
         self._event_writer = event_writer
         self._format_record = format_record
         self._sample = sample
+        self._is_plain = format_record is None and sample >= 1
         self._handler = EventHandler((event_writer or writer).write, format_event)
         self._outages: EventHandler | None = None
         if isinstance(writer, SocketWriter) and event_writer is None:  # on standard error now, in the target after it
@@ -129,6 +133,9 @@ class Log:
     def write(self, record: Record) -> bytes:
         """Queue the line of a record. Call this once for each request. Return the JSON line in all formats."""
         line = record_line(record)
+        if self._is_plain:
+            self.writer.write(line)
+            return line
         if self._sample < 1 and _is_success(record) and random.random() >= self._sample:  # noqa: S311 - no secret
             return line
         self.writer.write(line if self._format_record is None else self._format_record(record, line))

@@ -55,16 +55,14 @@ class SocketWriter:
         self._lost_before = 0
         self._is_reported = False
         self._queue = LineQueue(self._run, name="log-sender", max_lines=max_lines, max_bytes=max_bytes)
+        self.write = self._queue.put
+        """Queue a line."""
         self._queue.start()
 
     @property
     def lost(self) -> int:
         """Number of lines that were dropped."""
         return self._queue.refused + self._too_long
-
-    def write(self, data: bytes) -> None:
-        """Queue a line."""
-        self._queue.put(data)
 
     def close(self, timeout: float) -> bool:
         """Refuse further lines, and block up to `timeout` seconds until all are sent. Return whether they are."""

@@ -18,7 +18,7 @@ _OTHER_TRIGGER = re.compile(rf"{FLOWS}(?!rest/)")
 _WITHOUT_RUN = frozenset(("HEAD", "OPTIONS"))
 
 
-def count_messages(payload: int, *, method: str, target: str, status: int, has_instance_id: bool) -> int:
+def count_messages(payload: int, method: str, target: str, status: int, *, has_instance_id: bool) -> int:
     """Return the messages of a call with a response of `status`, 0 if it is not certain that a flow ran.
 
     `payload` is the size of the request body in bytes, `target` the path and query that was sent to OIC. An instance id

@@ -20,6 +20,7 @@ from gateway.limits.limit_gate import LimitGate
 from gateway.observe.meters import CallerMeter, RouteMeter
 from gateway.observe.record import Record
 from gateway.observe.timestamp import timestamp
+from gateway.oic.billed_messages import count_messages
 from gateway.proxy.error_response import REASONS, build_error_response, error_status, request_soap_namespace
 from gateway.proxy.headers import (
     API_KEY,
@@ -164,7 +165,7 @@ class Exchange(msgspec.Struct, eq=False):
 
     def record_upstream_end(self, now: float) -> None:
         """Record how long the last attempt took, unless its end is recorded already."""
-        if self.upstream_started_at and self.record.upstream_ms is None:
+        if self.record.upstream_ms is None:
             self.record.upstream_ms = (now - self.upstream_started_at) * 1000
 
     def record_retry(self, reason: str, error: str | None = None) -> None:
@@ -342,7 +343,8 @@ class Exchange(msgspec.Struct, eq=False):
         record.duration_ms = elapsed * 1000
         record.bytes_out = self.response.bytes_sent
         record.bytes_in = self.body.bytes_read
-        self.record_upstream_end(now)
+        if self.upstream_started_at:
+            self.record_upstream_end(now)
         if record.reason is None and (trailing := self.caller.trailing_size()):
             record.reason = f"{trailing} bytes after the body"
         if meter is None:
@@ -350,10 +352,31 @@ class Exchange(msgspec.Struct, eq=False):
             meter.begin()
         if self.id_scanner is not None:
             record.instance_id = self._scanned_id()
+        if record.upstream_status is not None:
+            self._count_messages(record.upstream_status)
         if self.caller_meter is not None:
             self.caller_meter.record(record.status or 0)
         meter.record(record, BLAME_BY_CODE[record.error] if record.error else None, elapsed)
         return record
+
+    def _count_messages(self, upstream_status: int) -> None:
+        """Count what OIC bills for this call. Only its last response can be that of a flow: no call with one is
+        retried.
+        """
+        record, body = self.record, self.body
+        record.messages = messages = count_messages(
+            record.bytes_in - body.bytes_removed,
+            self.retry_state.method,
+            self.request_target,
+            upstream_status,
+            has_instance_id=record.instance_id is not None,
+        )
+        if messages:
+            self.route_match.route.usage.count(record)
+            if self.caller_meter is not None:
+                self.caller_meter.messages += messages
+            if self.limit_gate is not None:
+                self.limit_gate.count_messages(messages)
 
     def _scanned_id(self) -> str | None:
         """Return the instance id found in the streamed body."""

@@ -28,7 +28,6 @@ from gateway.observe.log import log_event
 from gateway.observe.metric_table import UNROUTED
 from gateway.observe.metrics import Metrics
 from gateway.observe.record import Record
-from gateway.oic.billed_messages import count_messages
 from gateway.proxy import retry
 from gateway.proxy.attempt import (
     acquire_connection,
@@ -68,7 +67,7 @@ class RecordSink(Protocol):
 
 
 class RequestPipeline:
-    """Forwards requests by the current `table`. `idle` is set while no request is under way.
+    """Forwards requests by the current `table`. `in_flight` requests are under way.
 
     The steps of a stop: `is_closing_connections`, each connection ends with its response; `is_refusing_requests`, new
     requests get 503; `is_aborting_requests`, requests under way are cut off.
@@ -92,8 +91,6 @@ class RequestPipeline:
         self.is_refusing_requests = False
         self.is_aborting_requests = False
         self.in_flight = 0
-        self.idle = asyncio.Event()
-        self.idle.set()
         self._sink = sink
         self._before_unsafe = before_unsafe
         self._random_fraction = random_fraction
@@ -107,7 +104,7 @@ class RequestPipeline:
         the connection.
         """
         exchange = Exchange.begin(caller, head, body)
-        self._add_in_flight()
+        self.in_flight += 1
         try:
             await self._handle(exchange)
         except GatewayError as error:
@@ -139,7 +136,7 @@ class RequestPipeline:
         exchange.soap_namespace = soap_namespace_of_broken_head(data)
         if self.tracer is not None:
             start_trace(exchange, self.tracer)
-        self._add_in_flight()
+        self.in_flight += 1
         exchange.send_error(error)
         self._remove_in_flight(exchange)
 
@@ -148,27 +145,17 @@ class RequestPipeline:
         message = "bytes after the body of a request are not a request; the connection ends without a response"
         log_event(log, logging.INFO, "trailing-bytes", message, client=caller.peer, bytes=count)
 
-    def _add_in_flight(self) -> None:
-        if not self.in_flight:
-            self.idle.clear()
-        self.in_flight += 1
-
     def _remove_in_flight(self, exchange: Exchange) -> None:
         try:
             if exchange.place is not None:
                 exchange.release_place()
             if exchange.health_update is not None:
                 exchange.update_route_health(exchange.health_update)
-            record = exchange.finish(self._unrouted)
-            if record.upstream_status is not None:
-                _count_messages(exchange)
-            self._sink(record)
+            self._sink(exchange.finish(self._unrouted))
             if exchange.trace is not None and self.tracer is not None:
                 finish_trace(exchange, exchange.trace, self.tracer)
         finally:
             self.in_flight -= 1
-            if not self.in_flight:
-                self.idle.set()
 
     # The pipeline: the steps of a request, then those of an attempt -------------------------------------------------
 
@@ -286,22 +273,3 @@ class RequestPipeline:
             if exchange.trace is not None:
                 exchange.trace.add_wait("queue", began, now)
         return exchange.route_match.route.token_source.get_fresh_token() or await self._acquire_token(exchange)
-
-
-def _count_messages(exchange: Exchange) -> None:
-    """Count what OIC bills for this call. Only its last response can be that of a flow: no call with one is retried."""
-    record, body, route = exchange.record, exchange.body, exchange.route_match.route
-    record.messages = messages = count_messages(
-        record.bytes_in - body.bytes_removed,
-        method=exchange.retry_state.method,
-        target=exchange.request_target,
-        status=record.upstream_status or 0,
-        has_instance_id=record.instance_id is not None,
-    )
-    if messages:
-        route.meter.messages += messages
-        if exchange.caller_meter is not None:
-            exchange.caller_meter.messages += messages
-        if exchange.limit_gate is not None:
-            exchange.limit_gate.count_messages(messages)
-        route.usage.count(record)

@@ -194,7 +194,7 @@ class Gateway(AdminBackend):
         """
         drain = self._active.config.drain
         await _wait_for_first(self._callers.wait_closed_gracefully(), force_stop.wait(), within=drain)
-        drained = self._pipeline.idle.is_set()
+        drained = not self._pipeline.in_flight
         self._pipeline.is_refusing_requests = True
         self._shortages.stop()
         self._proof_watch.stop()
@@ -214,8 +214,7 @@ class Gateway(AdminBackend):
     def _write_record(self, record: Record) -> None:
         """Write the record of a completed request to the log and the history."""
         line = self._records.write(record)
-        self._history.append(line)
-        self._history.end(record)
+        self._history.append(line, record)
         if self.on_record is not None:
             self.on_record(line)
 

@@ -16,8 +16,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Sp
 
 from gateway.content.untrusted_text import DEFAULT_PORTS, bracket_ipv6, read_authority, read_url
 from gateway.errors import CallerGone
-from gateway.observe.meters import METHODS
-from gateway.observe.record import MAX_PATH, MAX_REASON, Record, remove_secret_parts
+from gateway.observe.record import MAX_PATH, MAX_REASON, METHODS, Record, remove_secret_parts
 from gateway.observe.secret_mask import mask_start
 from gateway.telemetry.otlp_resource import (
     SCHEMA_URL,

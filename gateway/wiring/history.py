@@ -61,13 +61,12 @@ def import_history(config: Config) -> None:
 
 
 class CallHistory:
-    """The history of this process by the present configuration. `append`, `begin` and `end` are the methods of the
-    history itself.
+    """The history of this process by the present configuration. `append` and `begin` are the methods of the history
+    itself.
     """
 
-    append: Callable[[bytes], None]
+    append: Callable[[bytes, Record], None]
     begin: Callable[[Record], None]
-    end: Callable[[Record], None]
 
     def __init__(self, config: Config, usage: UsageBuckets) -> None:
         """Store `usage`, too, if the history is in a file."""
@@ -121,7 +120,7 @@ class CallHistory:
     def _open(self, config: Config) -> None:
         self._path, self._limits = history_path(config), history_limits(config)
         self._history = _open_history(self._path, self._limits, self._usage)
-        self.append, self.begin, self.end = self._history.append, self._history.begin, self._history.end
+        self.append, self.begin = self._history.append, self._history.begin
 
     async def _close_old(self, history: History, *, counted: int) -> None:
         await asyncio.to_thread(history.close, FLUSH_TIMEOUT)

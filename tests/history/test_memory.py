@@ -4,8 +4,10 @@ import asyncio
 import json
 import tracemalloc
 
+import pytest
+
 from gateway.history.interface import HistoryLimits
-from gateway.history.memory import DEFAULT_CALLS, LINE_OVERHEAD, SEARCH_STEP, MemoryHistory
+from gateway.history.memory import DEFAULT_CALLS, DROP_STEP, LINE_OVERHEAD, SEARCH_STEP, MemoryHistory
 from gateway.history.query import HistoryQuery
 from tests.history.call_lines import EVERYTHING, START, ManualClock, call_line, query_of
 
@@ -47,6 +49,15 @@ async def test_the_number_of_calls_is_limited() -> None:
     assert await find_ids(history, HistoryQuery(limit=100)) == [f"request-{number}" for number in range(49, 42, -1)]
     assert (await history.find(HistoryQuery())).kept == 7
     assert await find_ids(filled_history(DEFAULT_CALLS + 5), query_of(id="instance-4")) == []
+
+
+@pytest.mark.parametrize("calls", [0, 1, 39, 400, DEFAULT_CALLS])
+async def test_few_lines_beyond_the_limit_stay_in_memory(calls: int) -> None:
+    history = MemoryHistory(HistoryLimits(calls, 1e9, 1 << 30), clock=ManualClock(START))
+    for number in range(calls + 2 * DROP_STEP):
+        history.append(call_line(number))
+        assert len(history._lines) <= calls + min(DROP_STEP, calls // 40)
+    assert (await history.find(HistoryQuery())).kept == len(history._lines) == calls
 
 
 async def test_the_size_is_limited() -> None:

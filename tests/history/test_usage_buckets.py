@@ -2,7 +2,7 @@
 
 import threading
 
-from gateway.history.usage_buckets import OTHER_OWNERS, RouteUsage, UsageBuckets, UsageRow
+from gateway.history.usage_buckets import BATCH_SIZE, OTHER_OWNERS, RouteUsage, UsageBuckets, UsageRow
 from gateway.observe.record import Record
 
 A, B, C = (("acme", "orders", caller) for caller in ("a", "b", "c"))
@@ -25,6 +25,29 @@ def test_calls_add_up_by_hour_and_owner() -> None:
     assert buckets.drain() == expected
     assert not buckets
     assert buckets.drain() == buckets.rows() == []
+
+
+def test_calls_are_read_before_their_batch_is_full() -> None:
+    buckets = UsageBuckets(limit=1)
+    usage = RouteUsage(buckets, service="acme", route="orders")
+    usage.count(Record(time="2026-01-31T12:00:00.000Z", caller="a", messages=5))
+    assert buckets
+    assert buckets.rows() == [UsageRow(NOON, *A, 1, 5)]
+    usage.count(Record(time="2026-01-31T12:00:00.001Z", caller="a", messages=1))
+    assert buckets.drain() == [UsageRow(NOON, *A, 2, 6)]
+    assert not buckets
+    for hour in (12, 13):
+        usage.count(Record(time=f"2026-01-31T{hour}:00:00.000Z", messages=2))
+    assert buckets.lost == 2
+
+
+def test_full_batches_use_no_memory() -> None:
+    buckets = UsageBuckets()
+    usage = RouteUsage(buckets, service="acme", route="orders")
+    for _ in range(3 * BATCH_SIZE + 1):
+        usage.count(Record(time="2026-01-31T12:00:00.000Z", messages=1))
+    assert len(buckets.calls) == 1
+    assert buckets.rows() == [UsageRow(NOON, "acme", "orders", "", 3 * BATCH_SIZE + 1, 3 * BATCH_SIZE + 1)]
 
 
 def test_unwritten_rows_are_added_again() -> None:
@@ -62,6 +85,7 @@ def test_one_full_hour_loses_names_but_no_messages() -> None:
 
 def test_threads_lose_nothing() -> None:
     buckets, drained = UsageBuckets(), list[UsageRow]()
+    usage = RouteUsage(buckets, service="acme", route="orders")
     done = threading.Event()
 
     def drain() -> None:
@@ -71,7 +95,7 @@ def test_threads_lose_nothing() -> None:
     thread = threading.Thread(target=drain)
     thread.start()
     for number in range(20_000):
-        buckets.add(f"2026-01-31T{number % 24:02}", A, 1, 2)
+        usage.count(Record(time=f"2026-01-31T{number % 24:02}", messages=2))
     done.set()
     thread.join()
     drained.extend(buckets.drain())

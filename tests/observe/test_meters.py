@@ -1,5 +1,7 @@
 """The counters of routes and credentials."""
 
+import copy
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,6 +42,44 @@ def test_a_time_is_counted_in_the_first_bucket_above_it() -> None:
     assert meter.token_wait[len(BUCKETS)] == 1
     assert meter.upstream[len(BUCKETS) - 1] == 1
     assert sum(meter.upstream[:-1]) == 1
+
+
+RECORDS = st.builds(
+    Record,
+    method=st.sampled_from(["GET", "POST", "PURGE", None]),
+    status=st.sampled_from([None, 200, 204, 404, 503]),
+    bytes_in=st.integers(0, 9),
+    bytes_out=st.integers(0, 9),
+    upstream_ms=st.none() | st.just(2.0),
+    token_wait_ms=st.sampled_from([0.0, 3.0]),
+    upstream_status=st.sampled_from([None, 200, 503]),
+    instance_id=st.sampled_from([None, "instance-1"]),
+    messages=st.integers(0, 3),
+)
+
+
+@given(st.lists(RECORDS, max_size=2 * BATCH_SIZE))
+def test_every_counter_includes_the_batch_that_is_not_full(records: list[Record]) -> None:
+    meter = RouteMeter()
+    for record in records:
+        count_request(meter, record, blame="upstream")
+    answered = [record for record in records if record.upstream_status is not None]
+    expected = {
+        "requests": len(records),
+        "bytes_in": sum(record.bytes_in for record in records),
+        "bytes_out": sum(record.bytes_out for record in records),
+        "messages": sum(record.messages for record in records),
+        "with_id": sum(record.instance_id is not None for record in answered),
+        "without_id": sum(record.instance_id is None for record in answered),
+        "duration": len(records),
+        "upstream": sum(record.upstream_ms is not None for record in records),
+        "token_wait": len(records),
+    }
+    for name, number in expected.items():  # each one is the first that is read
+        alone = copy.deepcopy(meter)
+        value = getattr(alone, name)
+        counted = sum(value.values()) if name == "requests" else sum(value[:-1]) if isinstance(value, list) else value
+        assert (name, counted) == (name, number)
 
 
 def test_in_flight_counts_requests_without_an_end() -> None:

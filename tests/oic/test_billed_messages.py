@@ -26,19 +26,19 @@ DEVELOPER = "/ic/api/integration/v1/integrations?integrationInstance=x"
 )
 def test_every_50_kb_of_payload_are_a_message(payload: int, messages: int) -> None:
     assert MESSAGE_SIZE == 51_200
-    assert count_messages(payload, method="POST", target=REST, status=200, has_instance_id=True) == messages
+    assert count_messages(payload, "POST", REST, 200, has_instance_id=True) == messages
 
 
 @pytest.mark.parametrize("status", [200, 202, 307, 400, 401, 404, 429, 500, 503])
 def test_an_instance_id_proves_a_run_whatever_the_status(status: int) -> None:
     for target in (REST, PROJECT, SOAP, "/custom/path"):
-        assert count_messages(0, method="POST", target=target, status=status, has_instance_id=True) == 1
+        assert count_messages(0, "POST", target, status, has_instance_id=True) == 1
 
 
 @pytest.mark.parametrize("status", [101, 301, 304, 307, 400, 401, 403, 404, 405, 415, 429, 500, 502, 503, 504])
 def test_a_response_that_may_be_a_refusal_counts_nothing(status: int) -> None:
     for target in (REST, PROJECT, SOAP):
-        assert count_messages(9, method="POST", target=target, status=status, has_instance_id=False) == 0
+        assert count_messages(9, "POST", target, status, has_instance_id=False) == 0
 
 
 @pytest.mark.parametrize(
@@ -64,11 +64,11 @@ def test_a_response_that_may_be_a_refusal_counts_nothing(status: int) -> None:
     ],
 )
 def test_a_success_without_id_counts_for_triggers_alone(method: str, target: str, messages: int) -> None:
-    assert count_messages(0, method=method, target=target, status=200, has_instance_id=False) == messages
+    assert count_messages(0, method, target, 200, has_instance_id=False) == messages
 
 
 def test_an_id_in_a_response_of_the_developer_api_is_no_run() -> None:
-    assert count_messages(0, method="GET", target=DEVELOPER, status=200, has_instance_id=True) == 0
+    assert count_messages(0, "GET", DEVELOPER, 200, has_instance_id=True) == 0
 
 
 def test_packs_have_messages_by_the_hour() -> None:

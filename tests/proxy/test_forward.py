@@ -2,7 +2,7 @@
 
 import asyncio
 
-from tests.fakes.gate import Gate, config, scene
+from tests.fakes.gate import Gate, config, scene, until
 from tests.fakes.identity import Identity
 from tests.fakes.upstream import OK, ScriptedConnection, Upstream, reply
 
@@ -161,13 +161,13 @@ async def test_requests_under_way_end_with_close_while_draining() -> None:
         await caller.send(b"GET /orders/1 HTTP/1.1\r\nHost: gw\r\n\r\n")
         await upstream.until(lambda: upstream.connections == 1)
         gate.forward.is_refusing_requests = True
-        assert not gate.forward.idle.is_set()
+        assert gate.forward.in_flight == 1
         gone_on.set()
         status, head, _ = await caller.reply()
         assert status == 200
         assert b"\r\nConnection: close\r\n" in head
         assert await caller.read_to_end() == b""
-        await gate.forward.idle.wait()
+        await until(lambda: gate.forward.in_flight == 0)
 
 
 async def test_idle_callers_are_closed_at_a_drain() -> None:
