@@ -193,18 +193,17 @@ class CallerConnection(CallerChannel):
     def _serve_next(self) -> None:
         """Begin the next request, if its head has come. Requests are served one after the other."""
         reader = self._reader
-        head_bytes = head = None
+        head = None
         try:
             if self._error is not None:
                 raise self._error
             if reader.pending:
                 had_started = reader.head_started
-                if (head_bytes := reader.take_head_bytes()) is not None:
-                    head = reader.parse_head(head_bytes)
-                elif reader.head_started and not had_started:  # the time limit of a head runs from its first byte
+                head = reader.take_head()
+                if reader.head_started and not had_started:  # the time limit of a head runs from its first byte
                     self._set_deadline(self._head_timeout)
         except GatewayError as error:
-            self._fail(error, head_bytes)
+            self._fail(error, reader.rejected_head)
             return
         if head is None:
             self._wait_for_head()

@@ -1,6 +1,6 @@
 """Find request heads in the bytes of a caller. The result does not depend on how the bytes are split. Pure."""
 
-from gateway.errors import BadRequest
+from gateway.errors import BadRequest, GatewayError
 from gateway.http.fields import FieldRules
 from gateway.http.head_shapes import HeadShapes
 from gateway.http.request_head import (
@@ -22,12 +22,12 @@ class HeadReader:
     """Finds and parses the heads of one connection.
 
     `pending` are the bytes that belong to no head or body yet. `head_started`: the next head has begun and is not
-    complete.
+    complete. `rejected_head` is the head that an error was raised for, without its last two line ends.
     """
 
     __slots__ = (
         *("_follows_body", "_limits", "_rules", "_scanned", "_shapes", "_skipped"),
-        *("head_started", "pending"),
+        *("head_started", "pending", "rejected_head"),
     )
 
     def __init__(self, limits: RequestLimits, rules: FieldRules, shapes: HeadShapes[RequestHead] | None = None) -> None:
@@ -35,6 +35,7 @@ class HeadReader:
         self._limits = limits
         self._rules = rules
         self.pending = b""
+        self.rejected_head: bytes | None = None
         self.head_started = False
         self._shapes = shapes
         self._scanned = self._skipped = 0
@@ -55,9 +56,9 @@ class HeadReader:
         """Add received bytes."""
         self.pending = self.pending + data if self.pending else data
 
-    def take_head_bytes(self) -> bytes | None:
-        """Remove the next head and return it without its last two line ends; None if it is not complete. Raise as
-        `parse_request_head` does if the bytes can become none.
+    def take_head(self) -> RequestHead | None:
+        """Remove the next head and parse it; None if it is not complete. Raise as `parse_request_head` does, also if
+        the pending bytes can become no head.
         """
         data = self.pending
         if data[:1] <= b"\r" or self._skipped > EMPTY_LINES_LIMIT:  # an empty line, or bytes that begin no request
@@ -74,18 +75,19 @@ class HeadReader:
         self.pending = data[end + 4 :]
         if self.head_started or self._skipped:
             self._scanned, self._skipped, self.head_started = 0, 0, False
-        return data[:end]
+        head_bytes = data[:end]
+        try:
+            head = parse_request_head(head_bytes, self._limits, self._rules, self._shapes)
+        except GatewayError:
+            self.rejected_head = head_bytes
+            raise
+        self._follows_body = head.has_body or head.method in METHODS_WITH_BODY
+        return head
 
     def take_pending(self) -> bytes:
         """Remove and return all pending bytes, which belong to a body."""
         data, self.pending = self.pending, b""
         return data
-
-    def parse_head(self, head_bytes: bytes) -> RequestHead:
-        """Parse a head. Raise as `parse_request_head` does."""
-        head = parse_request_head(head_bytes, self._limits, self._rules, self._shapes)
-        self._follows_body = head.has_body or head.method in METHODS_WITH_BODY
-        return head
 
     def is_trailing(self, data: bytes) -> bool:
         """Return whether these bytes follow a request's body and cannot begin another request."""

@@ -51,12 +51,12 @@ def send_request(exchange: Exchange, connection: UpstreamConnection, pseudonym: 
         head,
         exchange.request_target,
         exchange.upstream.host_line,
-        lines=exchange.request_lines,
-        request_id=exchange.record.request_id or "",
-        bearer=exchange.token,
-        removed=body.bytes_removed,
-        pseudonym=pseudonym,
-        trace_line="" if exchange.trace is None else trace_line(exchange, exchange.trace),
+        exchange.record.request_id or "",
+        exchange.token,
+        exchange.request_lines,
+        body.bytes_removed,
+        pseudonym,
+        "" if exchange.trace is None else trace_line(exchange, exchange.trace),
     )
     parts = () if body is NO_BODY else body.buffered()
     is_buffered = parts is not None

@@ -91,11 +91,10 @@ def choose_request_id(head: RequestHead, make_id: Callable[[], str]) -> str:
     return value.decode("ascii") if value is not None and REQUEST_ID.fullmatch(value) else make_id()
 
 
-def build_request_head(
+def build_request_head(  # noqa: PLR0917 - keywords cost time at each request
     head: RequestHead,
     target: str,
     host: bytes,
-    *,
     request_id: str,
     bearer: str,
     lines: list[bytes] | None = None,

@@ -12,7 +12,7 @@ from gateway.errors import BadRequest, HeadersTooLarge, UriTooLong
 from gateway.http.chunked import ChunkedDecoder
 from gateway.http.fields import MalformedMessage
 from gateway.http.head_reader import END_OF_HEAD, HeadReader
-from gateway.http.request_head import RequestHead, RequestLimits
+from gateway.http.request_head import RequestHead, RequestLimits, skip_empty_lines
 from gateway.http.response_parser import ResponseHead, ResponseParser
 from gateway.proxy.headers import REQUEST_RULES, RESPONSE_RULES
 
@@ -69,13 +69,18 @@ class Conversation:
     def _read_head(self) -> bool:
         reader = self._reader
         self._is_trailing = reader.is_trailing(reader.pending)
-        if (block := reader.take_head_bytes()) is None:
+        before = reader.pending
+        if (head := reader.take_head()) is None:
             return False
-        start = self._fed - len(reader.pending) - len(END_OF_HEAD) - len(block)
-        head = reader.parse_head(block)
+        block = skip_empty_lines(before[: len(before) - len(reader.pending)])
+        start = self._fed - len(reader.pending) - len(block)
         self._left = head.length or 0
         self._chunks = ChunkedDecoder(self._overhead) if head.chunked else None
-        self._keep(Message(block, head, b"", not head.has_body, start, self._fed - len(reader.pending)))
+        self._keep(
+            Message(
+                block.removesuffix(END_OF_HEAD), head, b"", not head.has_body, start, self._fed - len(reader.pending)
+            )
+        )
         return True
 
     def _read_body(self, message: Message) -> bool:
