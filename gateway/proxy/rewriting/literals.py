@@ -5,7 +5,7 @@ exclude what no route has: other ports, other paths, and paths that are not the 
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import chain, pairwise
 
@@ -16,32 +16,55 @@ from gateway.proxy.routing import UpstreamUrl
 RAREST = b"zqxjkvwy7896543b210_fgmphudcl-r.sonitae/"
 """Characters of hosts and paths, the rarest in documents first."""
 NEIGHBOURS = 16  # bytes before a URL that make it one
+MIN_CASELESS = 3
+"""Bytes without letters, at least: fewer are in too many texts."""
+SAMPLE = 61  # a text's every so many bytes are counted
+FREQUENT = 32
+"""A letter that is one of so many bytes, or more, is frequent."""
 MANY_HOSTS = 8
 """If a domain has more hosts of ours than this, its pattern contains only what their names have in common."""
 MANY_BRANCHES = 16
 """If more segments than this continue a path, its pattern ends before them."""
-DOT = re.compile(rb"/\.")
+PERCENT = b"%"[0]
 IN_HOST = rb"a-z0-9.\-_~@"
 LETTERS = b"[]abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~"
 SLASH = rb"(?:/|\\{1,3}/|%2f)"
+SLASH_STARTS = rb"/\%&"
+"""What a slash begins with, in any encoding."""
+SEGMENT_END = b"(?![a-z0-9])"
 OPEN = rb"(?:(?!\\{1,3}/|%2f)[\\%&]|\Z)"
 """The end of a text, or an escape that is no slash: anything may follow."""
 
+Part = tuple[int, bytes]
+"""A part of a text, and one of its bytes, which is found faster."""
+
 
 class Literal:
-    """Texts that some of our URLs contain."""
+    """A text that some of our URLs contain, with patterns that find these URLs in a text in lower case.
 
-    def __init__(self, letter: bytes, texts: Collection[bytes], *patterns: re.Pattern[bytes]) -> None:
-        """Take patterns for the texts from a letter on, and patterns that find them in a text in lower case. A place is
-        the position behind the slashes of a URL: that of the group, if there is one, else the start of the match.
+    A place is the position behind the slashes of a URL: that of the pattern's group, if it has one, else the start of
+    the match.
+    """
+
+    def __init__(
+        self,
+        text: bytes,
+        patterns: Collection[re.Pattern[bytes]],
+        parts: Collection[Part],
+        search: Callable[[bytes], object] | None = None,
+    ) -> None:
+        """Take the text in lower case. Where it is, in any letter case, one of the `parts` is too, and `search` finds
+        something.
         """
+        self.text = text
         self.patterns = patterns
-        self._letter = letter
-        self._search = re.compile(b"%b(?i:%b)" % (re.escape(letter), b"|".join(texts))).search
+        self.parts = parts
+        self._search = search
 
-    def is_in(self, text: bytes) -> bool:
-        """Return whether a text contains one of them, in any letter case: one letter is replaced faster than all."""
-        return self._search(text.replace(self._letter.upper(), self._letter)) is not None
+    def may_be_in(self, text: bytes) -> bool:
+        """Return False if a text certainly does not contain it."""
+        has_part = any(byte in text and text.rfind(part) >= 0 for byte, part in self.parts)
+        return has_part and (self._search is None or bool(self._search(text)))
 
 
 class LiteralSearch:
@@ -56,48 +79,51 @@ class LiteralSearch:
         ends = _host_ends(origins)
         self._plain = _host_literals(ends, syntax)
         self._coded: list[Literal] = []
-        self._escape = re.compile(re.escape(syntax.escape_prefix))
+        self._escape_byte, self._escape_prefix = syntax.escape_start[0], syntax.escape_prefix
         self._names = list(ends)
         slash = b"(?:/|%%2f|%b)()" % b"|".join(syntax.coded_slashes)
         self._escaped_texts = [slash + _escapable(host, syntax) + end for host, end in ends.items()]
         if any(":" in host for host in ends):
             # Brackets and colons of an IPv6 address may be percent-encoded.
-            self._plain, self._names = [Literal(b"", [b""], syntax.slashes)], [""]
+            self._plain, self._names = [Literal(b"", [syntax.slashes], [(byte, b"") for byte in SLASH_STARTS])], [""]
             self._escaped_texts = [syntax.slashes.pattern]
         elif own_paths:
             name, rest = _first_segment(own_paths)
             begin = name.encode()
             self._names.append(name)
-            spelt = b"|".join({re.escape(path[1 : len(name) + 1].encode()) for path in own_paths})
-            tail = _path_tail(begin, rest, syntax)
-            path = re.compile(b"/()%b%b" % (re.escape(begin), tail))
-            self._plain.append(Literal(b"", [b"(?-i:/(?:%b))%b" % (spelt, tail)], path))
-            coded = [b"%b()%b%b" % (slash, re.escape(begin), rest) for slash in syntax.coded_slashes]
-            self._coded = [Literal(text[:1], [text[1:]], re.compile(text)) for text in coded]
+            self._plain.append(_path_literal(name, rest, own_paths, syntax))
+            for coded in syntax.coded_slashes:
+                pattern = re.compile(b"%b()%b%b" % (coded, re.escape(begin), rest))
+                self._coded.append(Literal(coded + begin, [pattern], [(self._escape_byte, self._escape_prefix)]))
             self._escaped_texts.append(slash + _escapable(name, syntax))
+        self._parts = [*chain.from_iterable(literal.parts for literal in self._plain)]
         self._in_host = LETTERS + syntax.escape_bytes
         self._alphabet = self._in_host + b":/"
         self._not_first = bytes(byte for byte in self._alphabet if byte not in syntax.first_bytes)
         longest = max((len(text) for text in (*ends, *own_paths)), default=0)
         self._reach = MAX_START + MAX_ESCAPE * longest
 
-    def find(self, text: bytes) -> list[re.Pattern[bytes]]:
-        """Return patterns, as those of a `Literal`, that find all places in a text if it is in lower case."""
-        literals = self._plain
-        if self._has_escape(text):
-            if self._syntax.escapes.search(text) is not None:
-                unescaped = self._syntax.unescape(text)
-                is_clear = unescaped is not None and not any(name.encode() in unescaped for name in self._names)
-                text = b"" if is_clear else text.lower()
-                return [pattern for pattern in self._escaped if pattern.search(text)]
-            literals = literals + self._coded
-        found = dict.fromkeys(chain(*(literal.patterns for literal in literals if literal.is_in(text))))
-        text = text.lower() if found else b""
-        return [pattern for pattern in found if pattern.search(text)]
+    def find(self, text: bytes, before: bytes = b"") -> list[re.Pattern[bytes]]:
+        """Return patterns, as those of a `Literal`, that find all places in a text, with the last bytes before it, if
+        it is in lower case.
 
-    def _has_escape(self, text: bytes) -> bool:
-        start = text.find(self._syntax.escape_start)
-        return start >= 0 and self._escape.search(text, start) is not None
+        Most texts have none, as a search for single bytes shows, or `rfind`, which is faster than `find`.
+        """
+        if self._escape_byte in text and text.rfind(self._escape_prefix) >= 0:
+            return self._find_beside_escapes(before + text)
+        for byte, part in self._parts:
+            if byte in text and text.rfind(part) >= 0:
+                return _find_literals(before + text, self._plain)
+        return []
+
+    def _find_beside_escapes(self, text: bytes) -> list[re.Pattern[bytes]]:
+        if self._syntax.escapes.search(text) is None:
+            return _find_literals(text, self._plain + self._coded)
+        unescaped = self._syntax.unescape(text)
+        if unescaped is not None and not any(unescaped.rfind(name.encode()) >= 0 for name in self._names):
+            return []
+        text = text.lower()
+        return [pattern for pattern in self._escaped if pattern.search(text)]
 
     def prepare(self) -> None:
         """Compile the patterns for links, which are else compiled when the first one is found."""
@@ -134,7 +160,9 @@ class LiteralSearch:
     def has_dot_segment(self, text: bytes) -> bool:
         """Return False if no URL of a text has a dot segment."""
         return (
-            DOT.search(text) is not None or (text.find(b"%") >= 0 and text.find(b"%2") >= 0) or self._has_escape(text)
+            text.rfind(b"/.") >= 0
+            or (PERCENT in text and text.rfind(b"%2") >= 0)
+            or (self._escape_byte in text and text.rfind(self._escape_prefix) >= 0)
         )
 
     @cached_property
@@ -147,10 +175,17 @@ class LiteralSearch:
             path.encode("latin-1", "replace") for path, next_path in pairwise(paths) if next_path.startswith(path)
         )
 
-    def open_end(self, text: bytes, position: int = 0) -> int:
+    def open_end(self, text: bytes, position: int = 0, before: bytes = b"") -> int:
         """Return the offset, not before `position`, from which a text may be the beginning of a URL whose host is not
-        complete.
+        complete. `before` are the bytes before the text.
         """
+        start = max(position, len(text) - self._reach) - NEIGHBOURS
+        if start > 0:
+            return start + self._open_end(text[start:], NEIGHBOURS)
+        before = before[-NEIGHBOURS:]
+        return self._open_end(before + text, len(before) + position) - len(before)
+
+    def _open_end(self, text: bytes, position: int) -> int:
         syntax, size = self._syntax, len(text)
         low = max(position, size - self._reach)
         window = text[low:]
@@ -189,22 +224,40 @@ def _port_pattern(ports: Iterable[int]) -> bytes:
 
 
 def _host_literals(ends: Mapping[str, bytes], syntax: UrlSyntax) -> list[Literal]:
-    """Return what the hosts of a domain have in common, by its rarest letter, with patterns for their names."""
+    """Return what the hosts of each domain have in common, with patterns for their names."""
     domains: dict[str, list[str]] = {}
     for host in sorted(ends):
         domains.setdefault(".".join(host.split(".")[-2:]), []).append(host)
-    found: dict[bytes, tuple[list[bytes], list[re.Pattern[bytes]]]] = {}
+    literals = []
     for hosts in domains.values():
         common = common_prefix([host[::-1] for host in hosts])[::-1].encode()
-        rarest = min(range(len(common)), key=lambda n: RAREST.find(common[n]), default=0)
-        texts, patterns = found.setdefault(common[rarest : rarest + 1], ([], []))
-        names = [(rb"(?<=[/f;](?s:.){%d})" % len(host), re.escape(host.encode()), ends[host]) for host in hosts]
-        patterns += [re.compile(host + slash + end) for slash, host, end in names]
-        if len(hosts) > MANY_HOSTS:
-            names, patterns[-len(hosts) :] = [(b"", re.escape(common), b"")], [syntax.slashes]
-        after = b"|".join(b"%b(?<=%b)%b" % name for name in names)
-        texts.append(b"%b(?:%b)" % (re.escape(common[rarest + 1 :]), after))
-    return [Literal(letter, texts, *patterns) for letter, (texts, patterns) in found.items()]
+        names = [(re.escape(host.encode()), rb"(?<=[/f;](?s:.){%d})" % len(host), ends[host]) for host in hosts]
+        patterns = [re.compile(b"".join(name)) for name in names] if len(hosts) <= MANY_HOSTS else [syntax.slashes]
+        literals.append(_host_literal(common, patterns))
+    return literals
+
+
+def _host_literal(text: bytes, patterns: Collection[re.Pattern[bytes]]) -> Literal:
+    """Return the literal for a text of hosts. Its rarest letter shows that it is not in most texts, or its longest part
+    without letters.
+    """
+    position = min(range(len(text)), key=lambda n: RAREST.find(text[n]))
+    rarest, rest = text[position : position + 1], text[position + 1 :]
+    upper = rarest.upper()
+    caseless = max(re.findall(rb"[^a-z]+", text), key=len, default=b"")
+    if caseless == text:
+        return Literal(text, patterns, [(rarest[0], text)])
+    search = re.compile(b"%b(?i:%b)" % (re.escape(rarest), re.escape(rest))).search
+
+    def may_be_in(text: bytes) -> bool:
+        if len(caseless) >= MIN_CASELESS and text.rfind(caseless) < 0:
+            return False
+        sample = text[::SAMPLE]
+        if FREQUENT * (sample.count(rarest) + sample.count(upper)) > len(sample):
+            return True  # each letter costs more than a letter of the search in lower case
+        return search(text.replace(upper, rarest)) is not None
+
+    return Literal(text, patterns, [(letter[0], letter) for letter in sorted({rarest, upper})], may_be_in)
 
 
 def _escapable(text: str, syntax: UrlSyntax) -> bytes:
@@ -218,6 +271,18 @@ def _escapable(text: str, syntax: UrlSyntax) -> bytes:
     return b"".join(characters)
 
 
+def _find_literals(text: bytes, literals: Iterable[Literal]) -> list[re.Pattern[bytes]]:
+    """Return the patterns that find something in a text if it is in lower case."""
+    lower = None
+    patterns: dict[re.Pattern[bytes], None] = {}
+    for literal in literals:
+        if literal.may_be_in(text):
+            lower = text.lower() if lower is None else lower
+            if lower.rfind(literal.text) >= 0:
+                patterns |= dict.fromkeys(literal.patterns)
+    return [pattern for pattern in patterns if lower is not None and pattern.search(lower)]
+
+
 # Paths ----------------------------------------------------------------------------------------------------------------
 
 
@@ -227,12 +292,19 @@ def _first_segment(paths: Collection[str]) -> tuple[str, bytes]:
     if branches is None or len(branches) > 1:
         return "", b""
     ((segment, below),) = branches.items()
-    return segment, b"(?![a-z0-9])" + _paths_pattern(below)
+    return segment, SEGMENT_END + _paths_pattern(below)
 
 
-def _path_tail(begin: bytes, rest: bytes, syntax: UrlSyntax) -> bytes:
+def _path_literal(name: str, rest: bytes, paths: Collection[str], syntax: UrlSyntax) -> Literal:
+    """Return the literal for paths that begin with this segment, in the letter case of the paths."""
+    begin = name.encode()
     before = (syntax.before_path.replace(b"@", slash + b"/" + re.escape(begin)) for slash in (b"", rb"\\"))
-    return b"(?:%b)%b" % (b"|".join(before), rest)
+    tail = b"%b(?:%b)%b" % (SEGMENT_END if name else b"", b"|".join(before), rest)  # the end is faster than the rest
+    spelt = sorted({b"/" + path[1 : len(name) + 1].encode() for path in paths})
+    any_spelt = b"|".join(map(re.escape, spelt))
+    search = re.compile(b"(?i:(?-i:%b)%b)" % (any_spelt, tail)).search
+    pattern = re.compile(b"/()%b%b" % (re.escape(begin), tail))
+    return Literal(b"/" + begin, [pattern], [(SLASH_STARTS[0], path) for path in spelt], search)
 
 
 def _branches(paths: Iterable[str]) -> dict[str, list[str]] | None:
@@ -252,7 +324,7 @@ def _paths_pattern(paths: Iterable[str]) -> bytes:
     if branches is None or len(branches) > MANY_BRANCHES:
         return b""
     segments = b"|".join(
-        b"%b(?![a-z0-9])%b" % (re.escape(segment.encode()), _paths_pattern(below))
+        re.escape(segment.encode()) + SEGMENT_END + _paths_pattern(below)
         for segment, below in branches.items()
     )
     firsts = re.escape("".join({segment[0] for segment in branches})).encode()

@@ -131,16 +131,12 @@ class UrlScanner:
 
     def _find(self, data: bytes, position: int = 0) -> list[Pattern[bytes]]:
         """Return the patterns for places of URLs in the next bytes, from a position on."""
-        if position >= NEIGHBOURS:
-            return self._literals.find(data[position - NEIGHBOURS :])
-        return self._literals.find(self._before[-NEIGHBOURS:] + data)
+        before = self._before[-NEIGHBOURS:] + data[max(0, position - NEIGHBOURS) : position]
+        return self._literals.find(data[position:], before[-NEIGHBOURS:])
 
     def _pass(self, data: bytes, position: int = 0, *, final: bool = False) -> list[bytes]:
         """Return bytes without places from a position on, less those that may be the beginning of one."""
-        end = len(data)
-        if not final:
-            before = self._before[-NEIGHBOURS:]
-            end = self._literals.open_end(before + data, len(before) + position) - len(before)
+        end = len(data) if final else self._literals.open_end(data, position, self._before)
         self._keep(data, end)
         return [data[position:end]] if end > position else []
 
