@@ -115,7 +115,10 @@ class ResponseRelay(msgspec.Struct):
             self._send_head([], modified=True, decoded=bool(plan.coding), length=None)
             return True
         pieces = self._read_available()
-        if not self.connection.is_complete or (plan is not None and not self._has_no_urls(plan, pieces)):
+        if not self.connection.is_complete or (
+            plan is not None
+            and not has_no_urls(plan, pieces, exchange.route_table.url_maps[route.file_scope], route.upstream.url)
+        ):
             self.first_pieces = pieces
             return False
         is_changed = plan is not None and (length is None or length > BUFFERED_LIMIT)
@@ -158,12 +161,12 @@ class ResponseRelay(msgspec.Struct):
                 await self.exchange.response.drain(idle)
 
     async def _relay_rewritten(self, plan: RewritePlan, *, is_short: bool) -> None:
-        connection = self.connection
+        connection, route = self.connection, self.exchange.route_match.route
         pieces = await self._read_at_least(self.response.length or 0 if is_short else bool(plan.coding))
         if plan.coding and not can_be_in_coding(plan.coding, b"".join(pieces[:2])):
             self.plan = None
             await self._relay_unchanged(pieces)
-        elif connection.is_complete and self._has_no_urls(plan, pieces):
+        elif connection.is_complete and has_no_urls(plan, pieces, self._url_map(), route.upstream.url):
             self._send_head(pieces, modified=not is_short, length=self.response.length)
         elif connection.is_complete and (is_short or sum(map(len, pieces)) <= BUFFERED_LIMIT):
             await self._send_buffered(plan, pieces, is_short=is_short)
@@ -306,9 +309,6 @@ class ResponseRelay(msgspec.Struct):
 
     def _make_rewriter(self, plan: RewritePlan) -> Rewriter:
         return Rewriter(plan, self._url_map(), self._request_context())
-
-    def _has_no_urls(self, plan: RewritePlan, pieces: list[bytes]) -> bool:
-        return has_no_urls(plan, pieces, self._url_map(), self.exchange.route_match.route.upstream.url)
 
     def _url_map(self) -> UrlMap:
         exchange = self.exchange

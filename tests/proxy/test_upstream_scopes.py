@@ -159,4 +159,4 @@ def test_no_team_takes_the_design_host_of_another_scope() -> None:
 def test_scopes_share_the_search_for_urls() -> None:
     found = maps((MAIN, A_ALONE, B))
     upstream = UpstreamUrl.parse(A_ALONE[1])
-    assert found["team a"].literals("json", upstream) is found["team b"].literals("json", upstream)
+    assert found["team a"].searches["json", upstream] is found["team b"].searches["json", upstream]

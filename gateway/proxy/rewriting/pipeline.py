@@ -1,17 +1,13 @@
 """Rewrite one body: undo its content coding, detect its charset, replace its URLs, restore its charset."""
 
+import re
 from collections.abc import Iterator
 
 from gateway.content.charsets import UTF_16, Utf16Transcoder, detect_charset, is_ascii_superset, is_wide_text
 from gateway.content.content_coding import ContentDecoder
 from gateway.proxy.rewriting.plan import RewritePlan
 from gateway.proxy.rewriting.scanner import UrlScanner
-from gateway.proxy.rewriting.swagger import (
-    Description,
-    JsonDescription,
-    YamlDescription,
-    is_description,
-)
+from gateway.proxy.rewriting.swagger import FIELD, FIELD_SIZE, Description, JsonDescription, YamlDescription
 from gateway.proxy.rewriting.url_map import RequestContext, UrlMap
 from gateway.proxy.routing import UpstreamUrl
 
@@ -20,6 +16,14 @@ SHORT_STEP = 2 * 1024
 DESCRIPTIONS: dict[str, type[Description]] = {"json": JsonDescription, "yaml": YamlDescription}
 MIN_TEXT = 4
 """Bytes: a shorter body contains no URL in quotes."""
+_WIDE = rb"\xff\xfe|\xfe\xff|[^\0]{0,3}+\0"
+UNUSUAL = {
+    "json": re.compile(b"%b|%b" % (_WIDE, FIELD.pattern)).match,
+    "xml": re.compile(_WIDE).match,
+    "html": re.compile(_WIDE).match,
+    "yaml": re.compile(b"").match,
+}
+"""By kind: matches the beginning of a body that may be a Swagger document or in a wide charset."""
 
 
 def has_no_urls(plan: RewritePlan, pieces: list[bytes], url_map: UrlMap, upstream: UpstreamUrl) -> bool:
@@ -29,12 +33,18 @@ def has_no_urls(plan: RewritePlan, pieces: list[bytes], url_map: UrlMap, upstrea
     """
     if plan.coding:
         return False
-    body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-    if len(body) < MIN_TEXT:
-        return True
-    if is_wide_text(body) or (plan.kind in DESCRIPTIONS and not plan.is_lines and is_description(body, plan.kind)):
+    body, kind = b"".join(pieces), plan.kind
+    if UNUSUAL[kind](body, 0, FIELD_SIZE) is not None and _is_unusual(plan, body):
         return False
-    return not url_map.literals(plan.kind, upstream).find(body)
+    return not url_map.searches[kind, upstream].find(body)
+
+
+def _is_unusual(plan: RewritePlan, body: bytes) -> bool:
+    """Return whether a body may be a Swagger document, or is in a wide charset, given its beginning."""
+    if len(body) < MIN_TEXT:
+        return False
+    may_be_description = plan.kind in DESCRIPTIONS and not plan.is_lines
+    return is_wide_text(body) or (may_be_description and body.find(b"swagger") >= 0)
 
 
 class Rewriter:

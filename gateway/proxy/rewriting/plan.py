@@ -1,14 +1,15 @@
 """Decide from Content-Type and Content-Encoding (RFC 9110 §8.3, §8.4) whether a response body is rewritten, and how."""
 
 from functools import lru_cache
-from typing import NamedTuple
+
+import msgspec
 
 from gateway.content.charsets import find_codec, is_ascii_superset
 from gateway.content.content_coding import parse_content_coding
 from gateway.content.media_type import read_media_type
 
 
-class RewritePlan(NamedTuple):
+class RewritePlan(msgspec.Struct, frozen=True):
     """How a body is read."""
 
     kind: str

@@ -78,7 +78,7 @@ class UrlScanner:
         """Take a kind of `CONTEXTS`."""
         self._context_type = CONTEXTS[kind]
         self._syntax = self._context_type.syntax
-        self._literals = url_map.literals(kind, context.upstream)
+        self._literals = url_map.searches[kind, context.upstream]
         self._url_map = url_map
         self._request = context
         new_beginning = partial(url_map.new_beginning, syntax=self._syntax, context=context)

@@ -99,11 +99,6 @@ def _replace_words(raw: bytes, word: bytes) -> bytes:
     return raw[:start] + word + (raw[end:] if last == end else raw[last:])
 
 
-def is_description(body: bytes, kind: str) -> bool:
-    """Return False if a whole body is certainly no Swagger document. Its first bytes show it for most JSON."""
-    return (kind != "json" or FIELD.match(body, 0, FIELD_SIZE) is not None) and body.find(b"swagger") >= 0
-
-
 def _has_members(text: bytes) -> bool:
     return any(beginning in text and key in text for beginning, key in BEGINNINGS)
 

@@ -76,17 +76,30 @@ class Replacement(NamedTuple):
     taken: int
 
 
+class LiteralSearches(dict[tuple[str, UpstreamUrl], LiteralSearch]):
+    """The search for URLs of all upstreams of the configuration, by the kind of a document and the upstream that
+    answers; made when it is needed. The maps of all scopes share it: it finds too much for some.
+    """
+
+    def __init__(self, origins: UpstreamTable) -> None:
+        super().__init__()
+        self._origins = origins
+
+    def __missing__(self, key: tuple[str, UpstreamUrl]) -> LiteralSearch:
+        kind, upstream = key
+        own = self._origins.prefixes_at(upstream.scheme, upstream.authority)
+        paths = [path for table in own for path in table.prefixes]
+        search = self[key] = LiteralSearch(SYNTAXES[kind], self._origins.paths, upstream, paths)
+        return search
+
+
 @dataclass(frozen=True, slots=True)
 class UrlMap:
     """The upstreams of routes, and the gateway's paths for them."""
 
     origins: UpstreamTable
     """URL prefix of an upstream → the upstream and the path of its route."""
-    searched: UpstreamTable
-    """All upstreams of the configuration: the maps of its scopes share the searches, which find too much for some."""
-    searches: dict[tuple[str, UpstreamUrl], LiteralSearch] = field(default_factory=dict, compare=False, repr=False)
-    """The search for URLs of the upstreams, by the kind of a document and the upstream that answers; made when it is
-    needed."""
+    searches: LiteralSearches = field(compare=False, repr=False)
 
     @classmethod
     def from_routes(
@@ -104,10 +117,10 @@ class UrlMap:
         """
         pairs = [*routes]
         origins = _upstream_table(pairs, design_urls)
-        url_map = cls(origins, origins)
+        url_map = cls(origins, LiteralSearches(origins))
         hosts = {base.authority: base for base, _ in reversed(pairs)}
         for kind, base in product(kinds, [*hosts.values()][:PREPARED]):
-            url_map.literals(kind, base).prepare()
+            url_map.searches[kind, base].prepare()
         return url_map
 
     def for_scope(
@@ -121,16 +134,6 @@ class UrlMap:
         below theirs; a URL under neither belongs to another scope, and stays.
         """
         return replace(self, origins=_upstream_table(routes, design_urls, None if main is None else main.origins))
-
-    def literals(self, kind: str, upstream: UpstreamUrl) -> LiteralSearch:
-        """Return the search for URLs of the upstreams in documents of a kind, in responses of one upstream."""
-        search = self.searches.get((kind, upstream))
-        if search is None:
-            own = self.searched.prefixes_at(upstream.scheme, upstream.authority)
-            paths = [path for table in own for path in table.prefixes]
-            search = LiteralSearch(SYNTAXES[kind], self.searched.paths, upstream, paths)
-            self.searches[kind, upstream] = search
-        return search
 
     def rewrite(self, url: str, context: RequestContext) -> str:
         """Return the gateway's URL for a URL of a response head. URLs that are percent-encoded in its query are
