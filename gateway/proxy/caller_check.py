@@ -8,48 +8,54 @@ import time
 
 import msgspec
 
+from gateway.callers.directory import KnownCaller, ScopedProofs
 from gateway.callers.identification import ConnectionFacts, combine_callers, identify_head
 from gateway.callers.proof_table import ProofTable
 from gateway.callers.username_token import verify_tokens
 from gateway.errors import CallerNotAllowed, UnknownCaller
 from gateway.oic.ws_security import UsernameToken
 from gateway.proxy.exchange import Exchange
+from gateway.proxy.route_table import Route
 
 
 class VerifiedHead(msgspec.Struct):
-    """What the head of a request proved on a connection; valid while the proofs are the same."""
+    """What the head of a request proved on a connection; valid for its route while the proofs are the same."""
 
-    proofs: ProofTable
+    proofs: ScopedProofs
+    route: Route
     authorization: bytes | None
     api_key: bytes | None
-    caller: str | None
+    caller: KnownCaller
 
 
 def identify_caller(exchange: Exchange, *, may_have_token: bool) -> None:
     """Identify the caller by its connection and the head. `may_have_token`: the body may contain a WS-Security token,
     which `identify_by_tokens` reads. Raise UnknownCaller or CallerNotAllowed.
     """
-    connection, proofs = exchange.caller, _proofs_for(exchange)
-    known = exchange.head.known_fields
+    known, verified = exchange.head.known_fields, exchange.caller.verified_head
     authorization, api_key = known.get(b"authorization"), known.get(b"x-api-key")
-    verified = connection.verified_head
     if (
-        not isinstance(verified, VerifiedHead)
-        or verified.proofs is not proofs
-        or verified.authorization != authorization
-        or verified.api_key != api_key
+        isinstance(verified, VerifiedHead)
+        and verified.api_key == api_key
+        and verified.authorization == authorization
+        and verified.route is exchange.route
+        and verified.proofs is exchange.route_table.callers.proofs
     ):
-        facts = ConnectionFacts(
-            connection.peer,
-            connection.peer_user_id if proofs.uses_users else None,
-            connection.peer_certificate if proofs.uses_certificates else None,
-        )
-        found = identify_head(proofs, facts, authorization=authorization, api_key=api_key)
-        if found.problem:
-            raise _unknown_caller_error(exchange, found.problem)
-        verified = connection.verified_head = VerifiedHead(proofs, authorization, api_key, found.caller)
-    if verified.caller is not None:
-        _accept_caller(exchange, verified.caller)
+        exchange.record.caller, exchange.caller_meter = verified.caller.name, verified.caller.meter
+        return
+    connection, proofs = exchange.caller, _proofs_for(exchange)
+    facts = ConnectionFacts(
+        connection.peer,
+        connection.peer_user_id if proofs.uses_users else None,
+        connection.peer_certificate if proofs.uses_certificates else None,
+    )
+    found = identify_head(proofs, facts, authorization=authorization, api_key=api_key)
+    if found.problem:
+        raise _unknown_caller_error(exchange, found.problem)
+    if found.caller is not None:
+        caller = _accept_caller(exchange, found.caller)
+        every = exchange.route_table.callers.proofs
+        connection.verified_head = VerifiedHead(every, exchange.route, authorization, api_key, caller)
     elif not (may_have_token and proofs.uses_wsse):
         raise _unknown_caller_error(exchange, "the request has no proof")
 
@@ -71,16 +77,17 @@ def identify_by_tokens(exchange: Exchange, tokens: list[UsernameToken]) -> None:
 
 
 def _proofs_for(exchange: Exchange) -> ProofTable:
-    return exchange.route_table.callers.proofs.for_scope(exchange.route_match.route.file_scope)
+    return exchange.route_table.callers.proofs.for_scope(exchange.route.file_scope)
 
 
-def _accept_caller(exchange: Exchange, name: str) -> None:
+def _accept_caller(exchange: Exchange, name: str) -> KnownCaller:
     caller = exchange.route_table.callers.by_name[name]
     exchange.record.caller, exchange.caller_meter = name, caller.meter
-    if name not in (exchange.route_match.route.callers or ()):
+    if name not in (exchange.route.callers or ()):
         raise CallerNotAllowed(reason="the route's `callers` does not name it")
+    return caller
 
 
 def _unknown_caller_error(exchange: Exchange, reason: str) -> UnknownCaller:
     exchange.caller_meter = exchange.route_table.callers.unknown_caller.meter
-    return UnknownCaller(reason=reason, fields=exchange.route_match.route.challenges)
+    return UnknownCaller(reason=reason, fields=exchange.route.challenges)

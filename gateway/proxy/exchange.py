@@ -24,7 +24,7 @@ from gateway.oic.billed_messages import count_messages
 from gateway.proxy.error_response import REASONS, build_error_response, error_status, request_soap_namespace
 from gateway.proxy.headers import (
     API_KEY,
-    DIGESTS,
+    DIGEST_FIELDS,
     RANGE_AND_CODING,
     decrement_max_forwards,
     read_max_forwards,
@@ -126,8 +126,6 @@ class Exchange(msgspec.Struct, eq=False):
         is counted while it is read), BadRequest if its framing is broken already.
         """
         body, table = self.body, self.route_table
-        if body is NO_BODY:
-            return
         if body.error is not None:
             raise body.error
         if table.body_limit is not None and (self.head.length or 0) > table.body_limit:
@@ -141,14 +139,14 @@ class Exchange(msgspec.Struct, eq=False):
 
     def edit_request(self) -> None:
         """Apply to target and field lines what the route, or a shortened body, changes."""
-        route, known = self.route_match.route, self.head.known_fields
+        route, known = self.route, self.head.known_fields
+        if API_KEY in known and self._has_api_key(known[API_KEY]):
+            self.request_lines = remove_api_key(self.request_lines, known[API_KEY])
         if route.rewrite and not RANGE_AND_CODING.isdisjoint(known):
             self.request_lines = request_whole_response(self.request_lines, known)
         if self.body.bytes_removed:
-            self.request_lines = remove_fields(frozenset(DIGESTS), self.request_lines)
-        if API_KEY in known and self._has_api_key(known[API_KEY]):
-            self.request_lines = remove_api_key(self.request_lines)
-        if route.cookies is not None and COOKIE in known and (line := route.cookies.request_line(known[COOKIE])):
+            self.request_lines = remove_fields(DIGEST_FIELDS, self.request_lines)
+        if COOKIE in known and route.cookies is not None and (line := route.cookies.request_line(known[COOKIE])):
             self.request_lines = [*self.request_lines, line]
         if self.head.method == "OPTIONS" and (hops := read_max_forwards(known)):
             self.request_lines = decrement_max_forwards(self.request_lines, hops)
@@ -219,7 +217,7 @@ class Exchange(msgspec.Struct, eq=False):
 
     def _has_api_key(self, value: bytes) -> bool:
         """Return whether X-Api-Key is a proof here: callers prove themselves by keys, or it is the key of a caller."""
-        proofs, route = self.route_table.callers.proofs, self.route_match.route
+        proofs, route = self.route_table.callers.proofs, self.route
         has_keys = route.callers is not None and proofs.for_scope(route.file_scope).uses_keys
         return has_keys or bool(proofs.every.find_key(value))
 

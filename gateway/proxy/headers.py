@@ -80,8 +80,13 @@ MAX_FORWARDS_LIMIT = 999_999_999
 REQUEST_ID = re.compile(rb"[!-~]{1,128}")
 
 
-def remove_api_key(lines: list[bytes]) -> list[bytes]:
-    """Return the lines without X-Api-Key, also where its name has `_` for `-`."""
+def remove_api_key(lines: list[bytes], value: bytes) -> list[bytes]:
+    """Return the lines without X-Api-Key, also where its name has `_` for `-`. `value` is that of all such lines."""
+    usual_line = b"X-Api-Key: " + value
+    if usual_line in lines:
+        kept = lines.copy()
+        kept.remove(usual_line)
+        return kept
     return [line for line in lines if line.partition(b":")[0].lower().replace(b"_", b"-") != API_KEY]
 
 

@@ -102,14 +102,17 @@ async def check_caller_and_body(exchange: Exchange) -> None:
     `prepare_body` do.
     """
     match = exchange.route_match
-    may_be_soap = exchange.body is not NO_BODY and _may_be_soap(exchange.head, match.target)
-    if match.route.callers is not None:
-        identify_caller(exchange, may_have_token=may_be_soap)
-    exchange.prepare_body()
-    if may_be_soap:
-        tokens = await _strip_soap_credentials(exchange)
+    if exchange.body is NO_BODY:
+        identify_caller(exchange, may_have_token=False)
+    else:
+        may_be_soap = _may_be_soap(exchange.head, match.target)
         if match.route.callers is not None:
-            identify_by_tokens(exchange, tokens)
+            identify_caller(exchange, may_have_token=may_be_soap)
+        exchange.prepare_body()
+        if may_be_soap:
+            tokens = await _strip_soap_credentials(exchange)
+            if match.route.callers is not None:
+                identify_by_tokens(exchange, tokens)
     if exchange.route_table.limits and exchange.caller_meter is not None:
         await _admit_within_limits(exchange)
 
