@@ -78,7 +78,7 @@ def microseconds(history: History, lines: list[bytes]) -> float:
     """Return the cost of one append."""
     started_at = time.perf_counter()
     for each in lines:
-        history.append(each)
+        history.append([each])
     return (time.perf_counter() - started_at) / len(lines) * 1e6
 
 
@@ -122,7 +122,7 @@ def _send(history: History, numbers: Iterator[int], count: int) -> float:
         lines = [time_text(next(numbers)) for _ in range(BURST)]
         own += time.thread_time() - started_at
         for each in lines:
-            history.append(each)
+            history.append([each])
         time.sleep(0.1)
         asyncio.run(history.flush())
     return own

@@ -13,7 +13,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,7 +32,7 @@ from gateway.observe.record import Record
 log = logging.getLogger("gateway.history")
 
 # Times in seconds.
-WRITE_INTERVAL = 0.1  # between two writes of a batch
+WRITE_INTERVAL = 0.09  # between two writes of a batch; a record reaches the queue within 0.01 s
 _ERROR_PAUSE = 1.0  # before the next try after an error
 _PRUNE_INTERVAL = 60.0  # while no calls arrive
 _ROOM_CHECK_INTERVAL = 1.0  # while no calls arrive
@@ -86,12 +86,14 @@ class FileHistory:
         """Number of lost calls."""
         return self._queue.refused + self._lost_by_thread
 
-    def append(self, line: bytes, record: Record | None = None, /) -> None:
-        """Queue a line, and remove the entry of its call."""
-        self._queue.put(line)
-        if self._open_calls and self._open_calls.pop(id(record), None) is not None:
-            self._open_calls_changed = True
-            self._queue.wake()
+    def append(self, lines: Sequence[bytes], records: Sequence[Record] = (), /) -> None:
+        """Queue lines, and remove the entries of their calls."""
+        self._queue.put_all(lines)
+        if self._open_calls:
+            ended = [record for record in records if self._open_calls.pop(id(record), None) is not None]
+            if ended:
+                self._open_calls_changed = True
+                self._queue.wake()
 
     def begin(self, record: Record) -> None:
         """Queue the entry of a call before it is sent."""

@@ -1,7 +1,7 @@
 """The interface of a history: methods, limits and search results. Pure."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -66,8 +66,8 @@ class History(Protocol):
     def lost(self) -> int:
         """Number of calls that could not be stored."""
 
-    def append(self, line: bytes, record: Record | None = None, /) -> None:
-        """Store a record as its JSON line, and remove its open call, if any; never waits, never raises."""
+    def append(self, lines: Sequence[bytes], records: Sequence[Record] = (), /) -> None:
+        """Store records as their JSON lines, and remove their open calls, if any; never waits, never raises."""
 
     def begin(self, record: Record) -> None:
         """Store an open call, before it is sent. A history in a file finds it after the process was killed."""

@@ -3,9 +3,8 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import islice
 
 from gateway.history.interface import HistoryHealth, HistoryLimits, SearchResult
 from gateway.history.query import MIN_TIME, HistoryQuery, filter_lines, format_time, newest_lines, time_of
@@ -15,8 +14,6 @@ DEFAULT_CALLS = 10_000
 """Maximum number of calls unless `history.calls` is set."""
 LINE_OVERHEAD = 48
 """Bytes of memory that a line needs in addition to its own."""
-DROP_STEP = 250
-"""Maximum number of lines beyond the limits that are dropped at once."""
 SEARCH_STEP = 250
 """Lines that are searched in one step of the loop: less than half a millisecond."""
 
@@ -27,18 +24,16 @@ class MemoryHistory:
     def __init__(self, limits: HistoryLimits, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._lines: deque[bytes] = deque()
-        self._size = 0  # of the first `_measured` lines
-        self._measured = 0
+        self._size = 0
         self.lost = 0
         self.is_usage_stored = False
         self.set_limits(limits)
 
-    def append(self, line: bytes, _record: Record | None = None, /) -> None:
-        """Store a line. Lines beyond the limits are dropped many at once, and before each search."""
-        lines = self._lines
-        lines.append(line)
-        if len(lines) > self._drop_above:
-            self._drop_excess()
+    def append(self, lines: Sequence[bytes], _records: Sequence[Record] = (), /) -> None:
+        """Store lines; drop the oldest ones beyond the limits."""
+        self._lines.extend(lines)
+        self._size += _size_of(lines)
+        self._drop_excess()
 
     def begin(self, record: Record) -> None:
         """Do nothing: the entry would be lost with the process."""
@@ -59,10 +54,9 @@ class MemoryHistory:
 
     def set_limits(self, limits: HistoryLimits) -> None:
         """Use other limits from now on."""
-        self._max_calls = max_calls = DEFAULT_CALLS if limits.calls is None else limits.calls
+        self._max_calls = DEFAULT_CALLS if limits.calls is None else limits.calls
         self._max_age = limits.keep
         self._max_size = limits.size
-        self._drop_step = min(DROP_STEP, max_calls // 40)
         self._drop_excess()
 
     def health(self) -> HistoryHealth:
@@ -73,28 +67,20 @@ class MemoryHistory:
         """Do nothing: the lines can still be searched."""
 
     def _drop_excess(self) -> None:
-        """Measure the new lines, and drop the oldest ones beyond the limits."""
         lines = self._lines
-        new = len(lines) - self._measured
-        self._size += _size_of(islice(reversed(lines), new), new)
-        dropped = [lines.popleft() for _ in range(len(lines) - self._max_calls)]
-        self._size -= _size_of(dropped, len(dropped))
+        self._size -= _size_of([lines.popleft() for _ in range(len(lines) - self._max_calls)])
         while self._size > self._max_size and lines:
             self._size -= len(lines.popleft()) + LINE_OVERHEAD
-        self._measured = len(lines)
-        self._drop_above = self._measured + self._drop_step
 
     def _drop_old(self) -> int:
         """Drop calls that are too old. Return the time of the oldest calls that may stay, in epoch milliseconds."""
         oldest = max(MIN_TIME, round((self._clock() - self._max_age) * 1000))
         first = format_time(oldest)
-        self._drop_excess()
         while self._lines and time_of(self._lines[0]) < first:
             self._size -= len(self._lines.popleft()) + LINE_OVERHEAD
-        self._measured = len(self._lines)
         return oldest
 
 
-def _size_of(lines: Iterable[bytes], count: int) -> int:
-    """Return the bytes of memory of `count` lines."""
-    return sum(map(len, lines)) + count * LINE_OVERHEAD
+def _size_of(lines: Sequence[bytes]) -> int:
+    """Return the bytes of memory of lines."""
+    return sum(map(len, lines)) + len(lines) * LINE_OVERHEAD

@@ -1,6 +1,7 @@
 """Encode a document as one JSON line, for any texts in it. Records and events use it."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -9,7 +10,8 @@ import msgspec
 _LINE_BREAKING = re.compile(rb"\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
 
 
-_encode = msgspec.json.Encoder().encode
+_encoder = msgspec.json.Encoder()
+_encode, _encode_lines = _encoder.encode, _encoder.encode_lines
 
 
 def json_line(document: dict[str, Any] | msgspec.Struct) -> bytes:
@@ -22,6 +24,15 @@ def json_line(document: dict[str, Any] | msgspec.Struct) -> bytes:
     except (TypeError, UnicodeError, ValueError, RecursionError):
         raw = _encode(_to_json_types(document if isinstance(document, dict) else _as_dict(document)))
     return raw + b"\n" if raw.isascii() else _LINE_BREAKING.sub(_escape, raw) + b"\n"
+
+
+def json_lines(documents: Sequence[msgspec.Struct]) -> list[bytes]:
+    """Return each document as `json_line` does. Many at once cost less."""
+    try:
+        raw = _encode_lines(documents)
+    except (TypeError, UnicodeError, ValueError, RecursionError):
+        return [json_line(document) for document in documents]
+    return (raw if raw.isascii() else _LINE_BREAKING.sub(_escape, raw)).splitlines(keepends=True)
 
 
 def escape_surrogates(text: str) -> str:

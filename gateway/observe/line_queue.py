@@ -8,7 +8,7 @@ the garbage collector runs at any moment: if it ran while its own thread holds t
 import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 
 MAX_LINES = 10_000
@@ -52,6 +52,19 @@ class LineQueue:
             self.refused += 1
             return
         self.pending.append(line)
+        if self._is_waiting:
+            self.wake()
+
+    def put_all(self, lines: Sequence[bytes]) -> None:
+        """Queue lines, as many as there is room for."""
+        size = sum(map(len, lines))
+        self._queued += size
+        if self._queued > self._byte_limit or len(self.pending) + len(lines) > self._max_lines:
+            self._queued -= size
+            for line in lines:
+                self.put(line)
+            return
+        self.pending.extend(lines)
         if self._is_waiting:
             self.wake()
 

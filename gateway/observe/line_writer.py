@@ -44,7 +44,7 @@ class LineWriter:
 
     __slots__ = (
         *("_descriptor", "_file", "_interval", "_is_file", "_is_stream", "_queue", "_sending", "_unwritten"),
-        "write",
+        *("write", "write_all"),
     )
 
     def __init__(
@@ -68,8 +68,8 @@ class LineWriter:
         self._interval = interval
         self._sending = self._unwritten = 0
         self._queue = LineQueue(self._run, name="line-writer", max_lines=max_lines, max_bytes=max_bytes)
-        self.write = self._queue.put
-        """Queue one or more whole lines, which are written within the interval if the target accepts them."""
+        self.write, self.write_all = self._queue.put, self._queue.put_all
+        """Queue a line, or several."""
         self._queue.start()
 
     @property

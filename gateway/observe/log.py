@@ -11,17 +11,17 @@ import random
 import select
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal, TextIO
 
 from gateway.observe.combined_line import combined_line
 from gateway.observe.event_row import event_row
 from gateway.observe.journal_writer import JournalWriter
-from gateway.observe.json_line import json_line
+from gateway.observe.json_line import json_line, json_lines
 from gateway.observe.line_writer import LineWriter
 from gateway.observe.log_file import LogFile
-from gateway.observe.record import RESET_COLOUR, Record, record_level, record_line, record_text
+from gateway.observe.record import RESET_COLOUR, Record, record_level, record_text
 from gateway.observe.secret_mask import mask_start
 from gateway.observe.socket_writer import SocketWriter
 from gateway.observe.syslog_message import syslog_message
@@ -94,16 +94,13 @@ class EventHandler(logging.Handler):
 
 
 class Log:
-    """The log of a process. `write` logs the record of a request; events arrive through `logging`.
+    """The log of a process. `write` logs the records of requests; events arrive through `logging`.
 
     The configured level filters events only: every record is logged, but of those of successful requests only the
     share `sample`. Events go to `event_writer`, by default the same one. Without `format_record` the lines are JSON.
     """
 
-    __slots__ = (
-        *("_event_writer", "_format_record", "_handler", "_is_plain", "_outages", "_previous_levels", "_sample"),
-        "writer",
-    )
+    __slots__ = (*("_event_writer", "_format_record", "_handler", "_outages", "_previous_levels", "_sample", "writer"),)
 
     def __init__(
         self,
@@ -118,7 +115,6 @@ class Log:
         self._event_writer = event_writer
         self._format_record = format_record
         self._sample = sample
-        self._is_plain = format_record is None and sample >= 1
         self._handler = EventHandler((event_writer or writer).write, format_event)
         self._outages: EventHandler | None = None
         if isinstance(writer, SocketWriter) and event_writer is None:  # on standard error now, in the target after it
@@ -130,16 +126,17 @@ class Log:
         """Number of lines that were dropped because the target did not accept them in time."""
         return self.writer.lost + (self._event_writer.lost if self._event_writer is not None else 0)
 
-    def write(self, record: Record) -> bytes:
-        """Queue the line of a record. Call this once for each request. Return the JSON line in all formats."""
-        line = record_line(record)
-        if self._is_plain:
-            self.writer.write(line)
-            return line
-        if self._sample < 1 and _is_success(record) and random.random() >= self._sample:  # noqa: S311 - no secret
-            return line
-        self.writer.write(line if self._format_record is None else self._format_record(record, line))
-        return line
+    def write(self, records: Sequence[Record]) -> list[bytes]:
+        """Queue the lines of completed records. Return their JSON lines in all formats."""
+        lines = json_lines(records)
+        if self._sample >= 1 and self._format_record is None:
+            self.writer.write_all(lines)
+            return lines
+        for record, line in zip(records, lines, strict=True):
+            if self._sample < 1 and _is_success(record) and random.random() >= self._sample:  # noqa: S311 - no secret
+                continue
+            self.writer.write(line if self._format_record is None else self._format_record(record, line))
+        return lines
 
     def attach(self, level: str) -> None:
         """Log events of the gateway from `level` on, and warnings of libraries and of `warnings.warn`."""

@@ -1,7 +1,7 @@
 """The record of one request: every request is logged in exactly one line, however it ends. Pure.
 
-The request pipeline fills a `Record`. `record_line` returns it as JSON, `record_text` as readable text for a terminal.
-The names of the fields are stable: queries of operators use them.
+The request pipeline fills a `Record`, and `complete_record` prepares it to be written: as JSON (`record_line`), or as
+readable text for a terminal (`record_text`). The names of the fields are stable: queries of operators use them.
 """
 
 import msgspec
@@ -68,9 +68,16 @@ def record_level(record: Record) -> str:
 
 
 def record_line(record: Record) -> bytes:
-    """Return the record as one JSON line: all `FIELDS` in their order, null if unknown, `reason` only if set.
+    """Return the record, completed, as one JSON line: all `FIELDS` in their order, null if unknown, `reason` only if
+    set.
+    """
+    complete_record(record)
+    return json_line(record)
 
-    Round and cut the values of `record` itself. A second call changes nothing.
+
+def complete_record(record: Record) -> None:
+    """Set the level, round times, and hide or cut what may be secret or too long, so that the record can be written.
+    A second call changes nothing.
     """
     path, instance_id, opc_request_id = record.path, record.instance_id, record.opc_request_id
     # The usual record is complete, and nothing of it is to be hidden or cut. One condition is cheaper than a step each.
@@ -97,7 +104,6 @@ def record_line(record: Record) -> bytes:
     if record.token_wait_ms or record.queue_ms:
         record.token_wait_ms = int(record.token_wait_ms * 1000 + 0.5) / 1000
         record.queue_ms = record.queue_ms and int(record.queue_ms * 1000 + 0.5) / 1000
-    return json_line(record)
 
 
 def _limit_values(record: Record) -> None:

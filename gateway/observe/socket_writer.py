@@ -55,8 +55,8 @@ class SocketWriter:
         self._lost_before = 0
         self._is_reported = False
         self._queue = LineQueue(self._run, name="log-sender", max_lines=max_lines, max_bytes=max_bytes)
-        self.write = self._queue.put
-        """Queue a line."""
+        self.write, self.write_all = self._queue.put, self._queue.put_all
+        """Queue a line, or several."""
         self._queue.start()
 
     @property

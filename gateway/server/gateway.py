@@ -38,6 +38,7 @@ from gateway.server.idle_renewals import IdleRenewals
 from gateway.server.lifecycle import capacity_of
 from gateway.server.listen_socket import join_addresses
 from gateway.server.listeners import CallerListeners
+from gateway.server.record_writer import RecordWriter
 from gateway.server.reloader import Reloader
 from gateway.server.shortage_monitor import ShortageMonitor
 from gateway.system import gc_tuning
@@ -82,6 +83,7 @@ class Gateway(AdminBackend):
         )
         self._active = ActiveRuntime(self._components, config)
         self._history = CallHistory(config, self._components.usage)
+        self._record_writer = RecordWriter(records, self._history)
         self._usage_reader = UsageReader(config)
         self._checks = BackgroundChecks(self._components)
         self._proof_watch = CallerProofWatch()
@@ -89,7 +91,7 @@ class Gateway(AdminBackend):
         self._pipeline = RequestPipeline(
             self._active.runtime.table,
             metrics=self._metrics,
-            sink=self._write_record,
+            sink=self._record_writer.write,
             before_unsafe=self._record_begin,
             pseudonym=pseudonym,
         )
@@ -103,8 +105,6 @@ class Gateway(AdminBackend):
         self._servers: list[asyncio.Server] = []
         self._addresses: tuple[str, ...] = ()
         self._is_open = False
-        self.on_record: Callable[[bytes], None] | None = None
-        """Receives the line of each record, while calls are watched live."""
         self._tasks = BackgroundTasks()
         self._register_metrics()
         if gates is None:
@@ -170,6 +170,7 @@ class Gateway(AdminBackend):
         self._pipeline.table = runtime.table
         self._proof_watch.start(runtime.callers)
         self._idle_renewals.start(runtime)
+        self._record_writer.flush()
         self._history.apply_config(config)
         self._configure_telemetry(config)
         self._usage_reader = UsageReader(config)
@@ -208,19 +209,17 @@ class Gateway(AdminBackend):
         await self._tasks.wait()
         await self._components.telemetry.close(FORCED_FLUSH if force_stop.is_set() else FLUSH_TIMEOUT)
         await self._components.close()
+        self._record_writer.flush()
         await self._history.close()
         return drained
-
-    def _write_record(self, record: Record) -> None:
-        """Write the record of a completed request to the log and the history."""
-        line = self._records.write(record)
-        self._history.append(line, record)
-        if self.on_record is not None:
-            self.on_record(line)
 
     def _record_begin(self, record: Record) -> None:
         """Record in the history that a request that may change something is about to be sent."""
         self._history.begin(record)
+
+    def watch_records(self, watcher: Callable[[bytes], None] | None) -> None:
+        """Pass the line of each further record to `watcher`, while calls are watched live; None: to nothing."""
+        self._record_writer.watch(watcher)
 
     # For the console ------------------------------------------------------------------------------------------------
 
@@ -306,6 +305,7 @@ class Gateway(AdminBackend):
 
     async def instances(self, query: HistoryQuery) -> SearchResult:
         """Return the calls of the history that match."""
+        self._record_writer.flush()
         return await self._history.find(query)
 
     async def usage(self, query: UsageQuery) -> UsageReport:
@@ -319,6 +319,7 @@ class Gateway(AdminBackend):
 
     async def flush_history(self) -> int:
         """Wait briefly until all calls so far are in the history file. Return the number of lost calls."""
+        self._record_writer.flush()
         await self._history.flush()
         return self._history.lost
 

@@ -40,7 +40,7 @@ class LocalProcess(ServingProcesses):
 
     def watch_records(self, feed: "CallFeed", *, is_watched: bool) -> None:
         """Begin or stop to publish the records of all calls in the feed."""
-        self._gateway.on_record = feed.publish if is_watched else None
+        self._gateway.watch_records(feed.publish if is_watched else None)
 
     async def close_circuit(self, service: str) -> bool | None:
         """Close the circuit of a service."""

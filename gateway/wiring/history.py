@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -65,7 +65,7 @@ class CallHistory:
     itself.
     """
 
-    append: Callable[[bytes, Record], None]
+    append: Callable[[Sequence[bytes], Sequence[Record]], None]
     begin: Callable[[Record], None]
 
     def __init__(self, config: Config, usage: UsageBuckets) -> None:

@@ -4,10 +4,8 @@ import asyncio
 import json
 import tracemalloc
 
-import pytest
-
 from gateway.history.interface import HistoryLimits
-from gateway.history.memory import DEFAULT_CALLS, DROP_STEP, LINE_OVERHEAD, SEARCH_STEP, MemoryHistory
+from gateway.history.memory import DEFAULT_CALLS, LINE_OVERHEAD, SEARCH_STEP, MemoryHistory
 from gateway.history.query import HistoryQuery
 from tests.history.call_lines import EVERYTHING, START, ManualClock, call_line, query_of
 
@@ -15,7 +13,7 @@ from tests.history.call_lines import EVERYTHING, START, ManualClock, call_line, 
 def filled_history(count: int, limits: HistoryLimits = EVERYTHING, clock: ManualClock | None = None) -> MemoryHistory:
     history = MemoryHistory(limits, clock=clock or ManualClock(START + count))
     for number in range(count):
-        history.append(call_line(number))
+        history.append([call_line(number)])
     return history
 
 
@@ -33,7 +31,7 @@ async def test_the_newest_calls_come_first() -> None:
 async def test_a_long_call_is_sorted_by_its_arrival() -> None:
     history = MemoryHistory(EVERYTHING, clock=ManualClock(START + 10))
     for number in (2, 3, 1):  # in the order of their ends
-        history.append(call_line(number))
+        history.append([call_line(number)])
     assert await find_ids(history) == ["request-3", "request-2", "request-1"]
 
 
@@ -51,20 +49,11 @@ async def test_the_number_of_calls_is_limited() -> None:
     assert await find_ids(filled_history(DEFAULT_CALLS + 5), query_of(id="instance-4")) == []
 
 
-@pytest.mark.parametrize("calls", [0, 1, 39, 400, DEFAULT_CALLS])
-async def test_few_lines_beyond_the_limit_stay_in_memory(calls: int) -> None:
-    history = MemoryHistory(HistoryLimits(calls, 1e9, 1 << 30), clock=ManualClock(START))
-    for number in range(calls + 2 * DROP_STEP):
-        history.append(call_line(number))
-        assert len(history._lines) <= calls + min(DROP_STEP, calls // 40)
-    assert (await history.find(HistoryQuery())).kept == len(history._lines) == calls
-
-
 async def test_the_size_is_limited() -> None:
     size = 10 * (len(call_line(10)) + LINE_OVERHEAD)
     history = filled_history(50, HistoryLimits(None, 1e9, size))
     assert (await history.find(HistoryQuery())).kept == 10
-    history.append(call_line(50, path="/" + "x" * 900))
+    history.append([call_line(50, path="/" + "x" * 900)])
     assert (await history.find(HistoryQuery())).kept < 10
     assert (await find_ids(history))[0] == "request-50"
 
@@ -87,7 +76,7 @@ async def test_new_limits_apply_at_once() -> None:
     history.set_limits(HistoryLimits(5, 1e9, 1 << 30))
     assert len(await find_ids(history)) == 5
     history.set_limits(HistoryLimits(0, 1e9, 1 << 30))
-    history.append(call_line(60))
+    history.append([call_line(60)])
     assert (await history.find(HistoryQuery())).kept == 0
 
 
@@ -105,7 +94,7 @@ async def test_calls_may_arrive_during_a_search() -> None:
     history = filled_history(3 * SEARCH_STEP, HistoryLimits(3 * SEARCH_STEP, 1e9, 1 << 30))
     search = asyncio.create_task(history.find(HistoryQuery(limit=10_000)))
     while not search.done():
-        history.append(call_line(99_999))
+        history.append([call_line(99_999)])
         await asyncio.sleep(0)
     assert len((await search).lines) == 3 * SEARCH_STEP
 

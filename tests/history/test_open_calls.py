@@ -68,7 +68,7 @@ def test_an_entry_is_there_until_the_call_has_ended(history: FileHistory, path: 
     history.begin(other)
     until_entries(path, "request-1", "request-2")
     assert lost_calls(path) == []
-    history.append(call_line(1), one)
+    history.append([call_line(1)], [one])
     until_entries(path, "request-2")
 
 
@@ -80,7 +80,7 @@ def test_a_stop_leaves_no_entry(history: FileHistory, path: Path) -> None:
 
 
 def test_the_end_of_a_call_without_an_entry_does_nothing(history: FileHistory, path: Path) -> None:
-    history.append(call_line(1), call(1))
+    history.append([call_line(1)], [call(1)])
     history.close(5)
     assert entries(path) == []
 

@@ -114,7 +114,7 @@ async def test_usage_is_stored_longer_than_calls(open_history: OpenHistory, path
     history = open_history(HistoryLimits(1, 60.0, 1 << 30), usage=usage, at=START + DAY)
     usage.add(H12, ERP, 1, 1)
     for number in range(50):
-        history.append(call_line(number))
+        history.append([call_line(number)])
     history.close(5)
     history_file = HistoryFile(path)
     while history_file.prune(HistoryLimits(0, 60.0, 1 << 30), round((START + DAY) * 1000)):

@@ -11,7 +11,7 @@ from gateway.observe.journal_entry import journal_entry, journal_field
 from gateway.observe.journal_writer import JournalWriter
 from gateway.observe.json_line import json_line
 from gateway.observe.log import event_line, log_event, set_up_log
-from gateway.observe.record import FIELDS, Record, record_line
+from gateway.observe.record import FIELDS, Record, complete_record, record_line
 from tests.fakes.journal import JournalReceiver, decode_entry
 from tests.fakes.process import ROOT
 from tests.fakes.waiting import TIME_LIMIT
@@ -25,6 +25,7 @@ RECORD = Record(
     status=200,
     duration_ms=12.3,
 )
+complete_record(RECORD)
 
 
 def event_entry(message: str, *, exc: BaseException | None = None, **fields: Any) -> dict[str, list[bytes]]:
@@ -100,11 +101,11 @@ def test_entries_wait_while_journald_restarts(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr("gateway.observe.socket_writer.RETRY_PAUSE", 0.01)
     log = set_up_log(target=JournalWriter(str(tmp_path / "socket")))
     for number in range(3):
-        log.write(RECORD)
+        log.write([RECORD])
         log_event(logging.getLogger("gateway"), logging.INFO, "started", "x", number=number)
         with JournalReceiver(tmp_path / "socket") as receiver:
             assert receiver.receive()["OIC_EVENT"] == [b"request"]
             assert receiver.receive()["OIC_NUMBER"] == [b"%d" % number]
-    log.write(RECORD)
+    log.write([RECORD])
     assert not log.close(0.05)
     assert log.lost == 1

@@ -6,7 +6,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.observe.json_line import json_line
+from gateway.observe.json_line import json_line, json_lines
+from gateway.observe.record import Record
 
 any_text = st.text(st.characters(categories=None))
 values = st.recursive(
@@ -22,6 +23,11 @@ def test_any_document_is_one_line_of_valid_json(document: dict[str, Any]) -> Non
     text = raw.decode()
     assert text.splitlines(keepends=True) == [text]
     assert isinstance(json.loads(text), dict)
+
+
+@given(st.lists(st.builds(Record, path=st.none() | any_text, reason=any_text), max_size=3))
+def test_documents_at_once_have_the_same_lines(records: list[Record]) -> None:
+    assert json_lines(records) == [json_line(record) for record in records]
 
 
 @given(st.text())

@@ -99,6 +99,18 @@ def test_the_queued_bytes_are_limited(pipe: tuple[int, int]) -> None:
     assert writer.close(5)
 
 
+@pytest.mark.parametrize("limit", [{"max_bytes": 10 * len(LINE)}, {"max_lines": 10}])
+def test_lines_at_once_fill_the_queue_like_single_ones(pipe: tuple[int, int], limit: dict[str, int]) -> None:
+    reader, target = pipe
+    writer = LineWriter(target, interval=60, **limit)
+    for count in (4, 5, 6, 1):
+        writer.write_all([LINE] * count)
+    assert writer.lost == 6
+    assert writer.close(5)
+    os.close(target)
+    assert read_all(reader) == LINE * 10
+
+
 def test_a_slow_reader_gets_every_byte_once(pipe: tuple[int, int]) -> None:
     reader, target = pipe
     os.set_blocking(target, False)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gateway.observe.log import MAX_FIELD, MAX_TEXT, Log, event_line, log_event, set_up_log
-from gateway.observe.record import FIELDS, Record
+from gateway.observe.record import FIELDS, Record, complete_record
 from gateway.observe.syslog_writer import SyslogWriter
 from tests.fakes.waiting import TIME_LIMIT
 
@@ -39,6 +39,11 @@ def start(target: Path) -> Iterator[Start]:
         stream.close()
 
 
+def write_record(log: Log, record: Record) -> None:
+    complete_record(record)
+    log.write([record])
+
+
 def lines(target: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in target.read_text().splitlines()]
 
@@ -63,7 +68,7 @@ def test_an_event_has_its_name_and_its_fields(start: Start, target: Path) -> Non
 def test_a_record_leaves_its_line_at_any_level(start: Start, target: Path) -> None:
     log = start(level="error")
     log_event(logging.getLogger("gateway.x"), logging.WARNING, "quiet", "not at this level")
-    log.write(Record(status=200))
+    write_record(log, Record(status=200))
     assert log.close()
     (record,) = lines(target)
     assert tuple(record) == FIELDS
@@ -124,7 +129,7 @@ def test_warnings_of_python_are_logged(start: Start, target: Path) -> None:
 
 def test_text_on_request_is_plain_outside_a_terminal(start: Start, target: Path) -> None:
     log = start(log_format="text")
-    log.write(Record(time="1970-01-01T00:00:00.500Z", method="GET", path="/a\x1b[2J", status=200))
+    write_record(log, Record(time="1970-01-01T00:00:00.500Z", method="GET", path="/a\x1b[2J", status=200))
     log_event(logging.getLogger("gateway"), logging.WARNING, "slow", "slow\x07", exc=ValueError("no"), seconds=3)
     assert log.close()
     first, second, *trace = target.read_text().splitlines()
@@ -139,7 +144,7 @@ def test_a_terminal_gets_coloured_text(monkeypatch: pytest.MonkeyPatch) -> None:
     master, terminal_end = os.openpty()
     with open(terminal_end, "w") as terminal:  # noqa: PTH123 - a descriptor, not a path
         log = set_up_log("info", "auto", terminal)
-        log.write(Record(status=200))
+        write_record(log, Record(status=200))
         assert log.close()
         output = os.read(master, 1000)
     os.close(master)
@@ -155,7 +160,7 @@ def test_close_restores_logging(start: Start) -> None:
 def test_lost_lines_are_counted(start: Start) -> None:
     log = start()
     log.close()
-    log.write(Record())
+    write_record(log, Record())
     assert log.lost == 1
 
 
@@ -165,11 +170,11 @@ def test_an_outage_of_the_target_is_on_standard_error(
     monkeypatch.setattr("gateway.observe.socket_writer.OUTAGE_AFTER", 0.0)
     monkeypatch.setattr("gateway.observe.socket_writer.RETRY_PAUSE", 0.01)
     log = set_up_log(target=SyslogWriter(str(tmp_path / "socket"), max_lines=2))
-    log.write(Record(time="1970-01-01T00:00:00.500Z", status=200))
+    write_record(log, Record(time="1970-01-01T00:00:00.500Z", status=200))
     errors = ""
     while "log-down" not in errors:
         errors += capfd.readouterr().err
-    log.write(Record(time="1970-01-01T00:00:00.500Z", status=200))
+    write_record(log, Record(time="1970-01-01T00:00:00.500Z", status=200))
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.bind(str(tmp_path / "socket"))
         receiver.settimeout(TIME_LIMIT)

@@ -185,7 +185,7 @@ class Worker:
 
     async def _watch_calls(self, is_watched: object) -> None:
         assert self._call_lines is not None
-        self._running_gateway().on_record = self._call_lines.put if is_watched else None
+        self._running_gateway().watch_records(self._call_lines.put if is_watched else None)
 
     def _running_gateway(self) -> Gateway:
         assert self._gateway is not None, "request before `start`"
