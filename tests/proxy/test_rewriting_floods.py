@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 import pytest
 
-from gateway.proxy.rewriting import RewritePlan, Rewriter, UrlMap
-from tests.fakes.documents import FLOW, GATE, HERE, HOST, NAMES, U, rewrite
+from gateway.proxy.rewriting import RewritePlan, Rewriter, UrlMap, has_no_urls
+from tests.fakes.documents import FLOW, GATE, HERE, HOST, NAMES, ORDERS, U, rewrite
 
 SIZE = 32 * 1024
 TURN = 20_000
@@ -143,9 +143,24 @@ def test_links_that_a_name_decides_cost_few_calls(kind: str, item: str, url: str
 
 @pytest.mark.parametrize("space", ["", "\n  "])
 def test_links_that_are_elements_are_not_decided_one_by_one(space: str) -> None:
-    elements = f',{space}"{U}/1"' * (8 * SIZE // len(U))
+    elements = "".join(f',{space}"{U}/{number}"' for number in range(8 * SIZE // len(U)))
     body = f'["{U}"{elements}]'.encode()
-    assert counted("json", body).total < SIZE
+    assert counted("json", body).total < SIZE // 16
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("json", b'{"items":[{"id":7,"name":"\xc3\xa9"}],"next":null}'),
+        ("xml", b'<?xml version="1.0"?><a:b xmlns:a="x"/>'),
+    ],
+)
+def test_a_usual_body_without_urls_costs_few_calls(kind: str, body: bytes) -> None:
+    plan, url_map = RewritePlan(kind, "", ""), UrlMap.from_routes([(ORDERS, "/orders/")])
+    assert has_no_urls(plan, [body], url_map, ORDERS)
+    with Calls() as calls:
+        has_no_urls(plan, [body], url_map, ORDERS)
+    assert calls.total < 12
 
 
 def test_links_with_a_scheme_in_capitals_cost_few_calls() -> None:

@@ -1,6 +1,7 @@
 """Bodies in which URLs repeat, and bodies without URLs: short cuts give the same result."""
 
 import json
+from itertools import pairwise
 from urllib.parse import quote
 
 import pytest
@@ -191,3 +192,57 @@ def test_a_path_after_a_link_is_rewritten_too() -> None:
 @pytest.mark.parametrize("body", [b"", b"{}", b'"/"', b"\xff\xfe1"])
 def test_a_body_that_is_too_short_for_a_url_is_clear(body: bytes) -> None:
     assert has_no_urls(RewritePlan("json", "", ""), [body], NAMES, ORDERS)
+
+
+UPSTREAMS = [
+    "https://acme.integration.us-phoenix-1.ocp.oraclecloud.com/ic",
+    "https://acme.integration.eu-frankfurt-1.ocp.oraclecloud.com/ic",
+    "https://plain.example/ic",
+    "http://127.0.0.1:8080/ic",
+    "http://localhost/ic",
+    "http://node7/IC",
+    "http://[2001:db8::7]:8080/ic",
+]
+FILLINGS = [
+    "",
+    "7",
+    "x",
+    "X",
+    "k",
+    "-1.",
+    ".",
+    "/",
+    "\\n",
+    "\\u00e9",
+    " text, next and index 17/4 ",
+    "oraclecloud.com ",
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.sampled_from(UPSTREAMS), min_size=1, max_size=4, unique=True),
+    st.sampled_from(FILLINGS),
+    st.sampled_from(FILLINGS),
+    st.integers(0, 300),
+    st.data(),
+)
+def test_a_url_is_found_in_any_letter_case_and_any_text(
+    upstreams: list[str], before: str, after: str, size: int, data: st.DataObject
+) -> None:
+    """However often the letters of its host are in the text: that decides how the host is searched."""
+    url_map = UrlMap.from_routes([(UpstreamUrl.parse(url), f"/r{number}") for number, url in enumerate(upstreams)])
+    own = UpstreamUrl.parse(upstreams[0])
+    host, slash, path = data.draw(st.sampled_from(upstreams)).partition("://")[2].partition("/")
+    host = "".join(data.draw(st.sampled_from([host.lower(), host.upper(), host.title()])))
+    first = "[" + before * size
+    body = f'{first}"https://{host}{slash}{path}/a"{after * size}]'.replace(
+        "https", "http" if "80" in host else "https"
+    )
+    rewriter = Rewriter(RewritePlan("json", "", ""), url_map, RequestContext(own, GATE, route_path="/r0"))
+    cuts = [0, data.draw(st.integers(0, len(body))), len(body)]
+    pieces = [body.encode()[start:stop] for start, stop in pairwise(cuts)]
+    steps = (rewriter.feed([piece for piece in pieces if piece]), rewriter.end())
+    output = b"".join(piece for step in steps for out in step for piece in out).decode()
+    assert not has_no_urls(RewritePlan("json", "", ""), pieces, url_map, own)
+    assert output.startswith(f'{first}"{GATE}/r')

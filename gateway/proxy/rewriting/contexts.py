@@ -53,6 +53,8 @@ class UrlContext(ABC):
     """The name of an element whose text is an identifier, in lower case."""
     named_by = frozenset((b'"', b"'", b">"))
     """Bytes that may be before a link that a name decides."""
+    between_elements: re.Pattern[bytes] | None = None
+    """Matches all that is between two links if they are elements of an array (`is_element`)."""
 
     def __init__(self, text: bytes, *, final: bool) -> None:
         """Take a text; nothing follows it if it is `final`."""
@@ -115,6 +117,7 @@ STRING_CONTENT = re.compile(rb'(?s)[^"\\]*+(?:\\.[^"\\]*+)*')
 STRING_END = re.compile(rb'"[ \t\r\n]*+')
 ELEMENT_REST = re.compile(rb'[A-Za-z0-9_./?=&%-]{0,1000}+"[,\]]')
 BEFORE_ELEMENT = re.compile(rb',[ \t\r\n]*"\Z')
+BETWEEN_ELEMENTS = re.compile(rb'[A-Za-z0-9_./?=&%-]{0,1000}+",[ \t\r\n]{0,20}"')
 BEFORE_VALUE = re.compile(rb'(?:[^\\]"([^"\\]+)"[ \t\r\n]*:|\[)[ \t\r\n]*"\Z')
 
 
@@ -128,6 +131,7 @@ class JsonContext(UrlContext):
     """Rewrites URLs in member values and array elements, never in member names."""
 
     syntax = JSON
+    between_elements = BETWEEN_ELEMENTS
 
     def __init__(self, text: bytes, *, final: bool) -> None:
         super().__init__(text, final=final)

@@ -5,7 +5,7 @@ them: what repeats in a body is replaced without a look at each link.
 """
 
 from collections.abc import Callable
-from itertools import accumulate, islice
+from itertools import accumulate, islice, pairwise
 from typing import TypeVar
 
 from gateway.proxy.rewriting.contexts import LINK_CONTEXT, MAX_URL, UrlContext, UrlSpan, decide_path
@@ -77,22 +77,17 @@ class UsualLinks:
         if len(parts) == 1 or len(parts[0]) < len(before):
             return [], 0, []
         decided, named_by, is_element = self._decided, self._context_type.named_by, self._context_type.is_element
+        answers = self._decide_elements(parts)
         answers = [
-            decided[part[-NAME_CONTEXT:]] if old[0] != SLASH else self._references[part[-LINK_CONTEXT:]]
-            for part, old in zip(parts[::2], parts[1::2], strict=False)
+            answer or (decided[part[-NAME_CONTEXT:]] if old[0] != SLASH else self._references[part[-LINK_CONTEXT:]])
+            for part, old, answer in zip(parts[::2], parts[1::2], answers, strict=False)
         ]
-        if None in answers:
-            answers = [
-                decided[part[-LINK_CONTEXT:]]
-                if answer is None and old[0] != SLASH and part[-1:] in named_by
-                else answer
-                for part, old, answer in zip(parts[::2], parts[1::2], answers, strict=False)
-            ]
-        if None in answers:
-            answers = [
-                True if answer is None and old[0] != SLASH and is_element(part[-LINK_CONTEXT:], after) else answer
-                for part, old, after, answer in zip(parts[::2], parts[1::2], parts[2::2], answers, strict=False)
-            ]
+        for number in [number for number, answer in enumerate(answers) if answer is None]:
+            part, old, after = parts[2 * number : 2 * number + 3]
+            if old[0] != SLASH:
+                before_link = part[-LINK_CONTEXT:]
+                answer = decided[before_link] if part[-1:] in named_by else None
+                answers[number] = True if answer is None and is_element(before_link, after) else answer
         if None in answers:
             answers = self._ask_context(parts, answers, window, data, final=final)
         del parts[2 * len(answers) :]
@@ -105,6 +100,18 @@ class UsualLinks:
         parts[0] = parts[0][len(before) :]
         parts[1::2] = links
         return [b"".join(parts)], position, []
+
+    def _decide_elements(self, parts: list[bytes]) -> list[bool | None]:
+        """Return True for the links of an array that are between others, None for all other links."""
+        between, count = self._context_type.between_elements, len(parts) // 2
+        if between is None or count <= 2 or between.fullmatch(parts[count - count % 2]) is None:
+            return [None] * count
+        is_between = map(between.fullmatch, parts[2:-1:2])
+        inner = [
+            True if before and after and old[0] != SLASH else None
+            for (before, after), old in zip(pairwise(is_between), parts[3::2], strict=False)
+        ]
+        return [None, *inner, None]
 
     def _replace_repeated(self, window: bytes, data: bytes) -> tuple[list[bytes], int, list[Edit]] | None:
         """Replace the links that were in the text before, if they are all that there are. None if there may be others.
