@@ -10,6 +10,8 @@ from urllib.parse import parse_qs
 
 from tests.fakes.waiting import BACKLOG, TIME_LIMIT
 
+_DISCOVERY = "GET /.well-known/"
+"""So a gateway asks, at a time of its own, whether the endpoint can be reached: this takes no response of a script."""
 _TURNS = 20
 """Turns of the loop in which a client in the same loop reads a piece."""
 
@@ -140,12 +142,14 @@ class Identity:
         line, *fields = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").rstrip().split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (item.partition(":") for item in fields)}
         body = await reader.readexactly(int(headers.get("content-length", 0)))
-        answer_ = self.script.pop(0) if self.script else self._next()
+        answer_ = answer(404) if line.startswith(_DISCOVERY) else self._next()
         async with self._arrival:
             self.requests.append(ReceivedTokenRequest(line, headers, body))
             self._arrival.notify_all()
         await answer_.play(writer)
 
     def _next(self) -> Answer:
+        if self.script:
+            return self.script.pop(0)
         self._count += 1
         return token(f"token-{self._count}")

@@ -21,7 +21,7 @@ from typing import Any, Self
 
 from tests.fakes import warm
 from tests.fakes.gate import Caller
-from tests.fakes.waiting import TIME_LIMIT
+from tests.fakes.waiting import TIME_LIMIT, wait_until
 
 ROOT = Path(__file__).parents[2]
 INHERITED_VARIABLES = ("PATH", "HOME", "LANG", "COVERAGE_PROCESS_START")
@@ -249,10 +249,23 @@ class Process:
 
     async def until_answer(self, path: str, condition: Callable[[Document], bool]) -> Document:
         """Query the admin port until its document meets the condition; return the document."""
-        async with asyncio.timeout(TIME_LIMIT):
-            while not condition(document := (await self.ask(path))[1]):
-                pass
-            return document
+        document: Document = {}
+
+        async def is_met() -> bool:
+            nonlocal document
+            _, document = await self.ask(path)
+            return condition(document)
+
+        await wait_until(is_met)
+        return document
+
+    async def until_status(self, target: str, status: int) -> None:
+        """Call until a response has this status."""
+
+        async def is_status() -> bool:
+            return (await self.get(target))[0] == status
+
+        await wait_until(is_status)
 
     # Implementation -----------------------------------------------------------------------------------------------
 

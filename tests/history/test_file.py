@@ -17,7 +17,7 @@ from gateway.history.file import FileHistory
 from gateway.history.history_file import search_file
 from gateway.history.interface import HistoryLimits, Unsearchable
 from gateway.history.query import HistoryQuery
-from tests.fakes.waiting import TIME_LIMIT
+from tests.fakes.waiting import TIME_LIMIT, wait_until
 from tests.history.call_lines import EVERYTHING, START, ManualClock, call_line, query_of
 from tests.history.conftest import OpenHistory
 
@@ -44,9 +44,10 @@ async def find_ids(history: FileHistory, query: HistoryQuery | None = None) -> l
 
 
 async def wait_for_calls(history: FileHistory, count: int) -> None:
-    async with asyncio.timeout(TIME_LIMIT):
-        while (await history.find(HistoryQuery())).kept != count:
-            pass
+    async def are_there() -> bool:
+        return (await history.find(HistoryQuery())).kept == count
+
+    await wait_until(are_there)
 
 
 async def test_an_appended_call_is_found_at_once(open_history: OpenHistory) -> None:

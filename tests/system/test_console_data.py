@@ -156,9 +156,7 @@ async def test_an_operator_closes_a_circuit(tmp_path: Path, workers: int) -> Non
         document["services"] = {"acme": {"url": upstream.url}}
         async with console(written(tmp_path, document)) as gate:
             upstream.script += [b"HTTP/1.1 502 Bad\r\nContent-Length: 0\r\n\r\n"] * 5
-            async with asyncio.timeout(TIME_LIMIT):
-                while (await gate.get("/orders/"))[0] != 503:
-                    pass
+            await gate.until_status("/orders/", 503)
             status = (await gate.ask("/status"))[1]
             assert status["services"]["acme"]["circuit"]["state"] == "open"
             closed = await ask(gate, "close_breaker", service="acme")

@@ -61,8 +61,7 @@ async def test_idle_callers_leave_descriptors_for_the_rest(tmp_path: Path, sandb
         assert await counted(gate, "oic_gateway_connections_refused_total") == sum(callers["refused"].values())
         for caller in idle:
             caller.close()
-        while (await gate.ask("/status"))[1]["callers"]["connections"]:
-            pass
+        await gate.until_answer("/status", lambda status: not status["callers"]["connections"])
         assert (await gate.get("/orders/"))[0] == 200
         assert len(gate.events("connections-full")) == workers
         assert gate.events("files-exhausted") == []
@@ -105,8 +104,7 @@ async def test_without_descriptors_an_event_is_logged_and_health_works(tmp_path:
         assert await counted(gate, "oic_gateway_file_shortages_total") > 0
         resource.prlimit(gate._process.pid, resource.RLIMIT_NOFILE, (FILES, FILES))
         caller.close()
-        while (await gate.ask("/status"))[1]["callers"]["open_files"]["short"]:
-            pass
+        await gate.until_answer("/status", lambda status: not status["callers"]["open_files"]["short"])
         assert (await gate.get("/orders/"))[0] == 200
         assert len(gate.events("files-exhausted")) == 1
 

@@ -134,9 +134,7 @@ async def test_a_sign_in_survives_on_a_full_volume(tmp_path: Path, closed_port: 
                 assert len(sandbox.token_requests) == 4  # none is used whose successor could not be kept
                 (seen / "filler").unlink()
                 await gate.wait_for_events("store-up")
-                async with asyncio.timeout(TIME_LIMIT):
-                    while (await gate.get("/orders/"))[0] != 200:
-                        pass
+                await gate.until_status("/orders/", 200)
 
 
 STORE = """

@@ -65,10 +65,7 @@ async def metric(gate: Process, name: str) -> float:
 
 async def wait_for_calls(gate: Process, history_settings: int) -> Document:
     """Until so many are; what it tells then."""
-    async with asyncio.timeout(TIME_LIMIT):
-        while (document := await search(gate))["kept"] != history_settings:
-            pass
-    return document
+    return await gate.until_answer("/instances?", lambda document: document["kept"] == history_settings)
 
 
 @BOTH

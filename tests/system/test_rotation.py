@@ -201,8 +201,7 @@ async def test_killed_while_the_store_writes_the_new_token(tmp_path: Path, state
             await identity.wait_for_requests(1)
             with stopped(settings, server):
                 gate_of_answer.set()
-                while not (await gate.ask("/status"))[1]["credentials"]["given"]["fetches"]["ok"]:
-                    pass
+                await gate.until_answer("/status", lambda status: status["credentials"]["given"]["fetches"]["ok"])
                 assert not call.done()
                 await killed(gate, call)
         async with gateway(file, GIVEN="G1", **STATE_KEY) as again:

@@ -147,9 +147,7 @@ async def test_a_running_gateway_reports_and_notices_a_sign_in(scene: Scene) -> 
 
         output = await signed_in(file)
         assert "ok   credential person: signed in as jdoe" in output
-        async with asyncio.timeout(TIME_LIMIT):
-            while (await gate.get("/orders/"))[0] != 200:  # it looks once a second
-                pass
+        await gate.until_status("/orders/", 200)  # it looks once a second
         assert (await gate.ask("/readyz"))[1]["credentials"]["person"] == {"state": "ok"}
     async with gateway(file, **KEY) as again:
         assert (await again.get("/orders/"))[0] == 200

@@ -259,9 +259,7 @@ async def test_a_changed_secret_file_is_used_without_a_restart(tmp_path: Path, r
             assert event["level"] == level
             assert (await gate.ask("/status"))[1]["credentials"]["app"]["last_error"]["permanent"] is permanent
             secret.write_text("right\n", encoding="utf-8")
-            async with asyncio.timeout(TIME_LIMIT):
-                while (await gate.get("/orders/1"))[0] != 200:
-                    pass
+            await gate.until_status("/orders/1", 200)
     # Whoever looks at /status has the way to the token endpoint looked at too, without asking for a token.
     assert [request.form["client_secret"] for request in identity.requests if request.form] == [["wrong"], ["right"]]
 

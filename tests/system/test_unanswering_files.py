@@ -67,8 +67,7 @@ async def test_a_pipe_as_secret_fails_only_its_credential(tmp_path: Path, sandbo
         assert "not a regular file" in str(readiness)
         secret.unlink()
         secret.write_text(DEFAULT_SECRET, encoding="utf-8")
-        while (await gate.get("/orders/"))[0] != 200:
-            pass
+        await gate.until_status("/orders/", 200)
 
 
 # The interpreter runs this at its start: once the folder has a pipe `hang`, opening a database hangs on it.
