@@ -56,14 +56,14 @@ class ServerState(Protocol):
 
 class CallerConnection(CallerChannel):
     """One caller's connection. `refusal` is set if it is not admitted; `is_serving` while a request is under way. The
-    handler keeps the route of the last request in `last_route`, the rules that accepted the address in `accepted_by`,
-    and what the last proofs of a caller proved in `verified_head`.
+    handler keeps the route of the last request in `last_route`, the rules that accepted address and Host in
+    `accepted_by` and `accepted_host`, and what the last proofs of a caller proved in `verified_head`.
     """
 
     __slots__ = (
         *("_info", "_body", "_deadline", "_discarding", "_error", "_half_close_monitor", "_head_timeout"),
         *("_idle_timeout", "_loop", "_reader", "_server", "_timer", "_trailing_size"),
-        *("accepted_by", "is_serving", "last_route", "refusal", "verified_head"),
+        *("accepted_by", "accepted_host", "is_serving", "last_route", "refusal", "verified_head"),
     )
 
     def __init__(
@@ -84,6 +84,7 @@ class CallerConnection(CallerChannel):
         self._reader = HeadReader(server.limits, server.rules, server.shapes)
         self.handler_task = EagerTask(loop, on_done=self._on_served, on_failed=self._on_handler_failed)
         self.accepted_by: object = None
+        self.accepted_host: bytes | None = None
         self.last_route: object = None
         self.verified_head: object = None
         self._trailing_size = 0

@@ -13,6 +13,7 @@ from gateway.http.request_head import (
     skip_empty_lines,
 )
 
+CR = 0x0D
 END_OF_HEAD = b"\r\n\r\n"
 EMPTY_LINES_LIMIT = 1024
 """Maximum bytes of empty lines before a request."""
@@ -61,7 +62,7 @@ class HeadReader:
         the pending bytes can become no head.
         """
         data = self.pending
-        if data[:1] <= b"\r" or self._skipped > EMPTY_LINES_LIMIT:  # an empty line, or bytes that begin no request
+        if data[0] <= CR or self._skipped > EMPTY_LINES_LIMIT:  # an empty line, or bytes that begin no request
             data = self._skip_empty_lines()
         if self._follows_body and not may_begin_request(data):
             raise BadRequest

@@ -31,17 +31,20 @@ def match_route(exchange: Exchange, pseudonym: str) -> RouteMatch[Route] | None:
     """
     head, table, caller = exchange.head, exchange.route_table, exchange.caller
     known, method, target = head.known_fields, head.method, head.target
-    if caller.accepted_by is not table.admission:
+    host = known.get(b"host")
+    is_accepted = caller.accepted_by is table.admission and caller.accepted_host == host
+    if not is_accepted:
         table.admission.check_address(caller.peer)
-        caller.accepted_by = table.admission
     if head.error is not None:
         raise head.error
-    is_usual = CHECKED_FIELDS.isdisjoint(known) and method not in CHECKED_METHODS
+    is_usual = method not in CHECKED_METHODS and CHECKED_FIELDS.isdisjoint(known)
     if not is_usual:
         _check_loops_and_tunnels(exchange, pseudonym)
-    host = known.get(b"host")
     if target[0] == "/":
-        table.admission.check_host(host, required=head.is_http11)
+        if not is_accepted:
+            table.admission.check_host(host, required=head.is_http11)
+            if host is not None:
+                caller.accepted_by, caller.accepted_host = table.admission, host
         match = table.router.resolve_path(target)
     else:
         host, found = table.resolve_other_form(head, caller.local_address)

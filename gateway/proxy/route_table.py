@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from gateway.callers.directory import CallerDirectory
 from gateway.diagnosis.route_health import RouteHealth
@@ -29,7 +28,8 @@ from gateway.services.service_gate import ServiceGate
 GENERAL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
-class UpstreamServer(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class UpstreamServer:
     """An origin that a route sends requests to."""
 
     url: UpstreamUrl

@@ -288,3 +288,29 @@ async def test_no_secret_is_in_records_and_responses() -> None:
         texts.append(repr(at.gate.runtime.table.callers).encode())
         for secret in (ERP, KEY, CRM, basic(f"erp:{ERP}").decode()[6:]):
             assert all(secret.encode() not in text for text in texts)
+
+
+async def test_what_a_caller_proved_on_one_route_does_not_open_another() -> None:
+    other = {
+        "name": "crm",
+        "path": "/crm/",
+        "upstream": "http://127.0.0.1:9/ic/",
+        "credential": "app",
+        "callers": ["crm"],
+    }
+    async with guarded("erp", routes=[other]) as at:
+        caller = await at.gate.caller()
+        for target, expected in (("/orders/1", 200), ("/crm/1", 403), ("/orders/1", 200), ("/orders/1", 200)):
+            await caller.send(f"GET {target} HTTP/1.1\r\nHost: gw\r\n{BASIC}\r\n\r\n".encode())
+            assert (await caller.reply())[0] == expected
+        assert [record.caller for record in await at.gate.wait_for_records(4)] == ["erp"] * 4
+
+
+async def test_a_key_in_any_spelling_stays_here() -> None:
+    async with guarded("scanner") as at:
+        for name in ("X-Api-Key", "x-api-key", "X_API_KEY"):
+            status, _, _ = await at.gate.get("/orders/1", f"{name}: {KEY}", "A: 1")
+            assert status == 200
+        for request in at.upstream.requests:
+            assert KEY.encode() not in request.head
+            assert request.field("A") == "1"

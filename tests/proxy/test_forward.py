@@ -147,6 +147,35 @@ async def test_a_new_table_counts_for_the_next_request() -> None:
         assert len(identity.requests) == 1
 
 
+async def test_an_accepted_host_does_not_speak_for_other_requests() -> None:
+    async with scene(hosts=["gw.example.com"]) as (gate, upstream, identity):
+        caller = await gate.caller()
+        for fields, expected in (
+            (b"Host: gw.example.com\r\n", 200),
+            (b"Host: gw.example.com\r\n", 200),
+            (b"Host: evil.example.com\r\n", 403),
+            (b"Host: gw.example.com\r\n", 200),
+        ):
+            await caller.send(b"GET /orders/1 HTTP/1.1\r\n%b\r\n" % fields)
+            assert (await caller.reply())[0] == expected
+        changed = config(identity.url, upstream.url + "/ic/x")
+        gate.runtime = gate.components.build_runtime(changed, gate.components.load_files(changed))
+        gate.components.adopt(gate.runtime)
+        gate.forward.table = gate.runtime.table
+        await caller.send(b"GET /orders/1 HTTP/1.1\r\nHost: gw.example.com\r\n\r\n")
+        assert (await caller.reply())[0] == 403
+        assert len(upstream.requests) == 3
+
+
+async def test_a_missing_host_is_missing_after_one_that_was_not_needed() -> None:
+    async with scene() as (gate, _, _):
+        caller = await gate.caller()
+        await caller.send(b"GET /orders/1 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+        assert (await caller.reply())[0] == 200
+        await caller.send(b"GET /orders/1 HTTP/1.1\r\n\r\n")
+        assert (await caller.reply())[0] == 400
+
+
 async def test_requests_under_way_end_with_close_while_draining() -> None:
     gone_on = asyncio.Event()
 
