@@ -80,8 +80,18 @@ class RouteMeter:
     """
 
     __slots__ = (
-        *("_bytes_in", "_bytes_out", "_duration", "_ended", "_messages", "_requests", "_token_wait", "_upstream"),
-        *("_with_id", "_without_id", "exemplars", "in_flight", "replays"),
+        *(
+            "_bytes_in",
+            "_bytes_out",
+            "_duration",
+            "_ended",
+            "_in_flight",
+            "_messages",
+            "_requests",
+            "_token_wait",
+            "_upstream",
+        ),
+        *("_with_id", "_without_id", "exemplars", "replays"),
     )
 
     def __init__(self) -> None:
@@ -89,7 +99,7 @@ class RouteMeter:
         self._requests: dict[tuple[str, int, str | None], int] = {}
         self._duration, self._upstream, self._token_wait = new_histogram(), new_histogram(), new_histogram()
         self._bytes_in = self._bytes_out = self._with_id = self._without_id = self._messages = 0
-        self.in_flight = 0
+        self._in_flight = 0
         self.replays: dict[str, int] = {}
         self.exemplars: dict[int, Exemplar] = {}
         """The last exported trace of each bucket of `duration`."""
@@ -148,13 +158,18 @@ class RouteMeter:
         self._count_ended()
         return self._token_wait
 
+    @property
+    def in_flight(self) -> int:
+        """Requests that have begun and not ended."""
+        self._count_ended()
+        return self._in_flight
+
     def begin(self) -> None:
         """Count the beginning of a request; `record` ends it."""
-        self.in_flight += 1
+        self._in_flight += 1
 
     def record(self, record: Record, blame: str | None, duration_s: float) -> None:
         """Count the end of a request; `blame` is from `gateway.errors`, or None. `duration_s` is the exact duration."""
-        self.in_flight -= 1
         ended = self._ended
         # Not the record itself: it is rounded when it is written.
         ended.append(
@@ -188,6 +203,7 @@ class RouteMeter:
         if not self._ended:
             return
         columns = zip(*self._ended, strict=True)
+        self._in_flight -= len(self._ended)
         self._ended = []
         methods, statuses, blames, bytes_in, bytes_out, durations, upstream, waits, answers, ids, messages = columns
         for (method, status, blame), count in Counter(zip(methods, statuses, blames, strict=True)).items():

@@ -8,7 +8,7 @@ call: large responses of invoked systems, files, and runs of a schedule.
 
 import re
 
-from gateway.oic.urls import FLOWS, is_developer_call
+from gateway.oic.urls import DEVELOPER_CALL, FLOWS
 
 MESSAGE_SIZE = 50 * 1024
 """Bytes of payload of one message."""
@@ -25,7 +25,7 @@ def count_messages(payload: int, method: str, target: str, status: int, *, has_i
     proves a run, except in a response of the developer API. Without one, only a 2xx of a trigger does: OIC may have
     refused a call with any other status.
     """
-    if is_developer_call(target) if has_instance_id else not (200 <= status < 300 and _runs_flow(method, target)):
+    if DEVELOPER_CALL.match(target) if has_instance_id else not (200 <= status < 300 and _runs_flow(method, target)):
         return 0
     return -(-payload // MESSAGE_SIZE) or 1
 

@@ -69,12 +69,8 @@ FLOWS = r"/ic/(?:api|ws)/integration/v[0-9]+/flows/"
 PROJECT = r"(?:project/(?P<project>[^/]+)/)?"
 INSTANCE_PARAMETER = "integrationInstance"
 _TRIGGER = re.compile(r"v[0-9]+/flows/")
-_DEVELOPER_CALL = re.compile(rf"{INTEGRATION_API}(?!{_TRIGGER.pattern})")
-
-
-def is_developer_call(path: str) -> bool:
-    """Return whether the path of a request leads to the developer API."""
-    return _DEVELOPER_CALL.match(path) is not None
+DEVELOPER_CALL = re.compile(rf"{INTEGRATION_API}(?!{_TRIGGER.pattern})")
+"""Matches the beginning of the path of a request that leads to the developer API."""
 
 
 def is_developer_upstream(path: str) -> bool:

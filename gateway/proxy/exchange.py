@@ -87,6 +87,9 @@ class Exchange(msgspec.Struct, eq=False):
     soap_namespace: str = ""
     """Of the caller's envelope, once it is known."""
     upstream_started_at: float = 0.0
+    """When the last attempt began."""
+    upstream_ended_at: float = 0.0
+    """When the last attempt ended, if the caller reads the response for longer."""
     health_update: Callable[[], None] | None = None
     """Updates the route's health, after the response is out."""
     place: Place | None = None
@@ -160,11 +163,6 @@ class Exchange(msgspec.Struct, eq=False):
         self.retry_state.attempts = self.record.attempts = self.retry_state.attempts + 1
         self.upstream_started_at = time.monotonic()
         self.id_scanner = None
-
-    def record_upstream_end(self, now: float) -> None:
-        """Record how long the last attempt took, unless its end is recorded already."""
-        if self.record.upstream_ms is None:
-            self.record.upstream_ms = (now - self.upstream_started_at) * 1000
 
     def record_retry(self, reason: str, error: str | None = None) -> None:
         """Count a further attempt, and end the one before it; `error` is why that one had no response."""
@@ -334,43 +332,42 @@ class Exchange(msgspec.Struct, eq=False):
     def finish(self, unrouted: RouteMeter) -> Record:
         """Count the request for its route, or as `unrouted`, and return its record. Call once, at the end."""
         record, meter = self.record, self.meter
-        if record.path is None and self.head.target:  # no route was found
-            record.path = self.head.target.partition("?")[0]
         now = time.monotonic()
         elapsed = now - self.started_at
         record.duration_ms = elapsed * 1000
         record.bytes_out = self.response.bytes_sent
         record.bytes_in = self.body.bytes_read
         if self.upstream_started_at:
-            self.record_upstream_end(now)
+            ended_at = self.upstream_ended_at or now
+            record.upstream_ms = (ended_at - self.upstream_started_at) * 1000
         if record.reason is None and (trailing := self.caller.trailing_size()):
             record.reason = f"{trailing} bytes after the body"
-        if meter is None:
+        if meter is None:  # no route was found
             meter = unrouted
             meter.begin()
+            record.path = self.head.target.partition("?")[0] or None
         if self.id_scanner is not None:
             record.instance_id = self._scanned_id()
         if record.upstream_status is not None:
-            self._count_messages(record.upstream_status)
+            self._count_messages(record, record.upstream_status)
         if self.caller_meter is not None:
             self.caller_meter.record(record.status or 0)
         meter.record(record, BLAME_BY_CODE[record.error] if record.error else None, elapsed)
         return record
 
-    def _count_messages(self, upstream_status: int) -> None:
+    def _count_messages(self, record: Record, upstream_status: int) -> None:
         """Count what OIC bills for this call. Only its last response can be that of a flow: no call with one is
         retried.
         """
-        record, body = self.record, self.body
         record.messages = messages = count_messages(
-            record.bytes_in - body.bytes_removed,
+            record.bytes_in - self.body.bytes_removed,
             self.retry_state.method,
             self.request_target,
             upstream_status,
             has_instance_id=record.instance_id is not None,
         )
         if messages:
-            self.route_match.route.usage.count(record)
+            self.route.usage.count(record)
             if self.caller_meter is not None:
                 self.caller_meter.messages += messages
             if self.limit_gate is not None:

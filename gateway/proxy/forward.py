@@ -192,7 +192,7 @@ class RequestPipeline:
                 exchange.record_failed_attempt(error)
                 raise
         if exchange.caller.write_paused:
-            exchange.record_upstream_end(time.monotonic())
+            exchange.upstream_ended_at = time.monotonic()
             exchange.release_place()
             await exchange.caller.drain(route.idle_timeout)
 

@@ -14,7 +14,7 @@ from gateway.limits.limit_gate import LimitGate
 from gateway.oauth.token_source import TokenSource
 from gateway.observe.meters import RouteMeter
 from gateway.oic.instance_id import InstanceIdFinder
-from gateway.oic.urls import is_developer_call
+from gateway.oic.urls import DEVELOPER_CALL
 from gateway.proxy.admission import Admission
 from gateway.proxy.cookies import CookieScope
 from gateway.proxy.cors import CorsPolicy
@@ -92,7 +92,7 @@ class Route:
 
     def follows_redirects_of(self, target: str) -> bool:
         """Return whether a 307 to a request for this target may be followed: it is for the developer API."""
-        return self.is_developer or is_developer_call(target.partition("?")[0])
+        return self.is_developer or DEVELOPER_CALL.match(target) is not None
 
     @property
     def upstreams(self) -> tuple[UpstreamServer, ...]:
