@@ -1,4 +1,5 @@
-"""The number of parallel test processes, garbage collection, the settings of hypothesis, and a port without a server.
+"""The number of parallel test processes, the order of tests, garbage collection, the settings of hypothesis, and a port
+without a server.
 
 Many tests wait for processes and sockets, so each CPU has two test processes.
 """
@@ -17,6 +18,8 @@ settings.load_profile("busy machine")
 
 PER_CPU = 2
 MOST = 16
+SLOW = "tests/system/"
+"""Tests that start processes and wait for them: half of the time of all."""
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -24,6 +27,24 @@ def pytest_xdist_auto_num_workers() -> int:
     """Return the number for `--numprocesses auto`."""
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(PER_CPU * cpus, MOST)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin the part of each test process with its share of the slow tests.
+
+    At first each process has a part of the list. One that has no more tests takes some from the end of another's part:
+    these should be short, or one process is left with a long test after the other.
+    """
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    slow = [item for item in items if item.nodeid.startswith(SLOW)]
+    short = [item for item in items if not item.nodeid.startswith(SLOW)]
+    items.clear()
+    for left in range(count, 0, -1):
+        for tests in (slow, short):
+            size = len(tests) // left
+            items += tests[:size]
+            del tests[:size]
 
 
 def pytest_sessionstart() -> None:

@@ -125,9 +125,9 @@ def test_sandbox_runs_on_a_read_only_root(daemon: Daemon) -> None:
 def test_compose_file_works_as_it_is(daemon: Daemon) -> None:
     daemon.docker(*COMPOSE, "build", "--build-arg", "PYTHON=base")
     try:
-        daemon.docker(*COMPOSE, "up", "--detach")
+        daemon.docker(*COMPOSE, "up", "--wait")
         wait_for(lambda: "x-oracle-ics-instance-id" in daemon.docker(*COMPOSE, "logs", "legacy"))
-        assert is_healthy(daemon, "test-gateway-1")
+        assert [name for name in ("gateway", "sandbox") if not is_healthy(daemon, f"test-{name}-1")] == []
         status = daemon.docker("exec", "test-gateway-1", "python", "-c", STATUS)
         assert set(re.findall(r"Cap\w+:\s*([0-9a-f]+)", status)) == {"0000000000000000"}
         assert re.findall(r"(?:NoNewPrivs|Uid):\s*(\d+)", status) == [str(IMAGE_USER), "1"]

@@ -46,6 +46,13 @@ def touring(encoding: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
             process.terminate()
 
 
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Stage]:
+    """The processes for tests that leave them running."""
+    with Stage() as stage:
+        yield stage
+
+
 def remaining_processes(mark: str) -> list[str]:
     """The command lines of processes that carry the mark."""
     found = []
@@ -94,26 +101,24 @@ def assert_whole(text: str) -> None:
 
 @pytest.mark.parametrize(("script", "reason"), [("", "is not installed"), ("#!/bin/sh\nexit 1\n", "the browser ended")])
 def test_the_tour_goes_on_without_a_picture(
-    script: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, script: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "sh").symlink_to("/bin/sh")
     if script:
         (tmp_path / "chromium").write_text(script)
         (tmp_path / "chromium").chmod(0o755)
     out = io.StringIO()
-    with Stage() as stage:
-        monkeypatch.setenv("PATH", str(tmp_path))
-        assert tour((screenshot,), stage, Screen(out)) == 0
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert tour((screenshot,), stage, Screen(out)) == 0
     assert "no picture: " in out.getvalue()
     assert reason in out.getvalue()
 
 
-def test_an_address_of_oic_in_the_wsdl_fails_the_step() -> None:
+def test_an_address_of_oic_in_the_wsdl_fails_the_step(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     out = io.StringIO()
-    with Stage() as stage:
-        # As if the gateway's own port were the sandbox's: then the WSDL is full of it.
-        stage.sandbox = stage.sandbox.rpartition(":")[0] + stage.listen[stage.listen.rindex(":") :]
-        assert tour((soap,), stage, Screen(out)) == 1
+    # As if the gateway's own port were the sandbox's: then the WSDL is full of it.
+    monkeypatch.setattr(stage, "sandbox", stage.sandbox.rpartition(":")[0] + stage.listen[stage.listen.rindex(":") :])
+    assert tour((soap,), stage, Screen(out)) == 1
     assert "a part of an address of OIC" in out.getvalue()
 
 
@@ -134,7 +139,7 @@ def test_an_interrupted_tour_stops_both_processes(number: signal.Signals, status
     assert remaining_processes(mark) == []
 
 
-def test_a_failed_step_is_named() -> None:
+def test_a_failed_step_is_named(stage: Stage) -> None:
     def wrong(_stage: Stage, _screen: Screen) -> None:
         """A step that sees something else"""
         raise StepFailed("the status is 500, not 200")
@@ -143,12 +148,11 @@ def test_a_failed_step_is_named() -> None:
         """A step that stumbles"""
         raise KeyError("Location")
 
-    with Stage() as stage:
-        for step in (wrong, stumbling):
-            out = io.StringIO()
-            assert tour((get, step, check), stage, Screen(out)) == 1
-            assert f"Step 2 failed: {step.__doc__}" in out.getvalue()
-            assert str(check.__doc__) not in out.getvalue()
+    for step in (wrong, stumbling):
+        out = io.StringIO()
+        assert tour((get, step, check), stage, Screen(out)) == 1
+        assert f"Step 2 failed: {step.__doc__}" in out.getvalue()
+        assert str(check.__doc__) not in out.getvalue()
 
 
 def test_a_stopped_gateway_fails_the_step() -> None:

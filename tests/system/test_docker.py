@@ -17,6 +17,7 @@ import yaml
 
 from gateway.cli.sandbox import inline_config
 from gateway.sandbox import Sandbox
+from tests.fakes.process import run_command
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -154,6 +155,15 @@ async def test_the_composition_is_good_and_calls_the_sandbox(tmp_path: Path) -> 
         out, _ = await done.communicate()
         assert done.returncode == 0, out.decode()
         assert yaml.safe_load(text)["credentials"]["orders-app"]["scope"] in inline_config(sandbox)
+
+
+async def test_the_sandbox_is_healthy_while_it_answers() -> None:
+    kind, program, *arguments = composition()["services"]["sandbox"]["healthcheck"]["test"]
+    assert (kind, program) == ("CMD", "python")  # the image has no shell
+    async with Sandbox() as sandbox:
+        arguments = [argument.replace("http://127.0.0.1:8181", sandbox.origin) for argument in arguments]
+        assert (await run_command(sys.executable, *arguments))[0] == 0
+    assert (await run_command(sys.executable, *arguments))[0] == 1
 
 
 def test_a_caller_in_the_network_uses_an_allowed_host_name() -> None:

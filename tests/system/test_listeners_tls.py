@@ -214,11 +214,11 @@ async def test_certificates_are_replaced_under_calls(tmp_path: Path, sandbox: Sa
     async with before(tmp_path, sandbox, listen=listen, workers=workers) as gate:
         first = (await gate.ask("/status"))[1]["listeners"][0]["certificate"]["expires_at"]
         load = Load(gate.listen, request("/orders/"), count=8, tls=context)
-        await load.wait_for_answers(1000)
+        await load.wait_for_answers(200)
         renewed.rename(server)
         gate.signal(signal.SIGHUP)
         await gate.wait_for_events("certificate-loaded", workers)
-        await load.wait_for_answers(load.answers.total() + 4000)
+        await load.wait_for_answers(load.answers.total() + 800)
         load.stop()
         assert load.lost == []
         assert list(load.answers) == [200]

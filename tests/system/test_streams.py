@@ -1,4 +1,4 @@
-"""A gigabyte either way, byte for byte, through a process that does not grow."""
+"""A large body either way, byte for byte, through a process that does not grow."""
 
 import asyncio
 import hashlib
@@ -14,7 +14,8 @@ from gateway.sandbox import DEFAULT_SECRET, pattern_sha256
 from tests.fakes.process import Process, gateway, request
 from tests.fakes.waiting import TIME_LIMIT
 
-GIB = 1024**3
+SIZE = 256 * 1024**2
+"""Of a body: thirteen times what the process may grow by."""
 PIECE = hashlib.shake_256(b"a piece of the upload").digest(256 * 1024)
 SLACK = 20 * 1024  # KiB: the 16 MiB of the contract, and what an allocator keeps back
 
@@ -52,7 +53,7 @@ def download(gate: Process, target: str) -> tuple[bytes, str]:
         while not head.endswith(b"\r\n\r\n"):
             head += stream.readline()
         chunked = b"transfer-encoding: chunked" in head.lower()
-        while left := int(stream.readline(), 16) if chunked else GIB:
+        while left := int(stream.readline(), 16) if chunked else SIZE:
             while left:
                 size = stream.readinto(memoryview(buffer)[: min(left, len(buffer))])
                 assert size
@@ -65,13 +66,13 @@ def download(gate: Process, target: str) -> tuple[bytes, str]:
 
 
 def upload(gate: Process, *, chunked: bool) -> tuple[bytes, str]:
-    """Sends a gigabyte; its reply, and the SHA-256 of what was sent."""
+    """Sends a large body; its reply, and the SHA-256 of what was sent."""
     digest = hashlib.sha256()
-    framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {GIB}"
+    framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {SIZE}"
     with connect(gate) as sock:
         sock.sendall(request("/upload/", framing, "Connection: close", method="POST"))
         framed = b"%x\r\n%b\r\n" % (len(PIECE), PIECE) if chunked else PIECE
-        for _ in range(GIB // len(PIECE)):
+        for _ in range(SIZE // len(PIECE)):
             digest.update(PIECE)
             sock.sendall(framed)
         if chunked:
@@ -91,41 +92,43 @@ def grown(gate: Process, before: int, record_property: Callable[[str, object], N
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["sized", "chunked"])
-async def test_a_gigabyte_down(warm: Process, *, chunked: bool, record_property: Callable[[str, object], None]) -> None:
+async def test_a_large_body_down(
+    warm: Process, *, chunked: bool, record_property: Callable[[str, object], None]
+) -> None:
     before = warm.memory("VmRSS")
-    head, digest = await asyncio.to_thread(download, warm, f"/bytes/{GIB}{'?chunked=1' if chunked else ''}")
+    head, digest = await asyncio.to_thread(download, warm, f"/bytes/{SIZE}{'?chunked=1' if chunked else ''}")
     assert head.startswith(b"HTTP/1.1 200 OK\r\n")
     assert (b"Transfer-Encoding: chunked" in head) == chunked
-    assert digest == await asyncio.to_thread(pattern_sha256, GIB)
+    assert digest == await asyncio.to_thread(pattern_sha256, SIZE)
     assert grown(warm, before, record_property) <= SLACK
-    assert (await warm.wait_for_records(3))[-1]["bytes_out"] == GIB
+    assert (await warm.wait_for_records(3))[-1]["bytes_out"] == SIZE
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["sized", "chunked"])
-async def test_a_gigabyte_up(warm: Process, *, chunked: bool, record_property: Callable[[str, object], None]) -> None:
+async def test_a_large_body_up(warm: Process, *, chunked: bool, record_property: Callable[[str, object], None]) -> None:
     before = warm.memory("VmRSS")
     reply, digest = await asyncio.to_thread(upload, warm, chunked=chunked)
     assert reply.startswith(b"HTTP/1.1 200 OK\r\n")
-    assert f'"length": {GIB}, "sha256": "{digest}"'.encode() in reply
+    assert f'"length": {SIZE}, "sha256": "{digest}"'.encode() in reply
     assert grown(warm, before, record_property) <= SLACK
-    assert (await warm.wait_for_records(3))[-1]["bytes_in"] == GIB
+    assert (await warm.wait_for_records(3))[-1]["bytes_in"] == SIZE
 
 
 async def test_a_caller_that_stops_reading_does_not_fill_the_gateway(warm: Process) -> None:
     before = warm.memory("VmRSS")
     sock = connect(warm)
     with sock:
-        sock.sendall(request(f"/bytes/{GIB}"))
+        sock.sendall(request(f"/bytes/{SIZE}"))
         sock.recv(1024, socket.MSG_WAITALL)
         for _ in range(200):  # the loop turns, and memory stays as it is
             assert (await warm.ask("/livez"))[0] == 200
         assert warm.memory() - before <= SLACK
 
 
-async def test_a_refusal_does_not_wait_for_a_gigabyte(warm: Process) -> None:
+async def test_a_refusal_does_not_wait_for_a_large_body(warm: Process) -> None:
     def peer() -> bytes:
         with connect(warm) as sock:
-            sock.sendall(request("/none/", f"Content-Length: {GIB}", method="POST") + PIECE)
+            sock.sendall(request("/none/", f"Content-Length: {SIZE}", method="POST") + PIECE)
             return sock.recv(65536)
 
     assert (await asyncio.to_thread(peer)).startswith(b"HTTP/1.1 404 ")
