@@ -39,15 +39,19 @@ class CallerChannel(FlowControl):
         self._is_half_closed = self._reading_paused = False
         self.peer: str | None = None
 
-    def write(self, parts: list[bytes]) -> None:
+    def write(self, data: bytes) -> None:
         """Send bytes. Raise CallerGone if the caller hung up."""
         transport = self._transport
         if transport is None or transport.is_closing():
             raise CallerGone
-        if len(parts) == 1:
-            transport.write(parts[0])
-        else:
-            transport.writelines(parts)
+        transport.write(data)
+
+    def write_pieces(self, pieces: list[bytes]) -> None:
+        """Send bytes in pieces. Raise CallerGone if the caller hung up."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            raise CallerGone
+        transport.writelines(pieces)
 
     async def drain(self, idle_timeout: float) -> None:
         """Wait until the caller has room. Raise CallerGone if it reads nothing for `idle_timeout` seconds."""

@@ -1,30 +1,24 @@
 """A coroutine that runs at once, in the callback that starts it, and needs no task of asyncio until it must wait.
 
-Most requests wait for one thing only, the response of the upstream. They `suspend` for it, and the callback that reads
+Most requests wait for one thing only, the response of the upstream. They yield `SUSPENDED`, and the callback that reads
 the response resumes them: no task, no future and no turn of the loop is between the two. Every other wait needs a task
 (`become_task`), which goes on with the same coroutine.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Generator
-from types import coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, Generic, TypeVar
 
 T = TypeVar("T")
 
 SUSPENDED: Final = object()
-"""What a coroutine yields that waits for `resume`."""
-
-
-@coroutine
-def _suspend() -> Generator[object, None, None]:
-    yield SUSPENDED
+"""What a coroutine yields that waits for `resume`; not in a task."""
 
 
 class EagerTask(Generic[T]):
     """Runs one coroutine after the other. `task` is the task that has taken over the present one, if any has."""
 
-    __slots__ = ("_coroutine", "_future", "_loop", "_on_done", "_on_failed", "task")
+    __slots__ = ("_coroutine", "_loop", "_on_done", "_on_failed", "task")
 
     def __init__(
         self,
@@ -38,7 +32,6 @@ class EagerTask(Generic[T]):
         self._on_done = on_done
         self._on_failed = on_failed
         self._coroutine: Coroutine[object, None, T] | None = None
-        self._future: asyncio.Future[None] | None = None
         self.task: asyncio.Task[T] | None = None
 
     def start(self, coroutine: Coroutine[object, None, T]) -> None:
@@ -48,12 +41,9 @@ class EagerTask(Generic[T]):
         self._step(coroutine.send, None)
 
     def resume(self) -> None:
-        """Go on with the coroutine, which has called `suspend`."""
-        if self.task is None:
-            assert self._coroutine is not None
-            self._step(self._coroutine.send, None)
-        elif self._future is not None and not self._future.done():
-            self._future.set_result(None)
+        """Go on with the coroutine, which has yielded `SUSPENDED`."""
+        assert self._coroutine is not None
+        self._step(self._coroutine.send, None)
 
     def cancel(self) -> None:
         """Raise CancelledError where the coroutine waits."""
@@ -63,17 +53,6 @@ class EagerTask(Generic[T]):
             self._step(self._coroutine.throw, asyncio.CancelledError())
 
     # Called by the coroutine ----------------------------------------------------------------------------------------
-
-    def suspend(self) -> Awaitable[None]:
-        """Return what waits for `resume`."""
-        return _suspend() if self.task is None else self._wait_in_task()
-
-    async def _wait_in_task(self) -> None:
-        self._future = self._loop.create_future()
-        try:
-            await self._future
-        finally:
-            self._future = None
 
     async def become_task(self) -> None:
         """Go on as a task: waits for futures and time limits need one."""

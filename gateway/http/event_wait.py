@@ -1,9 +1,12 @@
 """Wait for the next event of a connection, in a task of asyncio or in an `EagerTask`, with a time limit."""
 
 import asyncio
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Generator
+from types import coroutine
 
-from gateway.http.eager_task import EagerTask
+from gateway.http.eager_task import SUSPENDED, EagerTask
 from gateway.http.flow_control import FlowControl
 
 
@@ -18,58 +21,63 @@ class EventWait(FlowControl, ABC):
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._reader_task: EagerTask[bool] | None = None
-        self._is_suspended = False
+        self._suspended: EagerTask[bool] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_due = math.inf
         self._deadline: float | None = None
-        self._timeout_reason = ""
 
-    async def _next_event(self) -> None:
+    @coroutine
+    def _next_event(self) -> Generator[object, None, None]:
         """Wait for bytes, or for the end of the connection."""
-        if self._reader_task is None:
+        reader = self._reader_task
+        if reader is None or reader.task is not None:
             self._waiter = self._loop.create_future()
-            await self._waiter
+            yield from self._waiter
             return
-        self._is_suspended = True
+        self._suspended = reader
         try:
-            await self._reader_task.suspend()
+            yield SUSPENDED
         finally:
-            self._is_suspended = False
+            self._suspended = None
 
     def _wake(self) -> None:
         if self._transport is None:
             self.wake_writer()
-        if self._is_suspended and self._reader_task is not None:
-            self._is_suspended = False
-            self._reader_task.resume()
+        if self._suspended is not None:
+            self._suspended.resume()
             return
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
-    def _set_timer(self, seconds: float, reason: str) -> None:
-        """Set the deadline. One timer serves many requests: it is set again only when it has expired, or when the new
-        deadline is earlier.
+    def _set_deadline(self, seconds: float) -> None:
+        """Have the wait end in `seconds`. One timer serves many requests: it is set again only when it has expired, or
+        when the new deadline is earlier.
         """
-        self._deadline = self._loop.time() + seconds
-        self._timeout_reason = reason
-        if self._timer is None or self._timer.when() > self._deadline:
+        self._deadline = deadline = self._loop.time() + seconds
+        if deadline < self._timer_due:
             self._cancel_timer()
-            self._timer = self._loop.call_at(self._deadline, self._on_timer)
+            self._set_timer(deadline)
+
+    def _set_timer(self, due: float) -> None:
+        self._timer = self._loop.call_at(due, self._on_timer)
+        self._timer_due = due
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+            self._timer_due = math.inf
 
     def _on_timer(self) -> None:
-        self._timer = None
+        self._cancel_timer()
         if self._deadline is None:
             return
         if self._loop.time() < self._deadline:
-            self._timer = self._loop.call_at(self._deadline, self._on_timer)
+            self._set_timer(self._deadline)
         else:
-            self._on_timeout(self._timeout_reason)
+            self._on_timeout()
 
     @abstractmethod
-    def _on_timeout(self, reason: str) -> None:
-        """End the exchange: the deadline, which `reason` describes, has passed."""
+    def _on_timeout(self) -> None:
+        """End the exchange: the deadline has passed."""

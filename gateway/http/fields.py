@@ -151,7 +151,7 @@ def field_value(line: bytes) -> bytes:
     return line.partition(b":")[2].strip(b" \t")
 
 
-def remove_fields(names: frozenset[bytes], lines: list[bytes]) -> list[bytes]:
+def remove_fields(names: frozenset[bytes], lines: Iterable[bytes]) -> list[bytes]:
     """Return the lines of fields that are not among `names` (in lower case)."""
     return [line for line in lines if line.partition(b":")[0].lower() not in names]
 

@@ -7,6 +7,7 @@ Only names are kept, with the values of the fields that decide the framing, whic
 
 import re
 from collections.abc import Callable, Collection, Sequence
+from operator import itemgetter
 from typing import Generic, TypeVar
 
 import msgspec
@@ -21,10 +22,9 @@ QUICKLY_LEARNED = 32
 """The shapes that are learned at their second head; a pattern takes milliseconds to compile."""
 LEARNING_INTERVAL = 256
 """Heads of unknown shape per further shape: peers that often change their names must not occupy the process."""
-EMPTY = 1
-"""The number of an empty group; two of them keep the result of `re.Match.group` a tuple."""
 
 H = TypeVar("H")
+Match = re.Match[bytes]
 
 
 class HeadShape(msgspec.Struct, Generic[H], frozen=True):
@@ -34,24 +34,21 @@ class HeadShape(msgspec.Struct, Generic[H], frozen=True):
     """What holds for all of them: a head without values."""
     names: list[bytes]
     """Names as spelled; whole lines of the fields that decide the framing."""
-    fullmatch: Callable[..., "re.Match[bytes] | None"]
-    """Matches a whole head, without its last two line ends, as a range of bytes. Group 2 is the first of the first
-    line.
-    """
-    forwarded: tuple[int, ...]
-    """Numbers of groups, as in the next ones; the last two are `EMPTY`."""
+    match: Callable[[bytes], Match | None]
+    """Matches a whole head, with its end, at the beginning of the bytes. Group 1 is the first of the first line."""
+    get_forwarded: Callable[[Match], tuple[bytes, ...]]
+    """Returns the forwarded lines of a match; the next ones return known values and deferred lines."""
     known_keys: tuple[bytes, ...]
-    known: tuple[int, ...]
+    get_known: Callable[[Match], tuple[bytes, ...]]
     deferred_keys: tuple[bytes, ...]
-    deferred: tuple[int, ...]
+    get_deferred: Callable[[Match], tuple[bytes, ...]]
 
-    def sort_fields(self, match: "re.Match[bytes]") -> tuple[ForwardedLines, KnownFields, DeferredFields]:
+    def sort_fields(self, match: Match) -> tuple[ForwardedLines, KnownFields, DeferredFields]:
         """Return the fields of a head as `fields.sort_fields` does."""
-        group = match.group
         return (
-            list(group(*self.forwarded))[:-2],
-            dict(zip(self.known_keys, group(*self.known), strict=False)),
-            list(zip(self.deferred_keys, group(*self.deferred), strict=False)) if self.deferred_keys else [],
+            list(self.get_forwarded(match)),
+            dict(zip(self.known_keys, self.get_known(match), strict=False)),
+            list(zip(self.deferred_keys, self.get_deferred(match), strict=False)) if self.deferred_keys else [],
         )
 
 
@@ -60,15 +57,29 @@ ShapeKey = tuple[bytes, int]
 
 
 class HeadShapes(dict[ShapeKey, HeadShape[H]]):
-    """The latest shape by key, of one kind of peer; bounded."""
+    """The latest shape by key, of one kind of peer; bounded. `latest` is that of the last head that was found by its
+    key: most heads have the shape of the one before, and need no key.
+    """
 
-    def __init__(self, rules: FieldRules, *, framing: Collection[bytes]) -> None:
-        """`framing` are the known fields, in lower case, whose values belong to the shape."""
+    def __init__(self, rules: FieldRules, *, framing: Collection[bytes], end: bytes) -> None:
+        """`framing` are the known fields, in lower case, whose values belong to the shape; `end` is the pattern of the
+        end of a head.
+        """
         super().__init__()
         self._rules = rules
         self._framing = framing
+        self._end = end
+        self.latest: HeadShape[H] | None = None
         self._candidates: dict[ShapeKey, list[bytes]] = {}
         self._unknown = self._learn_from = self._learned = 0
+
+    def find_match(self, key: ShapeKey, data: bytes) -> Match | None:
+        """Return the match of the head that begins the bytes with the shape of its key, which becomes the latest."""
+        shape = self.get(key)
+        if shape is None or (match := shape.match(data)) is None:
+            return None
+        self.latest = shape
+        return match
 
     def learn(self, key: ShapeKey, first_line: bytes, lines: Sequence[bytes], template: H) -> None:
         """Note a head that no shape has read. Its shape is learned when a second one follows for the same key.
@@ -102,8 +113,7 @@ class HeadShapes(dict[ShapeKey, HeadShape[H]]):
         return rule is not None and rule.key in self._framing
 
     def _compile(self, first_line: bytes, lines: Sequence[bytes], names: list[bytes], template: H) -> HeadShape[H]:
-        pattern = re.compile(b"()" + first_line)
-        parts, groups = [pattern.pattern], pattern.groups
+        parts, groups = [first_line], re.compile(first_line).groups
         forwarded: list[int] = []
         known: dict[bytes, int] = {}
         deferred: list[tuple[bytes, int]] = []
@@ -131,12 +141,12 @@ class HeadShapes(dict[ShapeKey, HeadShape[H]]):
         return HeadShape(
             template,
             names,
-            re.compile(rb"\r\n".join(parts)).fullmatch,
-            (*forwarded, EMPTY, EMPTY),
+            re.compile(rb"\r\n".join(parts) + self._end).match,
+            _group_getter(forwarded),
             tuple(known),
-            (*known.values(), EMPTY, EMPTY),
+            _group_getter([*known.values()]),
             tuple(key for key, _ in deferred),
-            (*(number for _, number in deferred), EMPTY, EMPTY),
+            _group_getter([number for _, number in deferred]),
         )
 
     def _value_pattern(self, key: bytes, value: bytes) -> bytes:
@@ -144,3 +154,8 @@ class HeadShapes(dict[ShapeKey, HeadShape[H]]):
             blank = b" " if value.startswith(b" ") else b""
             return blank + b"(" + re.escape(value.strip(b" \t")) + b")"
         return LENGTH if key == b"content-length" else TRIMMED_VALUE
+
+
+def _group_getter(numbers: Sequence[int]) -> Callable[[Match], tuple[bytes, ...]]:
+    """Return the function that returns these groups of a match."""
+    return itemgetter(*numbers) if len(numbers) > 1 else lambda match: tuple(match[number] for number in numbers)

@@ -113,8 +113,9 @@ class ConnectionPool:
         share = share or self._default_share
         if share.in_use >= self._share_limit:
             return None
-        while self._idle:
-            connection = self._idle.pop()
+        idle = self._idle
+        while idle:
+            connection = idle.pop()
             if self._loop.time() - connection.opened_at < self._max_age and connection.is_idle_clean():
                 self._busy[connection] = share
                 share.in_use += 1
@@ -143,12 +144,18 @@ class ConnectionPool:
                 raise Overloaded(reason=f"{self.origin.name}: {self._full_reason(share)}", retry_after=1) from None
             raise UpstreamUnreachable(reason=f"{self.origin.name}: no connection within {within:g} s") from None
 
-    def release(self, connection: UpstreamConnection) -> None:
-        """Return a connection: it stays open if another exchange may follow, else it is aborted."""
-        if connection.end_exchange():
-            self._return_idle(connection)
+    def release(self, connection: UpstreamConnection, *, is_unused: bool = False) -> None:
+        """Return a connection, and serve who waits in line: it stays open if another exchange may follow, else it is
+        aborted. `is_unused`: no exchange has begun since it was idle.
+        """
+        self._busy.pop(connection).in_use -= 1
+        if (is_unused or connection.end_exchange()) and not self._closed:
+            connection.idle_since = self._loop.time()
+            self._idle.append(connection)
+            if self._expiry_timer is None:
+                self._expiry_timer = self._loop.call_later(self._idle_timeout, self._close_expired)
         else:
-            self._discard(connection)
+            connection.abort()
         if self._waiting_shares:
             self._grant_waiters()
 
@@ -201,8 +208,9 @@ class ConnectionPool:
             self._cancel_waiter(waiter, share)
             raise
         if connection is not None and not connection.is_idle_clean():  # lost before this task ran
-            self._discard(connection)
-            self._begin_dialing(share)
+            self._busy.pop(connection)
+            self._dialing += 1  # in its place
+            connection.abort()
             return None
         return connection
 
@@ -216,10 +224,10 @@ class ConnectionPool:
             return
         connection = waiter.result()
         if connection is not None:
-            self._return_idle(connection)
+            self.release(connection, is_unused=True)
         else:
             self._end_dialing(share)
-        self._grant_waiters()
+            self._grant_waiters()
 
     def _grant_waiters(self) -> None:
         """Grant free connections to the waiters: routes below their share take turns."""
@@ -263,25 +271,6 @@ class ConnectionPool:
             self._end_dialing(share)
             self._grant_waiters()
         return connection
-
-    def _return_idle(self, connection: UpstreamConnection) -> None:
-        if self._closed:
-            self._discard(connection)
-            return
-        self._remove_busy(connection)
-        connection.idle_since = self._loop.time()
-        self._idle.append(connection)
-        if self._expiry_timer is None:
-            self._expiry_timer = self._loop.call_later(self._idle_timeout, self._close_expired)
-
-    def _discard(self, connection: UpstreamConnection) -> None:
-        self._remove_busy(connection)
-        connection.abort()
-
-    def _remove_busy(self, connection: UpstreamConnection) -> None:
-        share = self._busy.pop(connection, None)
-        if share is not None:
-            share.in_use -= 1
 
     def _on_lost(self, connection: UpstreamConnection) -> None:
         """Remove an idle connection that the upstream closed. A busy one is removed by `release`."""

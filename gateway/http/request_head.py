@@ -46,7 +46,7 @@ FRAMING = frozenset(b"connection expect transfer-encoding upgrade".split())
 # Known fields that may be sent upstream in a new line: not if Connection names them.
 REWRITTEN_FIELDS = frozenset({b"via", COOKIE})
 METHOD_KEY_SIZE = 4  # bytes that distinguish most methods
-TARGET_GROUP = 2  # the group of `HeadShape.fullmatch`
+TARGET_GROUP = 1  # the group of `HeadShape.match`
 TARGET_AND_VERSION = {True: rb" ([!-~]++) HTTP/1\.1", False: rb" ([!-~]++) HTTP/1\.0"}
 METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 METHOD_AND_VERSION_SIZE = 64  # maximum bytes of a request line besides its target
@@ -104,7 +104,7 @@ class RequestHead(msgspec.Struct, frozen=True):
 
 def request_shapes(rules: FieldRules) -> HeadShapes[RequestHead]:
     """Return an empty table for the shapes of the requests of one server."""
-    return HeadShapes(rules, framing=FRAMING)
+    return HeadShapes(rules, framing=FRAMING, end=rb"\Z")
 
 
 def parse_request_head(
@@ -118,7 +118,7 @@ def parse_request_head(
         return _parse_lines(head_bytes, limits, rules)[0]
     key = head_bytes[:METHOD_KEY_SIZE], head_bytes.count(CRLF)
     shape = shapes.get(key)
-    if shape is None or (match := shape.fullmatch(head_bytes)) is None:
+    if shape is None or (match := shape.match(head_bytes)) is None:
         head, lines = _parse_lines(head_bytes, limits, rules)
         if _has_shape(head, len(lines), limits):
             first_line = re.escape(head.method).encode() + TARGET_AND_VERSION[head.is_http11]

@@ -6,9 +6,11 @@ because the gateway itself answers `Expect`.
 """
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 import msgspec
+from msgspec.structs import replace
 
 from gateway.http.chunked import ChunkedDecoder
 from gateway.http.fields import (
@@ -22,7 +24,8 @@ from gateway.http.fields import (
     sort_fields,
     split_lines,
 )
-from gateway.http.head_shapes import HeadShapes
+from gateway.http.head_shapes import HeadShape, HeadShapes, Match
+from gateway.http.response_writer import make_status_line
 
 MAX_INTERIM = 16
 VERSION_AND_SPACE = re.compile(rb"HTTP/1\.[01] ")
@@ -34,6 +37,7 @@ FRAMING = frozenset({b"connection", b"transfer-encoding"})
 STATUS_SLICE = slice(9, 12)
 """The position of the status in a status line."""
 MAX_EMPTY_LINE = 5  # bytes
+HEAD_TOO_LARGE = "the head is too large"
 BROKEN_STATUS_LINE = re.compile(rb"[\r\n]*HTTP/[0-9.]{1,3} ([1-5][0-9]{2})[ \r\n]")
 
 
@@ -41,12 +45,13 @@ class ResponseHead(msgspec.Struct):
     """The head of a final response, its fields sorted by `fields.sort_fields`."""
 
     status: int
-    reason: bytes
-    forwarded_lines: list[bytes]
+    status_line: bytes
+    """That of the response to the caller, which has the same reason phrase."""
+    forwarded_lines: Sequence[bytes]
     known_fields: dict[bytes, bytes]
-    deferred: list[tuple[bytes, bytes]]
+    deferred: Sequence[tuple[bytes, bytes]]
     length: int | None
-    """Content-Length, or None."""
+    """Content-Length, or None. A 204 has none (RFC 9110 §8.6)."""
     chunked: bool
     has_no_body: bool
     """No body follows, whatever the fields are: a response to HEAD, 204, 304 (RFC 9112 §6.3)."""
@@ -54,21 +59,27 @@ class ResponseHead(msgspec.Struct):
     """The connection may carry another request (RFC 9112 §9.3)."""
     connection_options: frozenset[bytes]
     """The names of fields that are for this connection only, because Connection lists them (RFC 9110 §7.6.1)."""
+    is_plain: bool
+    """The forwarded lines are those for the caller: no field is deferred, or for this connection only, Date is among
+    them, and they describe this response (a 304 describes another one).
+    """
 
 
 def response_shapes(rules: FieldRules) -> HeadShapes[ResponseHead]:
     """Return an empty table for the shapes of the responses of one upstream."""
-    return HeadShapes(rules, framing=FRAMING)
+    return HeadShapes(rules, framing=FRAMING, end=rb"\r\n\r\n")
 
 
 class ResponseParser:
     """Parses one response after another. Call `start_response` before each, `feed` with its bytes, and `end` at the end
-    of the connection. The results are `head`, `body` (pieces) and `is_complete`.
+    of the connection. The results are `head`, `body` (pieces), `is_complete`, and `can_keep_alive`: the message is
+    complete, no bytes follow it, and the upstream keeps the connection.
     """
 
     __slots__ = (
-        *("_buffer", "_chunks", "_head_limit", "_interim", "_rules", "_remaining", "_is_head_request", "_shapes"),
-        *("body", "is_complete", "has_trailing_data", "head", "head_size"),
+        *("_buffer", "_chunks", "_head_limit", "_interim", "_is_fresh", "_is_head_request", "_remaining", "_rules"),
+        *("_shapes",),
+        *("body", "can_keep_alive", "has_trailing_data", "head", "head_size", "is_complete"),
     )
 
     def __init__(self, rules: FieldRules, *, head_limit: int, shapes: HeadShapes[ResponseHead] | None = None) -> None:
@@ -78,22 +89,27 @@ class ResponseParser:
         self._rules = rules
         self._shapes = response_shapes(rules) if shapes is None else shapes
         self._head_limit = head_limit
-        self.start_response(is_head_request=False)
+        self.head: ResponseHead | None = None
+        self.body: list[bytes] = []
+        self.is_complete = self.can_keep_alive = False
+        self._reset(is_head_request=False)
 
     def start_response(self, *, is_head_request: bool) -> None:
         """Expect a new response; `is_head_request`: it answers a HEAD request."""
+        self.head = None
+        self.body = []
+        self.is_complete = self.can_keep_alive = False
+        if is_head_request or not self._is_fresh:
+            self._reset(is_head_request=is_head_request)
+
+    def _reset(self, *, is_head_request: bool) -> None:
+        """Reset what a whole response in one piece does not change."""
+        self._is_fresh = not is_head_request
+        self._is_head_request = is_head_request
         self._buffer = b""
         self._chunks: ChunkedDecoder | None = None
         self._remaining = self._interim = self.head_size = 0
-        self._is_head_request = is_head_request
-        self.head: ResponseHead | None = None
-        self.body: list[bytes] = []
-        self.is_complete = self.has_trailing_data = False
-
-    @property
-    def can_keep_alive(self) -> bool:
-        """Whether the message is complete, no bytes follow it, and the upstream keeps the connection."""
-        return self.is_complete and not self.has_trailing_data and self.head is not None and self.head.keep_alive
+        self.has_trailing_data = False
 
     @property
     def unparsed_head(self) -> bytes:
@@ -111,9 +127,29 @@ class ResponseParser:
     def feed(self, data: bytes) -> None:
         """Parse received bytes. Raise MalformedMessage."""
         if self.head is None:
-            data = self._feed_head(data)
-            if not data:
-                return
+            shape = self._shapes.latest if self._is_fresh else None
+            if shape is None or (match := shape.match(data)) is None:
+                data = self._feed_head(data)
+            else:
+                end = match.end()
+                if end > self._head_limit:
+                    raise MalformedMessage(HEAD_TOO_LARGE)
+                head, data = _read_head(shape, match), data[end:]
+                if len(data) == head.length and not head.has_no_body:  # the whole response in one piece, as most
+                    self.head = head
+                    if data:
+                        self.body = [data]
+                    self.is_complete = True
+                    self.can_keep_alive = head.keep_alive
+                    return
+                self.head_size = end
+                self._set_framing(head)
+        if data:
+            self._feed_body(data)
+        if self.is_complete:
+            self.can_keep_alive = not self.has_trailing_data and self.head is not None and self.head.keep_alive
+
+    def _feed_body(self, data: bytes) -> None:
         if self.is_complete:
             self.has_trailing_data = True
         elif self._remaining:
@@ -137,6 +173,7 @@ class ResponseParser:
 
     def _feed_head(self, data: bytes) -> bytes:
         """Parse heads. Return the bytes after the final one."""
+        self._is_fresh = False
         self.head_size += len(data)
         scanned = len(self._buffer)
         window = self._buffer = self._buffer + data if scanned else data
@@ -147,7 +184,7 @@ class ResponseParser:
                 return b""
             trailing_size = len(window) - end - 4
             if self.head_size - trailing_size > self._head_limit:
-                raise MalformedMessage("the head is too large")
+                raise MalformedMessage(HEAD_TOO_LARGE)
             head = self._parse_head(window, end)
             window, scanned = window[end + 4 :], 0
             self._buffer = window
@@ -161,7 +198,7 @@ class ResponseParser:
         HTTP/0.9, RTSP, HTTP/2, leading empty lines, a bare LF. The first `scanned` bytes were checked before.
         """
         if self.head_size > self._head_limit:
-            raise MalformedMessage("the head is too large")
+            raise MalformedMessage(HEAD_TOO_LARGE)
         opening = window[:VERSION_SIZE]
         if VERSION_AND_SPACE.fullmatch(opening + b"HTTP/1.1 "[len(opening) :]) is None:
             raise MalformedMessage("not HTTP/1.1 or HTTP/1.0")
@@ -172,32 +209,20 @@ class ResponseParser:
         """Parse one whole head, the first `end` bytes of the window. Return None for an interim one."""
         if self._is_head_request:
             return self._parse_lines(split_lines(window[:end]))
-        key = window[STATUS_SLICE], window.count(CRLF, 0, end)
-        shape = self._shapes.get(key)
-        if shape is not None and (match := shape.fullmatch(window, 0, end)) is not None:
-            template = shape.template
-            forwarded, known, deferred = shape.sort_fields(match)
-            return ResponseHead(
-                template.status,
-                template.reason,
-                forwarded,
-                known,
-                deferred,
-                None if template.length is None else int(known[b"content-length"]),
-                template.chunked,
-                template.has_no_body,
-                template.keep_alive,
-                template.connection_options,
-            )
+        key, shapes = (window[STATUS_SLICE], window.count(CRLF, 0, end)), self._shapes
+        match = shapes.find_match(key, window)
+        if match is not None and (shape := shapes.latest) is not None:
+            return _read_head(shape, match)
         lines = split_lines(window[:end])
         if (head := self._parse_lines(lines)) is not None:
-            self._shapes.learn(key, re.escape(lines[0]), lines[1:], _without_values(head))
+            shapes.learn(key, re.escape(lines[0]), lines[1:], _without_values(head))
         return head
 
     def _parse_lines(self, lines: list[bytes]) -> ResponseHead | None:
         """Parse the lines of one whole head. Return None for an interim one."""
         first = lines[0]
-        is_http11, status, reason = (_cached_status if len(first) <= CACHED_LINE_LIMIT else _parse_status_line)(first)
+        read_status = _cached_status if len(first) <= CACHED_LINE_LIMIT else _parse_status_line
+        is_http11, status, status_line = read_status(first)
         forwarded, known, deferred = sort_fields(lines[1:], self._rules)
         if status < 200:
             self._count_interim(status)
@@ -211,20 +236,23 @@ class ResponseParser:
             raise MalformedMessage("Content-Length is not one number")
         has_no_body = self._is_head_request or status in {204, 304}
         is_framed = has_no_body or coding is not None or length is not None
+        options = connection_options(connection) if connection else frozenset()
         return ResponseHead(
             status,
-            reason,
-            forwarded,
+            status_line,
+            tuple(forwarded),
             known,
-            deferred,
-            None if length is None else int(length),
+            tuple(deferred),
+            None if length is None or status == 204 else int(length),
             coding is not None and not has_no_body,
             has_no_body,
             is_framed and is_persistent(connection, is_http11=is_http11),
-            connection_options(connection) if connection else frozenset(),
+            options,
+            b"date" in known and status != 304 and not deferred and not options,
         )
 
     def _set_framing(self, head: ResponseHead) -> None:
+        self._is_fresh = False
         self.head = head
         self._buffer = b""
         self._remaining = head.length or 0
@@ -252,9 +280,23 @@ class ResponseParser:
         self.has_trailing_data = bool(rest)
 
 
+def _read_head(shape: HeadShape[ResponseHead], match: Match) -> ResponseHead:
+    """Return the head of a shape with the values of the match."""
+    template = shape.template
+    known = dict(zip(shape.known_keys, shape.get_known(match), strict=False))
+    keys = shape.deferred_keys
+    return replace(
+        template,
+        forwarded_lines=shape.get_forwarded(match),
+        known_fields=known,
+        deferred=tuple(zip(keys, shape.get_deferred(match), strict=False)) if keys else (),
+        length=None if template.length is None else int(known[b"content-length"]),
+    )
+
+
 def _without_values(head: ResponseHead) -> ResponseHead:
     length = None if head.length is None else 0
-    return msgspec.structs.replace(head, forwarded_lines=[], known_fields={}, deferred=[], length=length)
+    return replace(head, forwarded_lines=(), known_fields={}, deferred=(), length=length)
 
 
 def find_status_in_broken_head(head: bytes) -> int | None:
@@ -264,11 +306,12 @@ def find_status_in_broken_head(head: bytes) -> int | None:
 
 
 def _parse_status_line(line: bytes) -> tuple[bool, int, bytes]:
-    """Return whether the version is HTTP/1.1, the status, and the reason phrase."""
+    """Return whether the version is HTTP/1.1, the status, and the status line for the caller."""
     match = STATUS_LINE.fullmatch(line)
     if match is None:
         raise MalformedMessage("the status line is malformed")
-    return match[1] == b"1", int(match[2]), match[3] or b""
+    status = int(match[2])
+    return match[1] == b"1", status, make_status_line(status, match[3] or b"")
 
 
 _cached_status = lru_cache(maxsize=256)(_parse_status_line)

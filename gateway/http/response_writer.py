@@ -6,22 +6,22 @@ connection is aborted, so that the caller does not take it for complete.
 """
 
 from email.utils import formatdate
-from functools import lru_cache
 from typing import Protocol
 
 import msgspec
 
 MAX_JOINED_BODY = 64 * 1024
 """Maximum bytes of a body that is sent in one write with the head."""
-MAX_CACHED_REASON = 64
-"""Maximum bytes of a reason phrase whose status line is cached."""
 
 
 class CallerTransport(Protocol):
     """The caller's connection, as a response uses it."""
 
-    def write(self, parts: list[bytes]) -> None:
+    def write(self, data: bytes) -> None:
         """Send bytes. Raise CallerGone."""
+
+    def write_pieces(self, pieces: list[bytes]) -> None:
+        """Send bytes in pieces. Raise CallerGone."""
 
     async def drain(self, idle_timeout: float) -> None:
         """Wait until there is room. Raise CallerGone if the caller reads nothing for `idle_timeout` seconds."""
@@ -44,54 +44,53 @@ class ResponseWriter(msgspec.Struct, eq=False):
 
     def send_head(
         self,
-        status: int,
-        reason: bytes,
         lines: list[bytes],
-        *,
-        length: int | None,
-        has_no_body: bool,
         body: list[bytes],
-        is_request_complete: bool,
+        length: int | None,
+        has_no_body: bool,  # noqa: FBT001 - positional arguments cost less, and every response passes here
+        is_request_complete: bool,  # noqa: FBT001
     ) -> None:
         """Send the head, and the pieces of the body that are available. Raise CallerGone.
 
-        `lines` are field lines without CRLF. `length` is that of the body, if known. `has_no_body`: no body follows
-        (HEAD, 204, 304), and `length` is only announced. `is_request_complete`: the caller has sent the whole request,
-        and no bytes after it.
+        `lines` are the status line and field lines, without CRLF; those of the framing are added to them. `length` is
+        that of the body, if known; None for 204 (RFC 9110 §8.6). `has_no_body`: no body follows (HEAD, 204, 304), and
+        `length` is only announced. `is_request_complete`: the caller has sent the whole request, and no bytes after it.
         """
-        is_http11 = self.is_http11
         # The rest of an incomplete request body would be read as the next request (RFC 9112 §9.3).
         keep_alive = self.keep_alive and is_request_complete
-        make_line = _cached_status_line if len(reason) <= MAX_CACHED_REASON else _status_line
-        head = [make_line(status, reason), *lines]
-        if length is not None and status != 204:
-            head.append(b"Content-Length: %d" % length)
+        if length is not None:
+            lines.append(b"Content-Length: %d" % length)
         elif not has_no_body:
-            self.chunked = is_http11
-            keep_alive = keep_alive and is_http11
-            if is_http11:
-                head.append(b"Transfer-Encoding: chunked")
+            self.chunked = self.is_http11
+            keep_alive = keep_alive and self.is_http11
+            if self.is_http11:
+                lines.append(b"Transfer-Encoding: chunked")
         if not keep_alive:
-            head.append(b"Connection: close")
-        elif not is_http11:
-            head.append(b"Connection: keep-alive")
+            lines.append(b"Connection: close")
+        elif not self.is_http11:
+            lines.append(b"Connection: keep-alive")
         self.keep_alive = keep_alive
         self.started = True
-        if len(body) == 1 and not self.chunked and (size := len(body[0])) <= MAX_JOINED_BODY:  # as most
-            self.bytes_sent = size
-            head += (b"", body[0])
-            self.transport.write([b"\r\n".join(head)])
-            return
+        if len(body) == 1 and not self.chunked:  # as most
+            piece = body[0]
+            self.bytes_sent = size = len(piece)
+            if size <= MAX_JOINED_BODY:
+                lines += (b"", piece)
+                self.transport.write(b"\r\n".join(lines))
+                return
         size = self.bytes_sent = sum(map(len, body))
-        head += (b"", b"")
-        parts = [b"\r\n".join(head), *self._frame_pieces(body, size)]
-        self.transport.write([b"".join(parts)] if size <= MAX_JOINED_BODY else parts)
+        lines += (b"", b"")
+        parts = [b"\r\n".join(lines), *self._frame_pieces(body, size)]
+        if size <= MAX_JOINED_BODY:
+            self.transport.write(b"".join(parts))
+        else:
+            self.transport.write_pieces(parts)
 
     def send_body(self, pieces: list[bytes]) -> None:
         """Send pieces of the body. Raise CallerGone."""
         size = sum(map(len, pieces))
         self.bytes_sent += size
-        self.transport.write(self._frame_pieces(pieces, size))
+        self.transport.write_pieces(self._frame_pieces(pieces, size))
 
     async def drain(self, idle_timeout: float) -> None:
         """Wait until the caller's side has room. Raise CallerGone if it reads nothing for `idle_timeout` seconds."""
@@ -100,7 +99,7 @@ class ResponseWriter(msgspec.Struct, eq=False):
     def end_body(self) -> None:
         """Send the last chunk of a chunked body."""
         if self.chunked:
-            self.transport.write([b"0\r\n\r\n"])
+            self.transport.write(b"0\r\n\r\n")
 
     def abort(self) -> None:
         """Abort the connection with RST: an ordinary close is the valid end of a body without framing."""
@@ -109,21 +108,18 @@ class ResponseWriter(msgspec.Struct, eq=False):
 
     def send_continue(self) -> None:
         """Send 100 Continue (RFC 9110 §15.2.1)."""
-        self.transport.write([b"HTTP/1.1 100 Continue\r\n\r\n"])
+        self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _frame_pieces(self, pieces: list[bytes], size: int) -> list[bytes]:
         """Return the pieces, as one chunk if the body is chunked."""
         return [b"%x\r\n" % size, *pieces, b"\r\n"] if self.chunked and size else pieces
 
 
-def _status_line(status: int, reason: bytes) -> bytes:
+def make_status_line(status: int, reason: bytes) -> bytes:
     """Return the status line, always with HTTP/1.1. After one HTTP/1.0 response, some clients treat the server as
     HTTP/1.0 from then on; .NET does so in the whole process.
     """
     return b"HTTP/1.1 %d %b" % (status, reason)
-
-
-_cached_status_line = lru_cache(maxsize=512)(_status_line)
 
 
 def date_line(now: float) -> bytes:

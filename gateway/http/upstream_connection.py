@@ -22,6 +22,7 @@ from gateway.network.tls import TlsTransport
 
 HEAD_LIMIT = 64 * 1024
 NO_RESPONSE = "no response in time"
+SILENCE = "silence within the response"
 BROKEN_HEAD_WAIT = 0.5
 """Seconds to wait for the rest of a malformed head: it may contain an instance id."""
 STOPPED_READING = "the upstream stopped reading the request"
@@ -92,7 +93,7 @@ class UpstreamConnection(EventWait):
         elif parts:
             transport.writelines(parts)
         if response_timeout is not None:
-            self._set_timer(response_timeout, NO_RESPONSE)
+            self._set_deadline(response_timeout)
 
     def write(self, parts: list[bytes]) -> None:
         """Send more bytes of the request."""
@@ -107,14 +108,14 @@ class UpstreamConnection(EventWait):
             if not await self.wait_writable(transport, idle_timeout):
                 if self.response_head is not None:
                     raise UpstreamTimeout(reason=STOPPED_READING)
-                self._on_timeout(STOPPED_READING)
+                self._fail(self._broken_head or UpstreamTimeout(reason=STOPPED_READING))
         if self._error is not None:
             raise self._error
 
     def start_response_timer(self, timeout: float) -> None:
         """Expect the response to begin within `timeout` seconds: the request is complete."""
         if self._is_busy and self._parser.head is None and self._transport is not None and self._broken_head is None:
-            self._set_timer(timeout, NO_RESPONSE)
+            self._set_deadline(timeout)
 
     async def read_head(self) -> ResponseHead:
         """Return the final head. Raise UpstreamTimeout, UpstreamBroken or StaleConnection."""
@@ -127,6 +128,16 @@ class UpstreamConnection(EventWait):
         if self._error is not None:  # raise now, while nothing is sent to the caller
             raise self._error
         return parser.head
+
+    def read_whole(self) -> list[bytes] | None:
+        """Return the pieces of the body that have not been read, if all of it has come; None if `read_body` must wait,
+        or reading is paused.
+        """
+        parser = self._parser
+        if not parser.is_complete or self._reading_paused:
+            return None
+        pieces, parser.body = parser.body, []
+        return pieces
 
     def read_available(self) -> list[bytes]:
         """Return the pieces of the body that have arrived since the last read, without waiting."""
@@ -144,7 +155,7 @@ class UpstreamConnection(EventWait):
         parser = self._parser
         while not parser.body and not parser.is_complete:
             self._raise_if_failed()
-            self._set_timer(idle_timeout, "silence within the response")
+            self._set_deadline(idle_timeout)
             await self._next_event()
         self._deadline = None
         return self.read_available()
@@ -166,8 +177,8 @@ class UpstreamConnection(EventWait):
 
     def end_exchange(self) -> bool:
         """End the exchange. Return whether it ended cleanly and another may follow."""
-        transport, parser = self._transport, self._parser
-        if self._error is not None or not parser.can_keep_alive or transport is None or transport.is_closing():
+        parser = self._parser
+        if self._transport is None or not parser.can_keep_alive:
             return False
         self._is_busy = False
         parser.body = []
@@ -216,9 +227,12 @@ class UpstreamConnection(EventWait):
         except MalformedMessage as error:
             self._on_malformed(UpstreamBroken(reason=str(error)))
             return
-        if len(parser.body) > 1 and not parser.is_complete and not self._reading_paused:
+        if not parser.is_complete and len(parser.body) > 1 and not self._reading_paused:
             self._pause(parser.body)
-        self._wake()
+        if self._suspended is not None:  # as in most
+            self._suspended.resume()
+        else:
+            self._wake()
 
     def eof_received(self) -> None:
         """asyncio: the upstream closed its side. The transport closes itself once all is sent, which may be never if
@@ -242,7 +256,7 @@ class UpstreamConnection(EventWait):
             self._fail(error)
             return
         self._broken_head = error
-        self._set_timer(BROKEN_HEAD_WAIT, error.reason)
+        self._set_deadline(BROKEN_HEAD_WAIT)
         self._collect_broken_head(error, b"")
 
     def _collect_broken_head(self, error: UpstreamBroken, data: bytes) -> None:
@@ -286,7 +300,8 @@ class UpstreamConnection(EventWait):
         if self._error is not None:
             raise self._error
 
-    def _on_timeout(self, reason: str) -> None:
+    def _on_timeout(self) -> None:
+        reason = NO_RESPONSE if self._parser.head is None else SILENCE
         self._fail(self._broken_head or UpstreamTimeout(reason=reason))
 
     def _fail(self, error: GatewayError) -> None:

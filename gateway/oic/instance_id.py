@@ -70,14 +70,16 @@ def read_ids(known_fields: Mapping[bytes, bytes]) -> tuple[str | None, str | Non
 
     None stands for a missing or empty field. The first one of several values counts.
     """
-    instance_id, opc_request_id = known_fields.get(INSTANCE_ID), known_fields.get(OPC_REQUEST_ID)
-    return _first_value(instance_id) if instance_id else None, _first_value(opc_request_id) if opc_request_id else None
+    instance_id = known_fields.get(INSTANCE_ID, b"").decode("latin-1")
+    opc_request_id = known_fields.get(OPC_REQUEST_ID, b"").decode("latin-1")
+    if "," in instance_id or "," in opc_request_id:
+        return _first_value(instance_id), _first_value(opc_request_id)
+    return instance_id or None, opc_request_id or None
 
 
-def _first_value(value: bytes) -> str | None:
-    text = value.decode("latin-1")
+def _first_value(text: str) -> str | None:
     # Repeated fields are joined with commas: an empty one before the id must not hide that a flow ran.
-    return text if "," not in text else next(filter(None, map(str.strip, text.split(","))), None)
+    return next(filter(None, map(str.strip, text.split(","))), None) if "," in text else text or None
 
 
 def find_ids_in_broken_head(head: bytes) -> tuple[str | None, str | None]:

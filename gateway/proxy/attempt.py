@@ -83,6 +83,9 @@ async def start_upload(exchange: Exchange, connection: UpstreamConnection) -> Bo
 def decide(exchange: Exchange, response: ResponseHead, random_fraction: Callable[[], float]) -> RetryDecision:
     """Decide by the response head: deliver, or try again. Raise UpstreamBroken or LoopDetected."""
     status, route = response.status, exchange.route_match.route
+    is_awaiting_acceptance = route.token_source.renewal_policy.is_awaiting_acceptance
+    if status < 300 and exchange.place is None and not is_awaiting_acceptance:  # as most
+        return retry.DELIVER
     has_instance_id = exchange.record.instance_id is not None
     if (place := exchange.place) is not None and (status >= 400 or place.gate.reports_success):
         has_run = has_instance_id or exchange.retry_state.is_final
@@ -94,7 +97,7 @@ def decide(exchange: Exchange, response: ResponseHead, random_fraction: Callable
         raise LoopDetected(reason="the upstream is this gateway, or leads back to it")
     if status == 307 and not has_instance_id and exchange.follow_redirect(response):
         return retry.RESEND_NOW
-    if (has_instance_id or status < 300) and route.token_source.renewal_policy.is_awaiting_acceptance:
+    if (has_instance_id or status < 300) and is_awaiting_acceptance:
         route.token_source.record_acceptance(exchange.token, route.name)
     if status < 400:
         return retry.DELIVER

@@ -15,7 +15,7 @@ from gateway.http.fields import COOKIE, field_value, remove_fields
 from gateway.http.request_body import NO_BODY, RequestBody
 from gateway.http.request_head import RequestHead
 from gateway.http.response_parser import ResponseHead
-from gateway.http.response_writer import ResponseWriter, date_line
+from gateway.http.response_writer import ResponseWriter, date_line, make_status_line
 from gateway.limits.limit_gate import LimitGate
 from gateway.observe.meters import CallerMeter, RouteMeter
 from gateway.observe.record import Record
@@ -244,14 +244,6 @@ class Exchange(msgspec.Struct, eq=False):
 
     # The response ---------------------------------------------------------------------------------------------------
 
-    def record_upstream(self, upstream_status: int | None, ids: tuple[str | None, str | None]) -> None:
-        """Record the status of the last upstream response and its ids: instance id, opc-request-id."""
-        record = self.record
-        record.upstream_status = upstream_status
-        record.instance_id, record.opc_request_id = ids
-        if self.trace is not None:
-            self.trace.status = upstream_status
-
     def public_base_url(self) -> str:
         """Return the gateway's own URL for responses, without a slash at its end: `public_url`, else the host that the
         caller used, else (HTTP/1.0 without Host) the address that it connected to. Empty for a unix socket.
@@ -306,17 +298,16 @@ class Exchange(msgspec.Struct, eq=False):
         """Send a response that the gateway makes; `body` is None where none may follow."""
         is_head = self.head.method == "HEAD"
         self.response.send_head(
-            status,
-            REASONS[status].encode(),
             [
+                make_status_line(status, REASONS[status].encode()),
                 *lines,
                 *self.cors_lines,
                 date_line(time.time()),
                 b"X-Request-Id: %b" % (self.record.request_id or "").encode(),
             ],
-            length=None if body is None else len(body),
+            [] if is_head or body is None else [body],
+            None if body is None else len(body),
             has_no_body=is_head or body is None,
-            body=[] if is_head or body is None else [body],
             is_request_complete=self.is_request_complete(),
         )
 

@@ -64,19 +64,27 @@ class ResponseRelay(msgspec.Struct):
     """How OIC URLs in the body are rewritten; None for a body that cannot contain any. With a plan the ETag is weak,
     whether or not anything is rewritten, so that HEAD and GET have the same.
     """
+    may_have_urls: bool = False
+    """A search of the whole body has found something that may be rewritten."""
 
     def record_ids(self) -> bool:
-        """Record the ids in OIC's own header fields. Return whether the route's rules accept that instance id."""
-        instance_id, opc_request_id = read_ids(self.response.known_fields)
-        self.exchange.record_upstream(self.response.status, (instance_id, opc_request_id))
-        return instance_id is not None and self.exchange.route_match.route.instance_id_finder.header_first
+        """Record the status, and the ids in OIC's own header fields. Return whether the route's rules accept that
+        instance id.
+        """
+        exchange, response = self.exchange, self.response
+        record = exchange.record
+        record.upstream_status = response.status
+        record.instance_id, record.opc_request_id = read_ids(response.known_fields)
+        if exchange.trace is not None:
+            exchange.trace.status = response.status
+        return record.instance_id is not None and exchange.route.instance_id_finder.header_first
 
     async def scan_body_for_id(self) -> None:
         """Search head and body for the instance id by the route's rules. The head is held back until the first bytes of
         the body have come, which usually follow it at once.
         """
         exchange, response = self.exchange, self.response
-        record, finder = exchange.record, exchange.route_match.route.instance_id_finder
+        record, finder = exchange.record, exchange.route.instance_id_finder
         known, lines = response.known_fields, response.forwarded_lines
         kind = None if response.has_no_body else media_kind(known.get(b"content-type"))
         record.instance_id = finder.find_in_head(known, lines, kind)
@@ -96,6 +104,7 @@ class ResponseRelay(msgspec.Struct):
                 exchange.id_scanner = InstanceIdScanner(finder, known, lines, kind=kind)
         elif not known.get(INSTANCE_ID):
             response.forwarded_lines = remove_fields(frozenset({INSTANCE_ID}), lines)
+            response.is_plain = False
             self.extra_lines = [b"%b: %b" % (INSTANCE_ID, record.instance_id.encode("ascii"))]
 
     def deliver_at_once(self) -> bool:
@@ -103,26 +112,28 @@ class ResponseRelay(msgspec.Struct):
         `deliver` must relay it. Raise CallerGone.
         """
         response, exchange = self.response, self.exchange
-        route, status, length = exchange.route_match.route, response.status, response.length
+        route, status, length = exchange.route, response.status, response.length
         exchange.record.status = status
         if status >= 300 or route.health.has_problem:
             self._defer_health_update()
-        plan = None
+        plan, is_changed = None, False
         if route.rewrite and status not in NEVER_REWRITTEN:
             known = response.known_fields
             self.plan = plan = make_plan(known.get(b"content-type"), known.get(b"content-encoding"), route.rewrite)
         if plan is not None and response.has_no_body:
-            self._send_head([], modified=True, decoded=bool(plan.coding), length=None)
+            self._send_head([], None, modified=True, decoded=bool(plan.coding))
             return True
-        pieces = self._read_available()
-        if not self.connection.is_complete or (
-            plan is not None
-            and not has_no_urls(plan, pieces, exchange.route_table.url_maps[route.file_scope], route.upstream.url)
-        ):
-            self.first_pieces = pieces
+        pieces = self.connection.read_whole()
+        if pieces is None:
             return False
-        is_changed = plan is not None and (length is None or length > BUFFERED_LIMIT)
-        self._send_head(pieces, modified=is_changed, length=length)
+        if self.first_pieces:
+            pieces = [*self.first_pieces, *pieces]
+        if plan is not None:
+            if not has_no_urls(plan, pieces, exchange.route_table.url_maps[route.file_scope], route.upstream.url):
+                self.first_pieces, self.may_have_urls = pieces, True
+                return False
+            is_changed = length is None or length > BUFFERED_LIMIT
+        self._send_head(pieces, length, modified=is_changed)
         exchange.response.end_body()
         return True
 
@@ -139,7 +150,7 @@ class ResponseRelay(msgspec.Struct):
         """Have the health of the route updated, once the response is out."""
         exchange, response = self.exchange, self.response
         exchange.health_update = partial(
-            exchange.route_match.route.health.record_response,
+            exchange.route.health.record_response,
             response.status,
             has_instance_id=exchange.record.instance_id is not None,
             at=time.time(),
@@ -150,8 +161,8 @@ class ResponseRelay(msgspec.Struct):
     # The body -------------------------------------------------------------------------------------------------------
 
     async def _relay_unchanged(self, pieces: list[bytes]) -> None:
-        self._send_head(pieces, length=self.response.length)
-        connection, idle = self.connection, self.exchange.route_match.route.idle_timeout
+        self._send_head(pieces, self.response.length)
+        connection, idle = self.connection, self.exchange.route.idle_timeout
         if connection.is_complete:  # and `pieces` are all of it
             return
         await self.exchange.caller.become_task()  # pieces that come together are sent together
@@ -161,14 +172,16 @@ class ResponseRelay(msgspec.Struct):
                 await self.exchange.response.drain(idle)
 
     async def _relay_rewritten(self, plan: RewritePlan, *, is_short: bool) -> None:
-        connection, route = self.connection, self.exchange.route_match.route
+        connection, upstream = self.connection, self.exchange.route.upstream
         pieces = await self._read_at_least(self.response.length or 0 if is_short else bool(plan.coding))
         if plan.coding and not can_be_in_coding(plan.coding, b"".join(pieces[:2])):
             self.plan = None
             await self._relay_unchanged(pieces)
-        elif connection.is_complete and has_no_urls(plan, pieces, self._url_map(), route.upstream.url):
-            self._send_head(pieces, modified=not is_short, length=self.response.length)
-        elif connection.is_complete and (is_short or sum(map(len, pieces)) <= BUFFERED_LIMIT):
+        elif not connection.is_complete:
+            await self._stream(plan, pieces)
+        elif not self.may_have_urls and has_no_urls(plan, pieces, self._url_map(), upstream.url):
+            self._send_head(pieces, self.response.length, modified=not is_short)
+        elif is_short or sum(map(len, pieces)) <= BUFFERED_LIMIT:
             await self._send_buffered(plan, pieces, is_short=is_short)
         else:
             await self._stream(plan, pieces)
@@ -198,19 +211,19 @@ class ResponseRelay(msgspec.Struct):
             return
         if length is not None and changed:
             length = size
-        self._send_head(whole, modified=changed or not is_short, decoded=decoded, length=length)
+        self._send_head(whole, length, modified=changed or not is_short, decoded=decoded)
 
     async def _stream(self, plan: RewritePlan, pieces: list[bytes]) -> None:
         await self.exchange.caller.become_task()
         rewriter = self._make_rewriter(plan)
-        idle, decoded = self.exchange.route_match.route.idle_timeout, bool(plan.coding)
+        idle, decoded = self.exchange.route.idle_timeout, bool(plan.coding)
         while pieces or (pieces := await self.connection.read_body(idle)):
             for piece in pieces:
                 await self._send_parts(rewriter.feed([piece]), decoded=decoded)
             pieces = []
         await self._send_parts(rewriter.end(), decoded=decoded)
         if not self.exchange.response.started:
-            self._send_head([], modified=True, decoded=decoded, length=None)
+            self._send_head([], None, modified=True, decoded=decoded)
 
     async def _send_parts(self, parts: Iterable[list[bytes]], *, decoded: bool) -> None:
         """Send rewritten parts: a few bytes may decode to many. Between them other tasks get their turn, and a slow
@@ -223,9 +236,9 @@ class ResponseRelay(msgspec.Struct):
                     pass
                 elif response.started:
                     self._send(part)
-                    await response.drain(self.exchange.route_match.route.idle_timeout)
+                    await response.drain(self.exchange.route.idle_timeout)
                 else:
-                    self._send_head(part, modified=True, decoded=decoded, length=None)
+                    self._send_head(part, None, modified=True, decoded=decoded)
                 await asyncio.sleep(0)
         except UnreadableText as error:
             raise UpstreamBroken(reason=str(error)) from None
@@ -240,7 +253,7 @@ class ResponseRelay(msgspec.Struct):
         pieces = self._read_available()
         size = sum(map(len, pieces))
         while size < least and not self.connection.is_complete:
-            more = await self.connection.read_body(self.exchange.route_match.route.idle_timeout)
+            more = await self.connection.read_body(self.exchange.route.idle_timeout)
             size += sum(map(len, more))
             pieces += more
         return pieces
@@ -253,12 +266,32 @@ class ResponseRelay(msgspec.Struct):
     # The head -------------------------------------------------------------------------------------------------------
 
     def _send_head(
-        self, body: list[bytes], *, length: int | None, modified: bool = False, decoded: bool = False
+        self, body: list[bytes], length: int | None, *, modified: bool = False, decoded: bool = False
     ) -> None:
         """Send the head with the pieces of the body that are ready. `modified`: the body is not OIC's, byte for byte;
         `decoded`: its content coding is removed.
         """
-        response, exchange, route = self.response, self.exchange, self.exchange.route_match.route
+        response, exchange = self.response, self.exchange
+        if response.is_plain and not modified and not exchange.cors_lines:
+            lines = response.forwarded_lines
+        else:
+            lines = self._edit_lines(modified=modified, decoded=decoded)
+            if response.status == 304 and exchange.route.rewrite:
+                length = None
+        if exchange.id_scanner is not None:
+            exchange.scan_for_id(body)
+        request_id = exchange.record.request_id or ""
+        exchange.response.send_head(
+            [response.status_line, *lines, b"X-Request-Id: %b" % request_id.encode()],
+            body,
+            length,
+            response.has_no_body,
+            exchange.body.is_complete and not exchange.caller.trailing_size(),
+        )
+
+    def _edit_lines(self, *, modified: bool, decoded: bool) -> list[bytes]:
+        """Return the field lines for the caller, without framing and X-Request-Id."""
+        response, exchange, route = self.response, self.exchange, self.exchange.route
         known = response.known_fields
         kept = route.response_fields | TLS_ONLY if exchange.caller.is_tls else route.response_fields
         lines = build_response_lines(
@@ -272,24 +305,11 @@ class ResponseRelay(msgspec.Struct):
             lines = modified_body_lines(lines, known, decoded=decoded)
         elif response.status == 304 and route.rewrite:
             lines = not_modified_lines(lines, known, exchange.head.known_fields)
-            length = None
         if not has_date(response):
             lines.append(date_line(time.time()))
         if exchange.cors_lines:
             lines = [*remove_fields(CORS_FIELDS, lines), *exchange.cors_lines]
-        lines += self.extra_lines
-        lines.append(b"X-Request-Id: %b" % (exchange.record.request_id or "").encode())
-        if exchange.id_scanner is not None:
-            exchange.scan_for_id(body)
-        exchange.response.send_head(
-            response.status,
-            response.reason,
-            lines,
-            length=length,
-            has_no_body=response.has_no_body,
-            body=body,
-            is_request_complete=exchange.is_request_complete(),
-        )
+        return lines + self.extra_lines
 
     def _rewrite_field(self, name: bytes, value: bytes) -> bytes:
         url_map = self._url_map()
@@ -298,7 +318,7 @@ class ResponseRelay(msgspec.Struct):
 
     def _cookie_line(self, set_cookie: bytes) -> bytes | None:
         exchange = self.exchange
-        proxied_as, cookies = exchange.route_match.proxied_as, exchange.route_match.route.cookies
+        proxied_as, cookies = exchange.route_match.proxied_as, exchange.route.cookies
         assert cookies is not None
         return cookies.response_line(
             set_cookie,
@@ -312,7 +332,7 @@ class ResponseRelay(msgspec.Struct):
 
     def _url_map(self) -> UrlMap:
         exchange = self.exchange
-        return exchange.route_table.url_maps[exchange.route_match.route.file_scope]
+        return exchange.route_table.url_maps[exchange.route.file_scope]
 
     def _request_context(self) -> RequestContext:
         """Return the names of this request; made only for the few responses that need it."""
@@ -325,11 +345,13 @@ class ResponseRelay(msgspec.Struct):
 def record_unreadable_response(exchange: Exchange, connection: UpstreamConnection) -> None:
     """Record the status and ids of a response that cannot be relayed: a flow ran, even if its head is broken."""
     if (head := connection.response_head) is not None:
-        exchange.record_upstream(head.status, read_ids(head.known_fields))
+        ResponseRelay(exchange, connection, head).record_ids()
     elif raw := connection.unparsed_head:
-        exchange.record_upstream(
-            find_status_in_broken_head(raw) or exchange.record.upstream_status, find_ids_in_broken_head(raw)
-        )
+        record = exchange.record
+        record.upstream_status = status = find_status_in_broken_head(raw) or record.upstream_status
+        record.instance_id, record.opc_request_id = find_ids_in_broken_head(raw)
+        if exchange.trace is not None:
+            exchange.trace.status = status
 
 
 def _rewrite_all(rewriter: Rewriter, pieces: list[bytes]) -> Iterator[list[bytes]]:

@@ -13,6 +13,7 @@ import re
 from gateway.http.head_reader import END_OF_HEAD
 from gateway.http.request_head import RequestHead
 from gateway.http.response_parser import ResponseHead
+from gateway.http.response_writer import make_status_line
 from gateway.proxy.headers import DEFERRED_RESPONSE, build_request_head, build_response_lines
 from tests.fuzz.reference import Other, replies_of, requests_of
 from tests.fuzz.wire import Conversation, Message, Reply, converse, read_reply, ways_to_cut
@@ -139,7 +140,7 @@ def check_same_reply(parted: Reply, whole: Reply) -> None:
 def check_reply_head(head: ResponseHead) -> None:
     """Claims 3 and 5: nothing that a caller gets can end a line."""
     lines = build_response_lines(head, rewrite=lambda _, value: value, kept=DEFERRED_RESPONSE)
-    parts = [head.reason, *lines, *head.known_fields, *head.known_fields.values()]
+    parts = [head.status_line, *lines, *head.known_fields, *head.known_fields.values()]
     assert not any(CONTROL.search(part) for part in parts), "a control byte passes"
     assert not FRAMING.search(b"\r\n" + b"\r\n".join(lines)), "framing passes"
     assert 200 <= head.status <= 599
@@ -166,7 +167,8 @@ def check_reply_beside_llhttp(ours: Reply, theirs: list[Other]) -> None:
     head = ours.head
     if head is None or final is None:
         return
-    assert (head.status, head.reason) == final[:2], "llhttp: another status line"
+    line = make_status_line(head.status, final.second)
+    assert (head.status, head.status_line) == (final.first, line), "llhttp: another status line"
     lines = [*head.forwarded_lines, *[line for _, line in head.deferred]]
     fields = [(name, value.strip(b" \t")) for name, _, value in (line.partition(b":") for line in lines)]
     assert all(field in final.fields for field in fields), "llhttp: other fields"

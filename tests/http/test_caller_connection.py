@@ -70,10 +70,10 @@ class Handler:
             await self.go_on.wait()
             if self.defect is not None:
                 raise self.defect
-            caller.write([OK])
+            caller.write(OK)
         except GatewayError as error:
             self.broken.append(error)
-            caller.write([REFUSED])
+            caller.write(REFUSED)
             return False
         except asyncio.CancelledError as error:
             self.broken.append(error)
@@ -83,7 +83,7 @@ class Handler:
 
     def reject(self, caller: CallerConnection, error: GatewayError, data: bytes) -> None:
         self.refused.append(error)
-        caller.write([REFUSED])
+        caller.write(REFUSED)
 
     def log_trailing_bytes(self, caller: CallerConnection, count: int) -> None:
         self.trailing.append(count)
@@ -545,7 +545,7 @@ async def test_who_leaves_takes_all_of_it_along(data: bytes, leave: object) -> N
         assert (at.handler.served, at.handler.refused) == ([], [])
         assert len(at.handler.broken) == (b"\r\n\r\n" in data)
         with pytest.raises(CallerGone):
-            connection.write([OK])
+            connection.write(OK)
         connection.abort()
         connection.close()
 
@@ -555,7 +555,7 @@ async def test_a_caller_that_takes_nothing_is_gone() -> None:
         at.handler.go_on.clear()
         await at.caller(GET)
         connection = await at.connection()
-        connection.write([b"x" * 10_000_000])
+        connection.write(b"x" * 10_000_000)
         assert connection.write_paused
         drained = asyncio.create_task(connection.drain(0.05))
         await asyncio.wait({drained})
@@ -568,7 +568,7 @@ async def test_a_caller_that_never_takes_its_last_bytes_is_dropped() -> None:
     async with listening() as at:
         await at.caller()
         connection = await at.resting()
-        connection.write([b"x" * 10_000_000])
+        connection.write(b"x" * 10_000_000)
         overdue(connection)
         assert connection._transport is not None
         assert connection._transport.is_closing()
@@ -586,7 +586,7 @@ async def test_a_caller_that_takes_its_time_is_waited_for() -> None:
         at.handler.go_on.clear()
         caller = await at.caller(GET)
         connection = await at.connection()
-        connection.write([b"x" * 5_000_000, b"y" * 5_000_000])
+        connection.write_pieces([b"x" * 5_000_000, b"y" * 5_000_000])
         drained = asyncio.create_task(connection.drain(5.0))
         assert await caller.reader.readexactly(10_000_000) == b"x" * 5_000_000 + b"y" * 5_000_000
         await drained

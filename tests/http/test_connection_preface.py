@@ -230,7 +230,7 @@ async def test_an_aborted_response_has_no_close_notify(certificate: Path) -> Non
         await caller.write(GET)
         await until(lambda: any(connection.is_serving for connection in port.server.connections))
         [connection] = port.server.connections
-        connection.write([OK])
+        connection.write(OK)
         assert await caller.read(len(OK)) == OK
         connection.abort()
         with pytest.raises((ssl.SSLEOFError, ConnectionResetError)):

@@ -1,6 +1,8 @@
 """Heads of a known shape are read as every other head: the same fields, or the same error."""
 
 import re
+from collections.abc import Sequence
+from itertools import pairwise
 
 import msgspec
 from hypothesis import given
@@ -71,13 +73,20 @@ def read_request(head: bytes, shapes: HeadShapes[RequestHead] | None) -> object:
     return msgspec.structs.replace(read, error=None), read.error and read.error.detail
 
 
-def read_response(parser: ResponseParser, head: bytes) -> object:
-    parser.start_response(is_head_request=False)
+def read_response(
+    parser: ResponseParser, head: bytes, behind: bytes = b"", cuts: Sequence[int] = (), *, to_head: bool = False
+) -> object:
+    """What a parser that has read other responses makes of a head and the bytes behind it, cut there."""
+    parser.start_response(is_head_request=to_head)
+    data = head + b"\r\n\r\n" + behind
+    borders = sorted({0, len(data), *(cut % len(data) for cut in cuts)})
     try:
-        parser.feed(head + b"\r\n\r\n")
+        for start, stop in pairwise(borders):
+            parser.feed(data[start:stop])
     except MalformedMessage as error:
         return str(error)
-    return parser.head, parser.is_complete, parser.has_trailing_data
+    state = parser.is_complete, parser.has_trailing_data, parser.can_keep_alive
+    return parser.head, b"".join(parser.body), parser.head_size > 0 or parser.is_complete, state
 
 
 @given(
@@ -96,6 +105,37 @@ def test_a_response_of_a_known_shape_is_read_as_any_other(found: list[bytes]) ->
     for head in found:
         expected = read_response(ResponseParser(RESPONSE_RULES, head_limit=4096), head)
         assert read_response(parser, head) == expected == read_response(parser, head)
+
+
+@given(
+    st.sampled_from((b"HTTP/1.1 200 OK", b"HTTP/1.1 204", b"HTTP/1.1 304 X", b"HTTP/1.0 500 ")),
+    st.sampled_from((b"", b"Connection: close", b"Connection: keep-alive", b"Connection: date")),
+    st.sampled_from((b"Content-Length: 5", b"Content-Length: 5", b"Transfer-Encoding: chunked", b"Server: s")),
+    st.lists(
+        st.sampled_from((b"Date: now", b"X-A: 1", b'ETag: "1"', b"Location: /", b"Content-Type: a/b")), max_size=4
+    ),
+    st.lists(
+        st.tuples(
+            st.sampled_from((b"hello", b"hello", b"hello", b"", b"hell", b"hello!", b"5\r\nhello\r\n0\r\n\r\n")),
+            st.lists(st.integers(0, 2000), max_size=3),
+            st.sampled_from((False, False, False, True)),
+        ),
+        min_size=4,
+        max_size=8,
+    ),
+)
+def test_a_response_of_a_known_shape_is_the_same_in_any_split(
+    first: bytes, connection: bytes, framing: bytes, fields: list[bytes], rest: list[tuple[bytes, list[int], bool]]
+) -> None:
+    head = b"\r\n".join([line for line in (first, connection, *fields, framing) if line])
+    parser = ResponseParser(RESPONSE_RULES, head_limit=4096, shapes=response_shapes(RESPONSE_RULES))
+    for _ in range(3):  # the shape is learned, and becomes the latest
+        read_response(parser, head)
+    for behind, cuts, to_head in rest:
+        expected = read_response(ResponseParser(RESPONSE_RULES, head_limit=4096), head, behind, to_head=to_head)
+        assert read_response(parser, head, behind, to_head=to_head) == expected
+        split = read_response(parser, head, behind, cuts, to_head=to_head)
+        assert split == expected or (isinstance(split, str) and isinstance(expected, str))
 
 
 USUAL_REQUEST = "GET /{0}?id={0} HTTP/1.1\r\nHost: gw\r\nUser-Agent: a{0}\r\nX-Id: {0}\r\nAccept: */*"
@@ -132,6 +172,13 @@ def test_a_head_above_a_limit_with_a_known_shape_is_rejected() -> None:
         assert read_request(long, shapes) == read_request(long, None)
 
 
+def test_a_response_head_above_the_limit_is_malformed() -> None:
+    parser = ResponseParser(RESPONSE_RULES, head_limit=200, shapes=response_shapes(RESPONSE_RULES))
+    for size in (5, 5, 5, 60, 5, 300, 5, 5000):
+        head = USUAL_RESPONSE.format(1).replace("Server: s", f"Server: {'s' * size}").encode()
+        assert isinstance(read_response(parser, head), str) == (len(head) + 4 > 200)
+
+
 class CountedShapes(HeadShapes[RequestHead]):
     """Counts the patterns that are compiled."""
 
@@ -143,7 +190,7 @@ class CountedShapes(HeadShapes[RequestHead]):
 
 
 def test_heads_that_always_change_compile_few_patterns() -> None:
-    shapes = CountedShapes(REQUEST_RULES, framing=FRAMING)
+    shapes = CountedShapes(REQUEST_RULES, framing=FRAMING, end=rb"\Z")
     for number in range(1000):
         head = f"GET / HTTP/1.1\r\nHost: gw\r\nA-{number // 2}: 1\r\nB-{number // 2}: 1" + "\r\nC: 1" * (
             number // 2 % 9

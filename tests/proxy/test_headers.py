@@ -53,12 +53,13 @@ def returned(*lines: str, ranges: bool = False, has_cookies: bool = False) -> li
     fields = sort_fields([line.encode("latin-1") for line in lines], RESPONSE_RULES)
     got = build_response_lines(
         ResponseHead(
-            *(200, b"OK", *fields),
+            *(200, b"HTTP/1.1 200 OK", *fields),
             length=None,
             chunked=False,
             has_no_body=False,
             keep_alive=True,
             connection_options=connection_options(fields[1].get(b"connection", b"")),
+            is_plain=False,
         ),
         rewrite=lambda name, value: b"%b<%b>" % (name, value),
         kept=forwardable_response_fields(ranges=ranges),
