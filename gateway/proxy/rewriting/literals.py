@@ -1,7 +1,7 @@
 """Search a text for what all of our URLs contain: the host of an upstream, or the beginning of an upstream's path.
 
-Most bodies contain no host of ours: a search for the rarest letter of each host shows it. In other bodies, the patterns
-exclude what no route has: other ports, other paths, and paths that are not the value of a link.
+Most bodies contain neither: they have no escape, and lack a byte or a part of each of these texts. In other bodies, the
+patterns exclude what no route has: other ports, other paths, and paths that are not the value of a link.
 """
 
 import re
@@ -220,7 +220,7 @@ def _host_ends(origins: Origins) -> dict[str, bytes]:
 
 def _port_pattern(ports: Iterable[int]) -> bytes:
     known = b"|".join(b"%d" % port for port in sorted(ports))
-    return rb"(?:(?![%b:])|:(?:0*(?:%b)(?![0-9:])|[0-9]*(?=%b)|(?![0-9:])))" % (IN_HOST, known, OPEN)
+    return rb"(?:(?![%b:])|:(?:0*+(?:%b)(?![0-9:])|[0-9]*+(?=%b)|(?![0-9:])))" % (IN_HOST, known, OPEN)
 
 
 def _host_literals(ends: Mapping[str, bytes], syntax: UrlSyntax) -> list[Literal]:

@@ -33,7 +33,8 @@ def has_no_urls(plan: RewritePlan, pieces: list[bytes], url_map: UrlMap, upstrea
     """
     if plan.coding:
         return False
-    body, kind = b"".join(pieces), plan.kind
+    body = b"".join(pieces)
+    kind = plan.kind
     if UNUSUAL[kind](body, 0, FIELD_SIZE) is not None and _is_unusual(plan, body):
         return False
     return not url_map.searches[kind, upstream].find(body)

@@ -25,7 +25,6 @@ _DECIMAL = rb"(?:4[5689]|5[0-7]|6[5-9]|[78][0-9]|9[05789]|1[01][0-9]|12[0126])"
 _NO_URL = rb'"\x00-\x20<>'
 # Not in a path: `PATH_ENDS` as bytes, in \u escapes, and in character references (decimal, hexadecimal).
 _NO_PATH = _NO_URL + rb"?#\x85\xa0"
-_UNICODE_ENDS = hex_pattern(PATH_ENDS, 4)
 _REFERENCE_ENDS = b"0*(?:%b)|[xX]0*(?:%b)" % ("|".join(map(str, PATH_ENDS)).encode(), hex_pattern(PATH_ENDS, 1))
 
 
