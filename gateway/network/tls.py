@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from typing import Any, cast
 
 MSG_DONTWAIT = int(socket.MSG_DONTWAIT)
@@ -73,8 +74,9 @@ class _ReadBuffer(threading.local):
 _read_buffer = _ReadBuffer()
 
 
-def _slices(data: memoryview) -> Iterator[memoryview]:
-    return (data[start : start + MAX_SLICE] for start in range(0, len(data), MAX_SLICE))
+def _slices(data: bytes | bytearray | memoryview) -> Iterator[memoryview]:
+    view = memoryview(data)
+    return (view[start : start + MAX_SLICE] for start in range(0, len(view), MAX_SLICE))
 
 
 class TlsLayer(asyncio.Transport, asyncio.BufferedProtocol, ABC):
@@ -112,23 +114,20 @@ class TlsLayer(asyncio.Transport, asyncio.BufferedProtocol, ABC):
                 self._transport.write(self._outgoing.read())
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
-        """Encrypt and send the parts. Large ones are sent in slices, while the processor has them in its cache."""
+        """Encrypt and send the parts in one write."""
         parts = list(list_of_data)
         if sum(map(len, parts)) <= MAX_SLICE:
             self.write(b"".join(parts))
-            return
-        if self._is_closing:
-            return
-        try:
-            for part in parts:
-                for piece in _slices(memoryview(part)):
-                    if self._outgoing.pending > MAX_RECORD:
-                        self._flush()
-                    self._tls.write(piece)
-        except ssl.SSLError as error:
-            self._fail(error)
-        else:
-            self._flush()
+        elif not self._is_closing:
+            encrypted: list[bytes] = []
+            try:
+                for part in chain.from_iterable(map(_slices, parts)):
+                    self._tls.write(part)
+                    encrypted.append(self._outgoing.read())
+            except ssl.SSLError as error:
+                self._fail(error)
+            else:
+                self._transport.writelines(encrypted)
 
     def close(self) -> None:
         """Send close_notify, and close when all is sent."""
