@@ -8,6 +8,7 @@ import asyncio
 from typing import Protocol, cast
 
 from gateway.errors import CallerGone, Draining, GatewayError, RequestTimeout
+from gateway.http.body_reader import READ_SIZE, BodyReader
 from gateway.http.caller_channel import CallerChannel
 from gateway.http.caller_listener import CallerListener
 from gateway.http.chunked import ChunkedDecoder
@@ -279,7 +280,21 @@ class CallerConnection(CallerChannel):
             self.data_received(data)
         if self._is_half_closed and not body.is_complete and body.error is None:  # the rest of it cannot come
             self.close()
+        elif body.missing_size > READ_SIZE and not self.is_tls and self._transport is not None:
+            self._transport.set_protocol(BodyReader(self, body, self._on_body_bytes))
         return body
+
+    def _on_body_bytes(self, view: memoryview) -> bool:
+        """Take bytes of a large body. Return whether their memory may be used again."""
+        body = self._body
+        if self._discarding or body is None:
+            return True
+        is_free = body.feed_view(view)
+        if body.is_complete:
+            self._body = None
+            if self._transport is not None:
+                self._transport.set_protocol(self)
+        return is_free
 
     def _reject(self, error: GatewayError, data: bytes) -> None:
         """Answer a request that cannot be read, and read nothing after it. Trailing bytes are not a request and get no

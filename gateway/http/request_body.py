@@ -2,20 +2,25 @@
 
 The caller's connection feeds received bytes to it. The request pipeline sends it in one piece if it is complete, else
 it streams the body: while the upstream has room, bytes are sent in the callback that received them, without a task
-switch. Reading from the caller pauses while more than `BODY_READ_AHEAD` bytes are buffered.
+switch. Reading from the caller pauses when more than `BODY_READ_AHEAD` bytes are buffered, until the pipeline waits for
+more.
 """
 
 import asyncio
 import math
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 from gateway.content.pieces import coalesce
 from gateway.errors import BadRequest, BodyTooLarge, RequestTimeout
 from gateway.http.chunked import ChunkedDecoder
 from gateway.http.fields import MalformedMessage
 
-BODY_READ_AHEAD = 512 * 1024
+BODY_READ_AHEAD = 128 * 1024
+MIN_UNCOPIED = 64 * 1024
+"""Bytes of a piece that is passed on without a copy. For a smaller one, which it cannot send at once, a transport would
+keep a whole read buffer.
+"""
 INSPECTION_STEP = 64 * 1024
 """Bytes that are inspected before other tasks can run."""
 GRACE_PERIOD = 60.0
@@ -23,7 +28,7 @@ GRACE_PERIOD = 60.0
 
 
 class BodyInspector(Protocol):
-    """Inspects the beginning of a body, at most `BODY_READ_AHEAD` bytes, before any of it is sent."""
+    """Inspects the beginning of a body before any of it is sent."""
 
     output: list[bytes]
     """The bytes that replace the inspected ones, once `feed` has returned True."""
@@ -60,6 +65,10 @@ class UpstreamTransport(Protocol):
         """Whether the connection is open and not closing."""
 
     @property
+    def has_unsent_bytes(self) -> bool:
+        """Whether the transport may still send from memory that it got."""
+
+    @property
     def response_head(self) -> object | None:
         """The final head of the response; None before it has been read."""
 
@@ -86,7 +95,7 @@ class RequestBody:
 
     __slots__ = (
         *("_is_all_read", "_chunked_decoder", "_remaining", "_limit", "_pieces", "_min_rate", "_read_control"),
-        *("_replay_limit", "_replay_pieces"),
+        *("_is_paused", "_replay_limit", "_replay_pieces"),
         *("_quiet_since", "_send_continue", "_sink", "_unread_size", "_waited_seconds", "_waiter"),
         *("bytes_read", "bytes_removed", "chunked", "error", "is_complete", "is_replayable"),
     )
@@ -112,11 +121,17 @@ class RequestBody:
         self.chunked = decoder is not None
         self.is_complete = decoder is None and not length
         self._is_all_read = self.is_complete
+        self._is_paused = False
         self.error: BadRequest | None = None
         self.is_replayable = True
         self.bytes_read = self.bytes_removed = 0
 
     # The caller's side ----------------------------------------------------------------------------------------------
+
+    @property
+    def missing_size(self) -> int:
+        """The number of bytes that have not been received, of a body whose length is known."""
+        return self._remaining
 
     def feed(self, data: bytes) -> bytes:
         """Buffer received bytes, or pass them on at once if they are streamed and the upstream has room. Return the
@@ -136,15 +151,40 @@ class RequestBody:
                 return b""
             self.is_complete = self._chunked_decoder.has_ended
         self._unread_size += sum(map(len, pieces))
+        self._add_pieces(pieces)
+        return rest
+
+    def feed_view(self, view: memoryview) -> bool:
+        """Buffer a copy of received bytes, at most `missing_size`, or pass them on at once without a copy. Return
+        whether their memory may be used again: not while the upstream's transport sends from it.
+        """
+        self._remaining -= len(view)
+        self.is_complete = not self._remaining
+        self._unread_size += len(view)
+        sink = self._sink
+        is_kept = self.is_replayable or self._pieces or len(view) < MIN_UNCOPIED
+        if is_kept or sink is None or not self._can_pass_on(sink):
+            self._add_pieces([bytes(view)])
+            return True
+        self._add_pieces([cast(bytes, view)])
+        return not sink.has_unsent_bytes
+
+    def _add_pieces(self, pieces: list[bytes]) -> None:
+        """Buffer pieces, which are counted already, or pass them on."""
         self._pieces = coalesce(self._pieces, pieces, size=self._unread_size)
         if self._sink is not None and self._can_pass_on(self._sink):
             self._quiet_since = asyncio.get_running_loop().time()
             self._send_pieces(self._sink, self._take_pieces())
-            return rest
+            return
         if self._unread_size > BODY_READ_AHEAD and not self.is_complete and self._read_control is not None:
+            self._is_paused = True
             self._read_control.pause_reading()
         self._wake()
-        return rest
+
+    def _resume_reading(self) -> None:
+        if self._is_paused and self._read_control is not None:
+            self._is_paused = False
+            self._read_control.resume_reading()
 
     # The upstream's side --------------------------------------------------------------------------------------------
 
@@ -269,6 +309,7 @@ class RequestBody:
             if timeout <= 0:
                 problem = "stopped arriving" if left else "arrives more slowly than `limits.body_rate`"
                 raise RequestTimeout(f"The body {problem} {self._describe_progress()}.")
+            self._resume_reading()
             self._waiter = loop.create_future()
             try:
                 async with asyncio.timeout(timeout):
@@ -298,8 +339,6 @@ class RequestBody:
     def _take_pieces(self) -> list[bytes]:
         """Return all buffered pieces, and keep them for a replay up to the limit. Raise BodyTooLarge."""
         pieces, self._pieces = self._pieces, []
-        if self._unread_size > BODY_READ_AHEAD and self._read_control is not None:
-            self._read_control.resume_reading()
         self.bytes_read += self._unread_size
         self._unread_size = 0
         self._is_all_read = self.is_complete

@@ -191,6 +191,11 @@ class UpstreamConnection(EventWait):
         """The transport is open and not closing."""
         return self._transport is not None and not self._transport.is_closing()
 
+    @property
+    def has_unsent_bytes(self) -> bool:
+        """The transport may still send from memory that it got."""
+        return self._transport is not None and self._transport.get_write_buffer_size() > 0
+
     def is_idle_clean(self) -> bool:
         """Return whether the idle connection is open and has received nothing: unexpected bytes would be taken for the
         next caller's response.

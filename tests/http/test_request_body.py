@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import BadRequest, BodyTooLarge, RequestTimeout
 from gateway.http.chunked import ChunkedDecoder
-from gateway.http.request_body import BODY_READ_AHEAD, INSPECTION_STEP, NO_BODY, RequestBody
+from gateway.http.request_body import BODY_READ_AHEAD, INSPECTION_STEP, MIN_UNCOPIED, NO_BODY, RequestBody
 from gateway.http.upstream_connection import UpstreamConnection
 from gateway.http.upstream_dialer import dial
 from gateway.network.dial import Origin
@@ -210,7 +210,7 @@ class Recorder:
         assert asyncio.current_task() is not None
 
 
-def test_reading_pauses_while_the_upstream_is_slower() -> None:
+async def test_reading_pauses_until_more_of_the_body_is_awaited() -> None:
     reading = Recorder()
     body = RequestBody(4 * BODY_READ_AHEAD, read_control=reading)
     body.configure(replay_limit=0, limit=None, send_continue=None)
@@ -218,10 +218,12 @@ def test_reading_pauses_while_the_upstream_is_slower() -> None:
     assert reading.calls == []
     body.feed(b"x")
     assert reading.calls == ["pause"]
-    assert sum(map(len, body._take_pieces())) == BODY_READ_AHEAD + 1
-    assert reading.calls == ["pause", "resume"]
+    assert sum(map(len, await body._read_pieces(5.0))) == BODY_READ_AHEAD + 1
+    assert reading.calls == ["pause"]
+    more = asyncio.create_task(body._read_pieces(5.0))
+    await until(lambda: reading.calls == ["pause", "resume"])
     body.feed(b"x" * BODY_READ_AHEAD)
-    body._take_pieces()
+    assert sum(map(len, await more)) == BODY_READ_AHEAD
     assert reading.calls == ["pause", "resume"]
 
 
@@ -370,15 +372,17 @@ async def test_bytes_that_arrive_during_an_inspection_are_inspected() -> None:
     assert b"".join(body.buffered() or []) == b"x" * 2 * INSPECTION_STEP + b"ab"
 
 
-async def test_reading_resumes_after_an_inspection() -> None:
+async def test_an_inspection_of_any_size_gets_its_bytes() -> None:
     reading = Recorder()
-    body = RequestBody(2 * BODY_READ_AHEAD, read_control=reading)
+    body = RequestBody(4 * BODY_READ_AHEAD, read_control=reading)
     body.configure(replay_limit=0, limit=None, send_continue=None)
-    body.feed(b"#" + b"x" * BODY_READ_AHEAD)
-    await body.inspect(HashRemover(), idle_timeout=5.0)
-    assert reading.calls == ["pause"]
-    assert sum(map(len, body._take_pieces())) == BODY_READ_AHEAD
-    assert reading.calls == ["pause", "resume"]
+    inspection = asyncio.create_task(body.inspect(HashRemover(), idle_timeout=5.0))
+    for count in range(1, 4):
+        body.feed(b"x" * BODY_READ_AHEAD + b"y")
+        await until(lambda count=count: reading.calls == ["pause", "resume"] * count)  # type: ignore[misc]
+    body.feed(b"#")
+    await inspection
+    assert sum(map(len, body._take_pieces())) == 3 * (BODY_READ_AHEAD + 1)
 
 
 # Streamed -------------------------------------------------------------------------------------------------------------
@@ -515,6 +519,34 @@ async def test_bytes_wait_in_order_while_the_upstream_has_no_room(*, in_chunks: 
         assert (await connection.read_head()).status == 200
         decoded = ChunkedDecoder(100).feed(bytes(received))[0] if in_chunks else [received]
         assert b"".join(decoded) == b"".join(pieces)
+
+
+async def test_memory_of_a_read_is_free_until_a_transport_keeps_it() -> None:
+    async def deaf(peer: ScriptedConnection) -> None:
+        peer.writer.transport.pause_reading()  # type: ignore[attr-defined] # a socket's transport reads
+        await done.wait()
+
+    done = asyncio.Event()
+    memory = memoryview(bytearray(b"a" * MIN_UNCOPIED))
+    body = RequestBody(1000 * MIN_UNCOPIED)
+    body.configure(replay_limit=0, limit=None, send_continue=None)
+    async with asyncio.timeout(TIME_LIMIT), Upstream(deaf) as peer, connected(peer, b"Content-Length: 9") as connection:
+        assert body.feed_view(memory)
+        memory[:] = b"b" * MIN_UNCOPIED
+        assert body._pieces == [b"a" * MIN_UNCOPIED]
+        stream = asyncio.create_task(body.stream(connection, idle_timeout=5.0, response_timeout=5.0))
+        await until(lambda: body._waiter is not None)
+        while is_free := body.feed_view(memory):
+            assert connection._transport is not None
+            assert not connection._transport.get_write_buffer_size()
+        assert not is_free
+        sent = body.bytes_read
+        while not connection.write_paused:
+            body.feed_view(memory)
+        assert body.feed_view(memory)
+        assert body.missing_size < 1000 * MIN_UNCOPIED - sent
+        stream.cancel()
+        done.set()
 
 
 async def test_a_streamed_body_above_its_limit_is_not_passed_on() -> None:

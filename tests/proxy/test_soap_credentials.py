@@ -6,7 +6,7 @@ import gzip
 
 import pytest
 
-from gateway.http.request_body import BODY_READ_AHEAD
+from gateway.oic.soap_credentials import MAX_SEARCHED
 from tests.fakes.gate import Scene, scene, until
 from tests.fakes.identity import token
 from tests.fakes.upstream import OK, Request, ScriptedConnection, reply
@@ -265,9 +265,9 @@ async def test_request_digests_are_removed_if_the_body_changes() -> None:
 @pytest.mark.parametrize(
     ("data", "fields", "space"),
     [
-        (message(f"<x>{'y' * BODY_READ_AHEAD}</x>{TOKEN}").encode(), [XML], S11),
-        (message(f"<x>{'y' * 4 * BODY_READ_AHEAD}</x>{TOKEN}").encode(), [XML, ACTION], S11),
-        (message(f"<x>{'y' * BODY_READ_AHEAD}</x>{TOKEN}", space=S12).encode(), [SOAP_12], S12),
+        (message(f"<x>{'y' * MAX_SEARCHED}</x>{TOKEN}").encode(), [XML], S11),
+        (message(f"<x>{'y' * 4 * MAX_SEARCHED}</x>{TOKEN}").encode(), [XML, ACTION], S11),
+        (message(f"<x>{'y' * MAX_SEARCHED}</x>{TOKEN}", space=S12).encode(), [SOAP_12], S12),
         (b"<!DOCTYPE x>" + DIRTY, [XML, ACTION], S11),
         (b"<!DOCTYPE x>" + DIRTY, [SOAP_12], S12),
         (DIRTY[:300], [XML], S11),

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import Callable
+from random import Random
 
 import pytest
 
@@ -145,6 +146,37 @@ async def test_a_slow_upstream_slows_the_caller() -> None:
         await upload
         assert (await caller.reply())[2] == b"all"
         assert at.gate.records[0].bytes_in == len(LARGE) * 4
+
+
+async def test_a_large_body_is_unchanged_after_stalls_of_the_upstream() -> None:
+    body = Random(1).randbytes(16 * 1024 * 1024)
+
+    async def stalling(peer: ScriptedConnection) -> None:
+        await peer.head()
+        received = b""
+        for size in (2_000_000, 3_000_000, len(body) - 5_000_000):
+            peer.writer.transport.pause_reading()  # type: ignore[attr-defined] # a socket's transport reads
+            await until(lambda: any(connection.write_paused for connection in at.gate.pool._busy))
+            peer.writer.transport.resume_reading()  # type: ignore[attr-defined] # a socket's transport reads
+            received += await peer.reader.readexactly(size)
+        await peer.send(reply(200, b"same" if received == body else b"other"))
+
+    async with scene(stalling) as at:
+        caller = await at.gate.caller()
+        await caller.send(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: %d\r\n\r\n" % len(body) + body + GET)
+        assert (await caller.reply())[2] == b"same"
+        assert (await caller.reply())[0] == 200
+        assert [record.bytes_in for record in await at.gate.wait_for_records(2)] == [len(body), 0]
+
+
+async def test_a_caller_that_leaves_within_a_large_body_is_recorded() -> None:
+    async with scene(route={"replay_limit": "0B"}) as at:
+        caller = await at.gate.caller()
+        await caller.send(b"POST /orders/1 HTTP/1.1\r\nHost: gw\r\nContent-Length: 9000000\r\n\r\n" + b"x" * 100_000)
+        await until(lambda: any(one._body and one._body.bytes_read for one in at.gate.server.connections))
+        caller.close()
+        assert (await at.gate.wait_for_records())[0].error == "caller-gone"
+        await until(lambda: not at.gate.server.connections)
 
 
 @pytest.mark.parametrize("size", [999, 70_000, 500_000])
