@@ -18,6 +18,7 @@ from gateway.oauth.store import Store
 from gateway.oauth.stores.memory import MemoryStore
 from gateway.oauth.token_fetcher import TokenFetcher
 from gateway.oauth.token_source import TokenSource
+from tests.fakes.waiting import TIME_LIMIT
 
 ROUTE = "orders"
 SECRET = "s3cret-horse+battery:staple"
@@ -105,7 +106,7 @@ def token_source(
     *,
     store: Store,
     clock: Clock,
-    token_wait: float = 5.0,
+    token_wait: float = TIME_LIMIT,
     lease_wait: float = 60.0,
     limiter: RateLimiter | None = None,
     rotation: RefreshTokenRotation | None = None,
@@ -148,8 +149,8 @@ def token_source(
 async def scene(
     url: str,
     *,
-    exchange: float = 5.0,
-    token_wait: float = 5.0,
+    exchange: float = TIME_LIMIT,
+    token_wait: float = TIME_LIMIT,
     random_fraction: float = 0.0,
     clock: ManualClock | None = None,
     store: Store | None = None,

@@ -284,7 +284,10 @@ async def test_a_passing_failure_is_waited_out(response: Answer) -> None:
 async def test_a_failure_is_waited_out_no_longer_than_token_wait() -> None:
     clock = ManualClock()
     slept, sleep = waits(clock)
-    async with Identity(*[answer(503)] * 99) as identity, scene(identity.url, clock=clock, sleep=sleep) as stage:
+    async with (
+        Identity(*[answer(503)] * 99) as identity,
+        scene(identity.url, clock=clock, sleep=sleep, token_wait=5) as stage,
+    ):
         with pytest.raises(TokenUnavailable) as caught:
             await stage.source.wait_for_token(ROUTE)
         assert caught.value.reason.startswith("unreadable: ")
@@ -295,7 +298,7 @@ async def test_a_next_try_that_comes_too_late_is_not_waited_for() -> None:
     clock = ManualClock()
     slept, sleep = waits(clock)
     late = answer(429, retry_after="20")
-    async with Identity(late) as identity, scene(identity.url, clock=clock, sleep=sleep) as stage:
+    async with Identity(late) as identity, scene(identity.url, clock=clock, sleep=sleep, token_wait=5) as stage:
         with pytest.raises(TokenUnavailable):
             await stage.source.wait_for_token(ROUTE)
     assert slept == []
@@ -736,7 +739,7 @@ async def test_a_changed_secret_is_tried_behind_a_stale_token() -> None:
 async def test_forced_renewals_count_in_the_rate_limit() -> None:
     clock = ManualClock()
     limiter = RateLimiter(SlidingWindow(per_second=9, per_minute=2), clock=clock)
-    async with Identity() as identity, scene(identity.url, clock=clock, limiter=limiter) as stage:
+    async with Identity() as identity, scene(identity.url, clock=clock, limiter=limiter, token_wait=5) as stage:
         await stage.source.get_token()
         assert stage.source.status()["budget_left"] == 1
         assert await stage.source.renew_rejected_token("token-1", ROUTE) == "token-2"

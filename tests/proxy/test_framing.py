@@ -222,7 +222,8 @@ async def test_any_splitting_of_a_request_arrives_the_same(sizes: list[int], cut
             await breath()
         assert (await caller.reply())[0] == 200
         assert upstream.requests[0].body == body
-        assert gate.records[0].bytes_in == len(body)
+        [record] = await gate.wait_for_records()
+        assert record.bytes_in == len(body)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

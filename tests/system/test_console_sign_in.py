@@ -184,7 +184,8 @@ async def test_a_failed_exchange_shows_what_to_do(console: Console, sandbox: San
 
 
 async def test_an_idle_sign_in_of_the_console_is_renewed(console: Console, sandbox: Sandbox) -> None:
-    file = console.sandbox_file(sandbox, more_person={"renew": {"idle": "1s"}}, workers=2)
+    person = {"renew": {"idle": "1s"}, "token_wait": "60s"}
+    file = console.sandbox_file(sandbox, more_person=person, workers=2)
     async with gateway(file, **KEY) as gate:
         await sign_in(console.browser())
 

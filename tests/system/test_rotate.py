@@ -130,6 +130,7 @@ def hold_new_secret(switches: Switches) -> None:
 @pytest.mark.parametrize("hold", [hold_first_token, hold_before_cut, hold_new_secret])
 async def test_rotate_killed_while_it_waits_can_be_repeated(scene: Scene, hold: Callable[[Switches], None]) -> None:
     sandbox = scene.sandbox
+    scene.app["token_wait"] = "60s"
     async with gateway(scene.file(), **KEY) as process:
         assert (await process.get("/orders/"))[0] == 200
         hold(sandbox.switches)

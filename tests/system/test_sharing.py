@@ -24,7 +24,7 @@ LIFE = 4  # seconds: the first token's; it counts as dead a second before its en
 @pytest.fixture(params=["sqlite", "redis"])
 async def state(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[dict[str, Any]]:
     """`state:` of a store that all gateways of a test share; patient, since the machine is busy with them all."""
-    more = {"keys": [{"env": "STATE_KEY"}], "timeout": "5s"}
+    more = {"keys": [{"env": "STATE_KEY"}], "timeout": "20s"}
     if request.param == "sqlite":
         yield {"path": str(tmp_path / "state.db"), **more}
         return
@@ -37,7 +37,7 @@ async def gateways(
     folder: Path, identity: Identity, upstream: Upstream, count: int, **more: Any
 ) -> AsyncIterator[list[Process]]:
     renew = {"share": 0, "at_least": "10ms"}
-    app = credential(identity.url, token_wait="30s", renew=renew)
+    app = credential(identity.url, token_wait="60s", renew=renew)
     file = written(folder, simple(identity.url, upstream.url, **more, credentials={"app": app}))
     async with AsyncExitStack() as stack:
         yield [await stack.enter_async_context(gateway(file, **SECRETS, **KEY)) for _ in range(count)]

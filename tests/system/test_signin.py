@@ -156,12 +156,13 @@ async def test_a_running_gateway_reports_and_notices_a_sign_in(scene: Scene) -> 
 
 async def test_a_sign_in_is_renewed_by_one_process_at_a_time(scene: Scene) -> None:
     """The sandbox ends the whole sign-in when one refresh token is used twice."""
-    await renewed_by_one_at_a_time(scene, scene.file())
+    await renewed_by_one_at_a_time(scene, scene.file(token_wait="60s"))
 
 
 async def test_replicas_share_a_sign_in_through_redis(scene: Scene) -> None:
     async with RedisServer() as server:
-        file = scene.file(state={"redis": {"url": server.url}, "keys": [{"env": "STATE_KEY"}], "timeout": "5s"})
+        state = {"redis": {"url": server.url}, "keys": [{"env": "STATE_KEY"}], "timeout": "20s"}
+        file = scene.file(state=state, token_wait="60s")  # four processes wait for each other
         await renewed_by_one_at_a_time(scene, file)
         assert (await run("logout", "person", "-c", file, **KEY)).status == 0
         assert "no person has signed in" in (await token(file)).err
