@@ -47,7 +47,7 @@ async def send_probe(
 
 
 async def _read_response(connection: UpstreamConnection, head: bytes, *, within: float) -> ProbeResponse:
-    connection.start_exchange([head], is_head_request=False, response_timeout=within)
+    connection.start_exchange(head, is_head_request=False, response_timeout=within)
     response = await connection.read_head()
     body = bytearray()
     while not connection.is_complete and len(body) < MAX_BODY:

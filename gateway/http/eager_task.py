@@ -7,7 +7,7 @@ the response resumes them: no task, no future and no turn of the loop is between
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -38,19 +38,29 @@ class EagerTask(Generic[T]):
         """Run a coroutine until it waits or ends."""
         self._coroutine = coroutine
         self.task = None
-        self._step(coroutine.send, None)
+        self.resume()
 
-    def resume(self) -> None:
-        """Go on with the coroutine, which has yielded `SUSPENDED`."""
-        assert self._coroutine is not None
-        self._step(self._coroutine.send, None)
+    def resume(self, error: BaseException | None = None) -> None:
+        """Go on with the coroutine, which has yielded `SUSPENDED`, until it waits or ends; `error` is raised in it."""
+        coroutine = self._coroutine
+        assert coroutine is not None
+        try:
+            signal = coroutine.send(None) if error is None else coroutine.throw(error)
+        except StopIteration as end:
+            self._coroutine = None
+            self._on_done(end.value)
+        except BaseException as failure:  # noqa: BLE001 - as a task that failed
+            self._end(failure)
+        else:
+            if signal is not SUSPENDED:
+                self._continue_as_task(signal)
 
     def cancel(self) -> None:
         """Raise CancelledError where the coroutine waits."""
         if self.task is not None:
             self.task.cancel()
         elif self._coroutine is not None:
-            self._step(self._coroutine.throw, asyncio.CancelledError())
+            self.resume(asyncio.CancelledError())
 
     # Called by the coroutine ----------------------------------------------------------------------------------------
 
@@ -60,18 +70,6 @@ class EagerTask(Generic[T]):
             await asyncio.sleep(0)
 
     # Internals ------------------------------------------------------------------------------------------------------
-
-    def _step(self, advance: Callable[[Any], object], value: object) -> None:
-        try:
-            signal = advance(value)
-        except StopIteration as end:
-            self._coroutine = None
-            self._on_done(end.value)
-        except BaseException as error:  # noqa: BLE001 - as a task that failed
-            self._end(error)
-        else:
-            if signal is not SUSPENDED:
-                self._continue_as_task(signal)
 
     def _continue_as_task(self, signal: object) -> None:
         """Go on in a task. A coroutine that waits for a future already can no longer become one: that is a defect."""

@@ -68,14 +68,15 @@ class UpstreamConnection(EventWait):
 
     def start_exchange(
         self,
-        parts: Sequence[bytes] = (),
+        head: bytes = b"",
+        body: Sequence[bytes] | None = None,
         *,
         is_head_request: bool,
         response_timeout: float | None = None,
         reader_task: EagerTask[bool] | None = None,
     ) -> None:
-        """Start an exchange with the first bytes of its request. If the connection is lost nothing is sent, and
-        `read_head` raises the reason.
+        """Start an exchange, and send the head of its request and the pieces of the body that are available. If the
+        connection is lost nothing is sent, and `read_head` raises the reason.
 
         `is_head_request`: the request is HEAD, so its response has no body. `response_timeout`: the request is
         complete, and its response must begin within so many seconds. `reader_task` reads the response, if no task of
@@ -88,10 +89,10 @@ class UpstreamConnection(EventWait):
         transport = self._transport
         if transport is None:
             return
-        if len(parts) == 1:
-            transport.write(parts[0])
-        elif parts:
-            transport.writelines(parts)
+        if body:
+            transport.writelines([head, *body])
+        elif head:
+            transport.write(head)
         if response_timeout is not None:
             self._set_deadline(response_timeout)
 

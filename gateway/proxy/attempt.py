@@ -61,7 +61,8 @@ def send_request(exchange: Exchange, connection: UpstreamConnection, pseudonym: 
     parts = () if body is NO_BODY else body.buffered()
     is_buffered = parts is not None
     connection.start_exchange(
-        [start, *parts] if parts else [start],
+        start,
+        parts,
         is_head_request=head.method == "HEAD",
         response_timeout=exchange.route.response_timeout if is_buffered else None,
         reader_task=exchange.caller.handler_task,

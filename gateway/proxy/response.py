@@ -134,7 +134,8 @@ class ResponseRelay(msgspec.Struct):
                 return False
             is_changed = length is None or length > BUFFERED_LIMIT
         self._send_head(pieces, length, modified=is_changed)
-        exchange.response.end_body()
+        if length is None:
+            exchange.response.end_body()
         return True
 
     async def deliver(self) -> None:

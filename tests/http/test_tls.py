@@ -527,7 +527,7 @@ async def test_many_pieces_in_records_of_one_read_keep_the_connection(certificat
             await loop.create_connection(lambda: transport, sock=near)
             await transport.opened
             await shaking
-            connection.start_exchange([b"GET / HTTP/1.1\r\n\r\n"], is_head_request=False)
+            connection.start_exchange(b"GET / HTTP/1.1\r\n\r\n", is_head_request=False)
             await far.hear()
             far.tls.write(b"HTTP/1.1 401 No\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 2000)
             far.tls.write(b"0\r\n\r\n")
