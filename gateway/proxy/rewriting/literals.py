@@ -96,7 +96,11 @@ class LiteralSearch:
                 pattern = re.compile(b"%b()%b%b" % (coded, re.escape(begin), rest))
                 self._coded.append(Literal(coded + begin, [pattern], [(self._escape_byte, self._escape_prefix)]))
             self._escaped_texts.append(slash + _escapable(name, syntax))
-        self._parts = [*chain.from_iterable(literal.parts for literal in self._plain)]
+        self._parts = [
+            (byte, part, self._plain[number:])
+            for number, literal in enumerate(self._plain)
+            for byte, part in literal.parts
+        ]
         self._in_host = LETTERS + syntax.escape_bytes
         self._alphabet = self._in_host + b":/"
         self._not_first = bytes(byte for byte in self._alphabet if byte not in syntax.first_bytes)
@@ -111,9 +115,9 @@ class LiteralSearch:
         """
         if self._escape_byte in text and text.rfind(self._escape_prefix) >= 0:
             return self._find_beside_escapes(before + text)
-        for byte, part in self._parts:
+        for byte, part, literals in self._parts:
             if byte in text and text.rfind(part) >= 0:
-                return _find_literals(before + text, self._plain)
+                return _find_literals(before + text, literals)
         return []
 
     def _find_beside_escapes(self, text: bytes) -> list[re.Pattern[bytes]]:
@@ -238,15 +242,16 @@ def _host_literals(ends: Mapping[str, bytes], syntax: UrlSyntax) -> list[Literal
 
 
 def _host_literal(text: bytes, patterns: Collection[re.Pattern[bytes]]) -> Literal:
-    """Return the literal for a text of hosts. Its rarest letter is not in most texts, nor its longest part that has no
-    letters and so no letter case.
+    """Return the literal for a text of hosts. Its longest part without letters, which has no letter case, is not in
+    most texts; if that is short, its rarest letter.
     """
+    caseless = max(re.findall(rb"[^a-z]+", text), key=len, default=b"")
     position = min(range(len(text)), key=lambda n: RAREST.find(text[n]))
     rarest, rest = text[position : position + 1], text[position + 1 :]
     upper = rarest.upper()
-    caseless = max(re.findall(rb"[^a-z]+", text), key=len, default=b"")
-    if caseless == text:
-        return Literal(text, patterns, [(rarest[0], text)])
+    parts = [(letter[0], letter) for letter in sorted({rarest, upper})]
+    if caseless == text or len(caseless) >= MIN_CASELESS:
+        parts = [(caseless[0], caseless)]
     search = re.compile(b"%b(?i:%b)" % (re.escape(rarest), re.escape(rest))).search
 
     def may_be_in(text: bytes) -> bool:
@@ -255,9 +260,7 @@ def _host_literal(text: bytes, patterns: Collection[re.Pattern[bytes]]) -> Liter
             return True  # each letter costs more than a letter of the search in lower case
         return search(text.replace(upper, rarest)) is not None
 
-    has_caseless = len(caseless) >= MIN_CASELESS
-    parts = [(letter[0], caseless if has_caseless else letter) for letter in sorted({rarest, upper})]
-    return Literal(text, patterns, parts, may_be_in)
+    return Literal(text, patterns, parts, None if caseless == text else may_be_in)
 
 
 def _escapable(text: str, syntax: UrlSyntax) -> bytes:
