@@ -23,6 +23,7 @@ from gateway.history.memory import DEFAULT_CALLS, MemoryHistory
 from gateway.history.query import HistoryQuery, parse_query
 from gateway.observe.record import Record, record_line
 from gateway.observe.timestamp import timestamp
+from gateway.server.record_writer import BATCH_SIZE
 
 MILLION = 1_000_000
 BURST, FILLING, PACED = 1_500, 90_000, 60_000
@@ -74,11 +75,17 @@ def time_text(number: int) -> bytes:
     return record_line(record)
 
 
+def in_batches(lines: list[bytes]) -> list[list[bytes]]:
+    """Return lines as the gateway appends them under load."""
+    return [lines[start : start + BATCH_SIZE] for start in range(0, len(lines), BATCH_SIZE)]
+
+
 def microseconds(history: History, lines: list[bytes]) -> float:
     """Return the cost of one append."""
+    batches = in_batches(lines)
     started_at = time.perf_counter()
-    for each in lines:
-        history.append([each])
+    for batch in batches:
+        history.append(batch)
     return (time.perf_counter() - started_at) / len(lines) * 1e6
 
 
@@ -121,8 +128,8 @@ def _send(history: History, numbers: Iterator[int], count: int) -> float:
         started_at = time.thread_time()
         lines = [time_text(next(numbers)) for _ in range(BURST)]
         own += time.thread_time() - started_at
-        for each in lines:
-            history.append([each])
+        for batch in in_batches(lines):
+            history.append(batch)
         time.sleep(0.1)
         asyncio.run(history.flush())
     return own

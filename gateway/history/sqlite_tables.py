@@ -14,13 +14,13 @@ import sqlite3
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from zlib import crc32
 
 import msgspec
 
 from gateway.history.interface import HistoryLimits
-from gateway.history.query import TIME_SLICE, HistoryQuery, filter_lines, format_time, newest_lines, parse_time, time_of
+from gateway.history.query import HistoryQuery, filter_lines, format_time, newest_lines, parse_time, time_of
 from gateway.observe.json_line import escape_surrogates
 
 APPLICATION_ID = 0x4F49_4348  # "OICH", SQLite's application_id
@@ -67,6 +67,7 @@ _REPLACE_BATCH = "UPDATE batch SET calls = ?, oldest = ?, newest = ?, lines = ? 
 _DELETE_BATCH = "DELETE FROM batch WHERE id = ?"
 _OLDEST_BATCH = "SELECT id, calls, oldest, newest FROM batch ORDER BY id LIMIT 1"
 _LINES = "SELECT lines FROM batch WHERE id BETWEEN ? AND ? ORDER BY id"
+_TIMES = "SELECT min(oldest), max(newest) FROM batch WHERE id BETWEEN ? AND ?"
 _COUNT_CALLS = "UPDATE tally SET kept = kept + ?"
 _KEPT = "SELECT kept FROM tally"
 _LAST_SUMMARIZED = "SELECT coalesce(max(last), 0) FROM segment"
@@ -80,10 +81,9 @@ _COLUMNS = {"instances": ("instance_id",), "requests": ("request_id", "trace_id"
 """By column with hashes of ids: the fields whose ids are in it. An older gateway recorded no trace ids."""
 
 
-class CallFacts(msgspec.Struct):
-    """The fields of a line that a segment summarizes."""
+class CallFacts(msgspec.Struct, gc=False):
+    """The fields of a line that a segment summarizes. Without tracking by the garbage collector, a fifth faster."""
 
-    time: str
     instance_id: str | None = None
     request_id: str | None = None
     trace_id: str | None = None
@@ -197,8 +197,8 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def _batch_row(lines: Sequence[bytes]) -> tuple[int, str, str, bytes]:
-    times = list(map(itemgetter(TIME_SLICE), lines))
-    return len(lines), min(times).decode(), max(times).decode(), b"".join(lines)
+    # Lines begin with their time: they sort by it.
+    return len(lines), time_of(min(lines)).decode(), time_of(max(lines)).decode(), b"".join(lines)
 
 
 def _read_lines(connection: sqlite3.Connection, first: int, last: int) -> list[bytes]:
@@ -208,14 +208,14 @@ def _read_lines(connection: sqlite3.Connection, first: int, last: int) -> list[b
 def _summarize(connection: sqlite3.Connection, first: int, last: int) -> None:
     """Insert the segment that summarizes these batches."""
     facts: list[CallFacts] = []
+    [(oldest, newest)] = connection.execute(_TIMES, (first, last))
     try:
         for (lines,) in connection.execute(_LINES, (first, last)):
             facts += _decoder.decode_lines(lines)
     except msgspec.MsgspecError as cause:
         raise sqlite3.DatabaseError("a stored line is not a record") from cause
-    times = list(map(attrgetter("time"), facts))
     combinations = set(map(attrgetter(*_COMBINATION), facts))
-    row = (last, first, min(times), max(times), b"".join(b"\n" + _encode(each) for each in combinations))
+    row = (last, first, oldest, newest, b"".join(b"\n" + _encode(each) for each in combinations))
     hashes = (b"".join(_hash_ids(map(attrgetter(field), facts)) for field in fields) for fields in _COLUMNS.values())
     connection.execute(_INSERT_SEGMENT, (*row, *hashes))
 
