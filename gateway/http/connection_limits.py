@@ -6,7 +6,11 @@ that names the reason. The others are closed at once.
 
 import enum
 from collections import Counter
+from functools import lru_cache
 from ipaddress import ip_address
+
+CACHED_ADDRESSES = 1024
+"""Number of addresses whose key is remembered."""
 
 
 class RefusalReason(enum.Enum):
@@ -34,7 +38,7 @@ class ConnectionLimits:
         self.limit = limit
         self.per_address = max(1, int(limit * address_share))
         self._refused_limit = refused
-        self._by_address: Counter[str] = Counter()
+        self._by_address: dict[str, int] = {}
         self.admitted = self.refused = 0
         self.refusals: Counter[RefusalReason] = Counter()
 
@@ -44,7 +48,8 @@ class ConnectionLimits:
         if refusal is None:
             self.admitted += 1
             if address is not None:
-                self._by_address[_address_key(address)] += 1
+                key = _address_key(address)
+                self._by_address[key] = self._by_address.get(key, 0) + 1
         else:
             self.refused += 1
             self.refusals[refusal] += 1
@@ -58,9 +63,9 @@ class ConnectionLimits:
         self.admitted -= 1
         if address is not None:
             key = _address_key(address)
-            self._by_address[key] -= 1
-            if not self._by_address[key]:
-                del self._by_address[key]
+            count = self._by_address.pop(key) - 1
+            if count:
+                self._by_address[key] = count
 
     @property
     def has_too_many_refused(self) -> bool:
@@ -72,10 +77,11 @@ class ConnectionLimits:
             return RefusalReason.LIMIT
         if self.per_address >= self.limit or address is None:
             return None
-        is_over = self._by_address[_address_key(address)] >= self.per_address
+        is_over = self._by_address.get(_address_key(address), 0) >= self.per_address
         return RefusalReason.ADDRESS if is_over and not ip_address(_remove_mapped_prefix(address)).is_loopback else None
 
 
+@lru_cache(maxsize=CACHED_ADDRESSES)
 def _address_key(address: str) -> str:
     """Return the key by which an address is counted. An IPv6 host may use every address of its /64 network (RFC 4291
     §2.5.4), so they count as one.

@@ -80,7 +80,7 @@ class ConnectionPreface(asyncio.Protocol):
         self._timer = self._loop.call_later(PREFACE_TIMEOUT, self._on_timeout)
         # Before the header names the caller, the connection counts only against the total limit.
         self._admit(None if self._expects_header else self._peer)
-        if not self._expects_header:
+        if not self._expects_header and not self._listener.is_tls:
             self._start_protocol(b"")
 
     def data_received(self, data: bytes) -> None:
