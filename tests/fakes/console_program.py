@@ -62,5 +62,6 @@ def plain(value: Any) -> Any:
 
 if __name__ == "__main__":
     vars(console)["Console"] = JsonConsole
-    sys.argv = ["oic-gateway", *sys.argv[sys.argv.index("gateway") + 1 :]]
+    if "gateway" in sys.argv:  # behind this program, which runs in place of it
+        sys.argv = ["oic-gateway", *sys.argv[sys.argv.index("gateway") + 1 :]]
     sys.exit(main())

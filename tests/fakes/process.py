@@ -322,8 +322,10 @@ async def _start(
     is_fresh: bool = False,
 ) -> AnyProcess:
     inherited = {name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
-    if not (is_fresh or under or descriptors) and warm.can_fork(variables):
-        return await warm.start([*map(str, arguments)], inherited | variables, out=out)
+    is_module = under[:2] == (sys.executable, "-m")
+    if (is_module or not under) and not (is_fresh or descriptors) and warm.can_fork(variables):
+        module = under[2] if is_module else "gateway"
+        return await warm.start([*map(str, arguments)], inherited | variables, out=out, module=module)
     return await asyncio.create_subprocess_exec(
         *under,
         sys.executable,

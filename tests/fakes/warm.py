@@ -30,6 +30,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 READ_AT_START = ("PYTHON", "LC_", "LANG", "MALLOC_", "COVERAGE_")
 """Beginnings of the variables that the interpreter reads when it starts."""
+ENCODING = "PYTHONIOENCODING"
+"""One of them, which a fork can follow."""
 MAX_REQUEST = 1 << 16
 MAX_LINE = 1 << 20
 
@@ -40,7 +42,7 @@ def can_fork(variables: Mapping[str, str]) -> bool:
     return (
         is_linux
         and "COVERAGE_PROCESS_START" not in os.environ
-        and not any(name.startswith(READ_AT_START) for name in variables)
+        and not any(name.startswith(READ_AT_START) for name in variables if name != ENCODING)
     )
 
 
@@ -93,9 +95,9 @@ class ForkedProcess:
         return self.returncode
 
 
-async def start(arguments: list[str], environ: dict[str, str], *, out: int) -> ForkedProcess:
-    """Run `python -m gateway` with these arguments. `out` is a file descriptor for standard output, or PIPE."""
-    request = json.dumps({"arguments": arguments, "environ": environ}).encode()
+async def start(arguments: list[str], environ: dict[str, str], *, out: int, module: str = "gateway") -> ForkedProcess:
+    """Run `python -m MODULE` with these arguments. `out` is a file descriptor for standard output, or PIPE."""
+    request = json.dumps({"arguments": [module, *arguments], "environ": environ}).encode()
     events, events_end = await _open_pipe()
     err, err_end = await _open_pipe()
     stdout, out_end = await _open_pipe() if out == PIPE else (None, out)
@@ -216,7 +218,16 @@ def _become(request: dict[str, object], out: int, err: int) -> list[str]:
     assert isinstance(environ, dict)
     os.environ.clear()
     os.environ.update(environ)
+    if encoding := environ.get(ENCODING):
+        _open_streams(encoding)
     return arguments
+
+
+def _open_streams(encoding: str) -> None:
+    """Open the streams for text in an encoding, as the interpreter does at its start."""
+    out = open(1, "w", encoding=encoding, closefd=False)  # noqa: SIM115
+    err = open(2, "w", 1, encoding, "backslashreplace", closefd=False)  # noqa: SIM115
+    vars(sys).update(stdout=out, __stdout__=out, stderr=err, __stderr__=err)
 
 
 if __name__ == "__main__":
@@ -226,5 +237,5 @@ if __name__ == "__main__":
     with socket.socket(fileno=int(sys.argv[1])) as listening:
         words = serve_forks(listening)
     if words is not None:
-        sys.argv = ["gateway", *words]
-        runpy.run_module("gateway", run_name="__main__", alter_sys=True)
+        sys.argv = words
+        runpy.run_module(words[0], run_name="__main__", alter_sys=True)

@@ -29,16 +29,20 @@ asyncio.run(start(sys.argv[1]))
 
 async def test_a_fork_prints_what_a_new_process_prints(tmp_path: Path, sandbox: Sandbox) -> None:
     file = written(tmp_path, settings(sandbox))
-    for words, status in (
-        (["check", "-c", file], 78),
-        (["token", "app", "--claims", "-c", file], 78),
-        (["check", "-c", os.fsdecode(b"/nowhere/\xff.yaml")], 78),
-        (["schema"], 0),
-        (["serv"], 2),
-    ):
-        forked = await run(*words)
+    unknown = os.fsdecode(b"/nowhere/\xff.yaml")
+    cases: list[tuple[list[str | Path], int, dict[str, str]]] = [
+        (["check", "-c", file], 78, {}),
+        (["token", "app", "--claims", "-c", file], 78, {}),
+        (["check", "-c", unknown], 78, {}),
+        (["check", "-c", unknown], 78, {"PYTHONIOENCODING": "ascii"}),
+        (["check", "--live", "-c", file], 69, {"APP_SECRET": "wrong", "PYTHONIOENCODING": "cp1252"}),
+        (["schema"], 0, {}),
+        (["serv"], 2, {}),
+    ]
+    for words, status, variables in cases:
+        forked = await run(*words, **variables)
         assert forked.status == status
-        assert forked == await run_fresh(*words)
+        assert forked == await run_fresh(*words, **variables)
 
 
 async def test_a_fork_has_only_the_variables_it_was_given(tmp_path: Path, sandbox: Sandbox) -> None:
