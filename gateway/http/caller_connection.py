@@ -16,12 +16,12 @@ from gateway.http.connection_limits import ConnectionLimits, RefusalReason
 from gateway.http.eager_task import EagerTask
 from gateway.http.fields import FieldRules
 from gateway.http.half_close import HalfCloseMonitor
-from gateway.http.head_reader import END_OF_HEAD, HeadReader
+from gateway.http.head_reader import HeadReader
 from gateway.http.head_shapes import HeadShapes
 from gateway.http.open_connection import ConnectionInfo, OpenConnection, PrefaceFailure
 from gateway.http.request_body import NO_BODY, RequestBody
 from gateway.http.request_handler import RequestHandler
-from gateway.http.request_head import RequestHead, RequestLimits
+from gateway.http.request_head import END_OF_HEAD, RequestHead, RequestLimits
 
 CALLER_TIMEOUT = 75.0
 """Seconds that a head may take, and that a caller may read nothing of its responses."""

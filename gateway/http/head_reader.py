@@ -2,19 +2,20 @@
 
 from gateway.errors import BadRequest, GatewayError
 from gateway.http.fields import FieldRules
-from gateway.http.head_shapes import HeadShapes
+from gateway.http.head_shapes import HeadShape, HeadShapes
 from gateway.http.request_head import (
+    END_OF_HEAD,
     METHODS_WITH_BODY,
     RequestHead,
     RequestLimits,
     check_partial_head,
     may_begin_request,
     parse_request_head,
+    read_shaped_head,
     skip_empty_lines,
 )
 
 CR = 0x0D
-END_OF_HEAD = b"\r\n\r\n"
 EMPTY_LINES_LIMIT = 1024
 """Maximum bytes of empty lines before a request."""
 
@@ -27,7 +28,7 @@ class HeadReader:
     """
 
     __slots__ = (
-        *("_follows_body", "_limits", "_rules", "_scanned", "_shapes", "_skipped"),
+        *("_follows_body", "_limits", "_rules", "_scanned", "_shape", "_shapes", "_skipped"),
         *("head_started", "pending", "rejected_head"),
     )
 
@@ -39,6 +40,8 @@ class HeadReader:
         self.rejected_head: bytes | None = None
         self.head_started = False
         self._shapes = shapes
+        self._shape: HeadShape[RequestHead] | None = None
+        """That of the last head: most callers repeat it."""
         self._scanned = self._skipped = 0
         self._follows_body = False
         """Trailing bytes of the last body may come."""
@@ -66,6 +69,20 @@ class HeadReader:
             data = self._skip_empty_lines()
         if self._follows_body and not may_begin_request(data):
             raise BadRequest
+        shape = self._shape
+        if shape is None or self.head_started or (match := shape.match(data)) is None:
+            return self._find_head(data)
+        end = match.end()
+        if end > self._limits.smallest:
+            return self._find_head(data)
+        self.pending = data[end:]
+        self._skipped = 0
+        head = read_shaped_head(shape, match)
+        self._follows_body = head.has_body or head.method in METHODS_WITH_BODY
+        return head
+
+    def _find_head(self, data: bytes) -> RequestHead | None:
+        """Do as `take_head` does, for any head."""
         end = data.find(END_OF_HEAD, self._scanned)
         if end < 0:
             if not b"\r".startswith(data):
@@ -73,9 +90,8 @@ class HeadReader:
                 check_partial_head(data, self._scanned, self._limits)
                 self._scanned = max(0, len(data) - 3)
             return None
-        self.pending = data[end + 4 :]
-        if self.head_started or self._skipped:
-            self._scanned, self._skipped, self.head_started = 0, 0, False
+        self.pending = data[end + len(END_OF_HEAD) :]
+        self._scanned, self._skipped, self.head_started = 0, 0, False
         head_bytes = data[:end]
         try:
             head = parse_request_head(head_bytes, self._limits, self._rules, self._shapes)
@@ -83,6 +99,7 @@ class HeadReader:
             self.rejected_head = head_bytes
             raise
         self._follows_body = head.has_body or head.method in METHODS_WITH_BODY
+        self._shape = None if self._shapes is None else self._shapes.latest
         return head
 
     def take_pending(self) -> bytes:

@@ -26,13 +26,14 @@ from gateway.http.fields import (
     sort_fields,
     split_lines,
 )
-from gateway.http.head_shapes import HeadShapes
+from gateway.http.head_shapes import HeadShape, HeadShapes
 from gateway.http.malformed import explain_malformed_head
 
 KNOWN_METHODS = frozenset("GET HEAD POST PUT PATCH DELETE OPTIONS TRACE CONNECT".split())
 """The methods of RFC 9110 §9.3, and PATCH (RFC 5789)."""
 # A method is a token, as the name of a field is (RFC 9110 §5.6.2).
 REQUEST_LINE = re.compile(rb"(" + FIELD_NAME.pattern + rb") ([!-~]+) HTTP/1\.([01])")
+END_OF_HEAD = b"\r\n\r\n"
 MAX_PARTIAL_END = 3  # bytes of CRLF CRLF that an incomplete head may end with
 EMPTY_LINES = re.compile(rb"(?:\r?\n)*")
 # Trailing bytes of a body may begin with a word in capitals, like every registered method (RFC 9110 §16.1.1). Therefore
@@ -104,7 +105,7 @@ class RequestHead(msgspec.Struct, frozen=True):
 
 def request_shapes(rules: FieldRules) -> HeadShapes[RequestHead]:
     """Return an empty table for the shapes of the requests of one server."""
-    return HeadShapes(rules, framing=FRAMING, end=rb"\Z")
+    return HeadShapes(rules, framing=FRAMING, end=END_OF_HEAD)
 
 
 def parse_request_head(
@@ -117,13 +118,18 @@ def parse_request_head(
     if shapes is None or len(head_bytes) + MAX_PARTIAL_END > limits.smallest:
         return _parse_lines(head_bytes, limits, rules)[0]
     key = head_bytes[:METHOD_KEY_SIZE], head_bytes.count(CRLF)
-    shape = shapes.get(key)
-    if shape is None or (match := shape.match(head_bytes)) is None:
-        head, lines = _parse_lines(head_bytes, limits, rules)
-        if _has_shape(head, len(lines), limits):
-            first_line = re.escape(head.method).encode() + TARGET_AND_VERSION[head.is_http11]
-            shapes.learn(key, first_line, lines[1:], _without_values(head))
-        return head
+    match = shapes.find_match(key, head_bytes + END_OF_HEAD)
+    if match is not None and shapes.latest is not None:
+        return read_shaped_head(shapes.latest, match)
+    head, lines = _parse_lines(head_bytes, limits, rules)
+    if _has_shape(head, len(lines), limits):
+        first_line = re.escape(head.method).encode() + TARGET_AND_VERSION[head.is_http11]
+        shapes.learn(key, first_line, lines[1:], _without_values(head))
+    return head
+
+
+def read_shaped_head(shape: HeadShape[RequestHead], match: re.Match[bytes]) -> RequestHead:
+    """Return the head that a shape has matched; it must not be larger than the smallest limit."""
     head = shape.template
     forwarded, known, _ = shape.sort_fields(match)
     length = None if head.length is None else int(known[b"content-length"])

@@ -10,8 +10,7 @@
 
 import re
 
-from gateway.http.head_reader import END_OF_HEAD
-from gateway.http.request_head import RequestHead
+from gateway.http.request_head import END_OF_HEAD, RequestHead
 from gateway.http.response_parser import ResponseHead
 from gateway.http.response_writer import make_status_line
 from gateway.proxy.headers import DEFERRED_RESPONSE, build_request_head, build_response_lines

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from gateway.errors import BadRequest, HeadersTooLarge, UriTooLong
 from gateway.http.chunked import ChunkedDecoder
 from gateway.http.fields import MalformedMessage
-from gateway.http.head_reader import END_OF_HEAD, HeadReader
-from gateway.http.request_head import RequestHead, RequestLimits, skip_empty_lines
+from gateway.http.head_reader import HeadReader
+from gateway.http.request_head import END_OF_HEAD, RequestHead, RequestLimits, skip_empty_lines
 from gateway.http.response_parser import ResponseHead, ResponseParser
 from gateway.proxy.headers import REQUEST_RULES, RESPONSE_RULES
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import GatewayError
 from gateway.http.fields import MalformedMessage
+from gateway.http.head_reader import HeadReader
 from gateway.http.head_shapes import LEARNING_INTERVAL, MAX_SHAPES, QUICKLY_LEARNED, HeadShape, HeadShapes, ShapeKey
 from gateway.http.request_head import FRAMING, RequestHead, RequestLimits, parse_request_head, request_shapes
 from gateway.http.response_parser import ResponseHead, ResponseParser, response_shapes
@@ -97,6 +98,33 @@ def test_a_request_of_a_known_shape_is_read_as_any_other(found: list[bytes]) -> 
     for head in found:
         expected = read_request(head, None)
         assert read_request(head, shapes) == expected == read_request(head, shapes)
+
+
+def read_all(reader: HeadReader, data: bytes, cuts: Sequence[int]) -> list[object]:
+    """All heads that a reader finds in these bytes, cut there, with what is pending behind each; or the error."""
+    borders = sorted({0, len(data), *(cut % len(data) for cut in cuts)})
+    results: list[object] = []
+    try:
+        for start, stop in pairwise(borders):
+            reader.feed(data[start:stop])
+            while reader.pending and (head := reader.take_head()) is not None:
+                results.append((msgspec.structs.replace(head, error=None), head.error and head.error.detail))
+    except GatewayError as error:
+        results.append((type(error), error.detail, reader.rejected_head))
+    return [*results, reader.pending, reader.head_started]
+
+
+@given(
+    heads((b"GET /a?b=1 HTTP/1.1", b"POST /\xc3 HTTP/1.1", b"POST /a HTTP/1.1", b"get /a HTTP/1.1"), REQUEST_NAMES),
+    st.lists(st.integers(0, 2000), max_size=4),
+    st.sampled_from([b"", b"\r\n", b"\n"]),
+)
+def test_heads_of_known_shapes_are_found_as_any_other(found: list[bytes], cuts: list[int], before: bytes) -> None:
+    shapes = request_shapes(REQUEST_RULES)
+    data = b"".join(before + head + b"\r\n\r\n" for head in found)
+    for _ in range(3):
+        expected = read_all(HeadReader(LIMITS, REQUEST_RULES), data, cuts)
+        assert read_all(HeadReader(LIMITS, REQUEST_RULES, shapes), data, cuts) == expected
 
 
 @given(heads((b"HTTP/1.1 200 OK", b"HTTP/1.1 204", b"HTTP/1.0 500 ", b"HTTP/1.1 100 Continue"), RESPONSE_NAMES))
