@@ -21,7 +21,7 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-in
 	--no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage test-clients test-browsers screenshots test-deploy check fix serve bench bench-quick soak fuzz schema docs vendor package bundle deb notes lock clean
+.PHONY: help demo test test-programs coverage test-clients test-browsers screenshots test-deploy check fix serve bench bench-quick soak fuzz schema docs vendor package bundle deb notes lock clean
 
 help:  ## show these lines
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -29,13 +29,16 @@ help:  ## show these lines
 demo: $(RUNTIME)  ## take a tour: sandbox and gateway as real processes, verified step by step
 	@$(BIN)/python -m demo.tour $(ARGS)
 
-test: $(STAMP) $(AJV)/.installed $(OCI) $(PROMTOOL)/.installed $(SYSLOG_NG)/.installed  ## run all tests, with a real Redis; ARGS="-k renewal" narrows
+test: $(STAMP) $(OCI) test-programs  ## run all tests, with a real Redis; ARGS="-k renewal" narrows
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
+
+# What the tests need beside Python, of npm and Debian; apt-get does one thing at a time.
+test-programs: $(AJV)/.installed $(PROMTOOL)/.installed $(SYSLOG_NG)/.installed
 	@{ perl -MHTTP::Tiny -e 1 && test -e /usr/lib/nginx/modules/ngx_stream_module.so && \
 		for name in redis-server curl openssl haproxy nginx ip unshare zsh systemd-analyze rsyslogd; do command -v $$name || exit 1; done; } \
 		>/dev/null 2>&1 || { $(AS_ROOT) apt-get update -qq && $(AS_ROOT) apt-get install -qq --no-install-recommends \
 		-y redis-server perl curl openssl haproxy nginx libnginx-mod-stream iproute2 util-linux zsh systemd rsyslog; } >/dev/null 2>&1 || \
 		echo "by hand: apt-get install redis-server perl curl openssl haproxy nginx libnginx-mod-stream iproute2 util-linux zsh systemd rsyslog; the tests need them" >&2
-	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses auto --dist worksteal $(ARGS)
 
 coverage:  ## run all tests and measure which lines of gateway/ they run; fails below the floor in pyproject.toml
 	@$(MAKE) --no-print-directory test ARGS="--cov --cov-report=term $(ARGS)"
@@ -252,4 +255,5 @@ $(STAMP): requirements-dev.lock | $(RUNTIME)
 $(OCI): requirements-oci.lock | $(STAMP)
 	@echo "adding Oracle's SDK to $(VENV), once ..." >&2
 	@$(PIP) --no-compile --require-hashes --requirement requirements-oci.lock
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -c 'import oci; oci.secrets.SecretsClient'  # compiles what the tests load
 	@touch $@
