@@ -14,13 +14,14 @@ from gateway.proxy.rewriting.links import MANY_PATHS, Origins, common_prefix, li
 from gateway.proxy.routing import UpstreamUrl
 
 RAREST = b"zqxjkvwy7896543b210_fgmphudcl-r.sonitae/"
-"""Characters of hosts and paths, the rarest in documents first."""
+"""Characters of hosts, the rarest in documents first."""
 NEIGHBOURS = 16  # bytes before a URL that make it one
 MIN_CASELESS = 3
 """Bytes without letters, at least: fewer are in too many texts."""
 SAMPLE = 61  # a text's every so many bytes are counted
 FREQUENT = 32
 """A letter that is one of so many bytes, or more, is frequent."""
+MANY = 4  # texts that are searched one by one, at least
 MANY_HOSTS = 8
 """If a domain has more hosts of ours than this, its pattern contains only what their names have in common."""
 MANY_BRANCHES = 16
@@ -40,7 +41,7 @@ Part = tuple[int, bytes]
 
 
 class Literal:
-    """A text that some of our URLs contain, with patterns that find these URLs in a text in lower case.
+    """Texts that some of our URLs contain, each with patterns that find these URLs in a text in lower case.
 
     A place is the position behind the slashes of a URL: that of the pattern's group, if it has one, else the start of
     the match.
@@ -48,21 +49,19 @@ class Literal:
 
     def __init__(
         self,
-        text: bytes,
-        patterns: Collection[re.Pattern[bytes]],
+        patterns: Mapping[bytes, Collection[re.Pattern[bytes]]],
         parts: Collection[Part],
         search: Callable[[bytes], object] | None = None,
     ) -> None:
-        """Take the text in lower case. Where it is, in any letter case, one of the `parts` is too, and `search` finds
-        something.
+        """Take the patterns by their text in lower case. Where such a text is, in any letter case, one of the `parts`
+        is too, and `search` finds something.
         """
-        self.text = text
         self.patterns = patterns
         self.parts = parts
         self._search = search
 
     def may_be_in(self, text: bytes) -> bool:
-        """Return False if a text certainly does not contain it."""
+        """Return False if a text certainly contains none of them."""
         has_part = any(byte in text and text.rfind(part) >= 0 for byte, part in self.parts)
         return has_part and (self._search is None or bool(self._search(text)))
 
@@ -85,7 +84,7 @@ class LiteralSearch:
         self._escaped_texts = [slash + _escapable(host, syntax) + end for host, end in ends.items()]
         if any(":" in host for host in ends):
             # Brackets and colons of an IPv6 address may be percent-encoded.
-            self._plain, self._names = [Literal(b"", [syntax.slashes], [(byte, b"") for byte in SLASH_STARTS])], [""]
+            self._plain, self._names = [Literal({b"": [syntax.slashes]}, [(byte, b"") for byte in SLASH_STARTS])], [""]
             self._escaped_texts = [syntax.slashes.pattern]
         elif own_paths:
             name, rest = _first_segment(own_paths)
@@ -94,12 +93,10 @@ class LiteralSearch:
             self._plain.append(_path_literal(name, rest, own_paths, syntax))
             for coded in syntax.coded_slashes:
                 pattern = re.compile(b"%b()%b%b" % (coded, re.escape(begin), rest))
-                self._coded.append(Literal(coded + begin, [pattern], [(self._escape_byte, self._escape_prefix)]))
+                self._coded.append(Literal({coded + begin: [pattern]}, [(self._escape_byte, self._escape_prefix)]))
             self._escaped_texts.append(slash + _escapable(name, syntax))
         self._parts = [
-            (byte, part, self._plain[number:])
-            for number, literal in enumerate(self._plain)
-            for byte, part in literal.parts
+            (byte, part, number) for number, literal in enumerate(self._plain) for byte, part in literal.parts
         ]
         self._in_host = LETTERS + syntax.escape_bytes
         self._alphabet = self._in_host + b":/"
@@ -115,9 +112,9 @@ class LiteralSearch:
         """
         if self._escape_byte in text and text.rfind(self._escape_prefix) >= 0:
             return self._find_beside_escapes(before + text)
-        for byte, part, literals in self._parts:
+        for byte, part, number in self._parts:
             if byte in text and text.rfind(part) >= 0:
-                return _find_literals(before + text, literals)
+                return _find_literals(before + text, self._plain[number:])
         return []
 
     def _find_beside_escapes(self, text: bytes) -> list[re.Pattern[bytes]]:
@@ -232,35 +229,36 @@ def _host_literals(ends: Mapping[str, bytes], syntax: UrlSyntax) -> list[Literal
     domains: dict[str, list[str]] = {}
     for host in sorted(ends):
         domains.setdefault(".".join(host.split(".")[-2:]), []).append(host)
-    literals = []
+    grouped: dict[bytes, dict[bytes, list[re.Pattern[bytes]]]] = {}
     for hosts in domains.values():
         common = common_prefix([host[::-1] for host in hosts])[::-1].encode()
         names = [(re.escape(host.encode()), rb"(?<=[/f;](?s:.){%d})" % len(host), ends[host]) for host in hosts]
         patterns = [re.compile(b"".join(name)) for name in names] if len(hosts) <= MANY_HOSTS else [syntax.slashes]
-        literals.append(_host_literal(common, patterns))
-    return literals
+        rarest = min(common, key=RAREST.find)
+        grouped.setdefault(bytes((rarest,)), {})[common] = patterns
+    return [_host_literal(rarest, patterns) for rarest, patterns in grouped.items()]
 
 
-def _host_literal(text: bytes, patterns: Collection[re.Pattern[bytes]]) -> Literal:
-    """Return the literal for a text of hosts. Its longest part without letters, which has no letter case, is not in
-    most texts; if that is short, its rarest letter.
+def _host_literal(rarest: bytes, patterns: Mapping[bytes, Collection[re.Pattern[bytes]]]) -> Literal:
+    """Return the literal for texts of hosts with the same rarest letter. If they have the same longest part without
+    letters, which has no letter case, most texts lack it; else most texts lack the rarest letter.
     """
-    caseless = max(re.findall(rb"[^a-z]+", text), key=len, default=b"")
-    position = min(range(len(text)), key=lambda n: RAREST.find(text[n]))
-    rarest, rest = text[position : position + 1], text[position + 1 :]
     upper = rarest.upper()
     parts = [(letter[0], letter) for letter in sorted({rarest, upper})]
-    if caseless == text or len(caseless) >= MIN_CASELESS:
+    caseless, *others = {max(re.findall(rb"[^a-z]+", text), key=len, default=b"") for text in patterns}
+    is_caseless = {caseless} == patterns.keys()
+    if not others and (is_caseless or len(caseless) >= MIN_CASELESS):
         parts = [(caseless[0], caseless)]
-    search = re.compile(b"%b(?i:%b)" % (re.escape(rarest), re.escape(rest))).search
+    rests = b"|".join(re.escape(text.partition(rarest)[2]) for text in patterns)
+    search = re.compile(b"%b(?i:%b)" % (re.escape(rarest), rests)).search
 
     def may_be_in(text: bytes) -> bool:
         sample = text[::SAMPLE]
-        if FREQUENT * (sample.count(rarest) + sample.count(upper)) > len(sample):
+        if len(patterns) < MANY and FREQUENT * (sample.count(rarest) + sample.count(upper)) > len(sample):
             return True  # each letter costs more than a letter of the search in lower case
         return search(text.replace(upper, rarest)) is not None
 
-    return Literal(text, patterns, parts, None if caseless == text else may_be_in)
+    return Literal(patterns, parts, None if is_caseless else may_be_in)
 
 
 def _escapable(text: str, syntax: UrlSyntax) -> bytes:
@@ -281,8 +279,9 @@ def _find_literals(text: bytes, literals: Iterable[Literal]) -> list[re.Pattern[
     for literal in literals:
         if literal.may_be_in(text):
             lower = text.lower() if lower is None else lower
-            if lower.rfind(literal.text) >= 0:
-                patterns |= dict.fromkeys(literal.patterns)
+            for part, found in literal.patterns.items():
+                if lower.rfind(part) >= 0:
+                    patterns |= dict.fromkeys(found)
     return [pattern for pattern in patterns if lower is not None and pattern.search(lower)]
 
 
@@ -307,7 +306,7 @@ def _path_literal(name: str, rest: bytes, paths: Collection[str], syntax: UrlSyn
     any_spelt = b"|".join(map(re.escape, spelt))
     search = re.compile(b"(?i:(?-i:%b)%b)" % (any_spelt, tail)).search
     pattern = re.compile(b"/()%b%b" % (re.escape(begin), tail))
-    return Literal(b"/" + begin, [pattern], [(SLASH_STARTS[0], path) for path in spelt], search)
+    return Literal({b"/" + begin: [pattern]}, [(SLASH_STARTS[0], path) for path in spelt], search)
 
 
 def _branches(paths: Iterable[str]) -> dict[str, list[str]] | None:

@@ -34,10 +34,9 @@ def has_no_urls(plan: RewritePlan, pieces: list[bytes], url_map: UrlMap, upstrea
     if plan.coding:
         return False
     body = b"".join(pieces)
-    kind = plan.kind
-    if UNUSUAL[kind](body, 0, FIELD_SIZE) is not None and _is_unusual(plan, body):
+    if UNUSUAL[plan.kind](body, 0, FIELD_SIZE) is not None and _is_unusual(plan, body):
         return False
-    return not url_map.searches[kind, upstream].find(body)
+    return not url_map.searches[plan.kind, upstream].find(body)
 
 
 def _is_unusual(plan: RewritePlan, body: bytes) -> bool:
