@@ -13,6 +13,7 @@ from urllib.parse import quote
 import pytest
 
 from gateway.proxy.rewriting import RewritePlan, Rewriter, UrlMap, has_no_urls
+from gateway.proxy.routing import UpstreamUrl
 from tests.fakes.documents import FLOW, GATE, HERE, HOST, NAMES, ORDERS, U, rewrite
 
 SIZE = 32 * 1024
@@ -166,6 +167,16 @@ def test_a_usual_body_without_urls_costs_few_calls(kind: str, body: bytes) -> No
 def test_links_with_a_scheme_in_capitals_cost_few_calls() -> None:
     flood = f'{{"url":"HTTPS://{HOST}/ic/api"}},'
     assert counted("json", (flood * (8 * SIZE // len(flood))).encode()).total < SIZE // 16
+
+
+def test_many_domains_are_searched_together() -> None:
+    upstreams = [UpstreamUrl.parse(f"https://oic.example{number}.net/ic") for number in range(60)]
+    url_map = UrlMap.from_routes([(upstream, f"/r{number}") for number, upstream in enumerate(upstreams)])
+    plan, body = RewritePlan("json", "", ""), b'{"items":[],"next":"index"}'
+    assert has_no_urls(plan, [body], url_map, ORDERS)
+    with Calls() as calls:
+        has_no_urls(plan, [body], url_map, ORDERS)
+    assert calls.total < 60
 
 
 @pytest.mark.parametrize("content", [b"", b"/", b"x" * 300])
