@@ -12,7 +12,7 @@ from gateway.sandbox import Sandbox
 from tests.fakes.certificates import server_context, server_pem
 from tests.fakes.nameserver import NameServer
 from tests.fakes.process import Process, request
-from tests.fakes.waiting import TIME_LIMIT
+from tests.fakes.waiting import TIME_LIMIT, wait_until
 from tests.system.scene import SECRETS, credential, route, written
 
 NAMES = ("identity.test", "healthy.test", "hanging.test")
@@ -56,14 +56,21 @@ async def test_a_name_that_hangs_delays_no_other_call_or_token(tmp_path: Path, w
             await (await gate.caller()).send(request(f"/hanging{n}/"))
         await names.wait_for_query("hanging.test")
         assert [(await gate.get(f"/orders{n}/"))[0] for n in range(8)] == [200] * 8
-        hanging: dict[str, Any] = {}
-        status: dict[str, Any] = {}
-        while not hanging:
-            _, status = await gate.ask("/status")
-            hanging = status["names"].get("hanging.test", {})
+        status = await gate.until_answer("/status", lambda status: "hanging.test" in status["names"])
+        hanging = status["names"]["hanging.test"]
         assert (hanging["state"], hanging["addresses"], hanging["resolved"]) == ("unresolved", [], None)
         assert set(status["names"]) == {"hanging.test"}
-        assert len(gate.records) == 8
+        assert len(await gate.wait_for_records(8)) == 8
+
+
+async def served_until(gate: Process, event: str) -> None:
+    """Call until there is a line of an event."""
+
+    async def is_there() -> bool:
+        assert (await gate.get("/orders0/"))[0] == 200
+        return bool(gate.events(event))
+
+    await wait_until(is_there)
 
 
 async def test_known_addresses_serve_while_the_name_server_is_silent(tmp_path: Path) -> None:
@@ -76,16 +83,15 @@ async def test_known_addresses_serve_while_the_name_server_is_silent(tmp_path: P
         _, status = await gate.ask("/status")
         assert status["names"] == {}
         names.is_dead = True
-        known: dict[str, Any] = {}
-        while "healthy.test" not in known:
+
+        async def is_stale() -> bool:
             assert (await gate.get("/orders0/"))[0] == 200
-            _, status = await gate.ask("/status")
-            known = status["names"]
+            return "healthy.test" in (await gate.ask("/status"))[1]["names"]
+
+        await wait_until(is_stale)
         for n in range(1, 8):  # these need a token each
             assert (await gate.get(f"/orders{n}/"))[0] == 200
-        while len(known) < 2:
-            _, status = await gate.ask("/status")
-            known = status["names"]
+        known = (await gate.until_answer("/status", lambda status: len(status["names"]) >= 2))["names"]
         assert set(known) == {"identity.test", "healthy.test"}
         for problem in known.values():
             assert (problem["state"], problem["addresses"]) == ("stale", ["127.0.0.1"])
@@ -104,12 +110,10 @@ async def test_stale_addresses_begin_and_end_with_an_event(tmp_path: Path) -> No
     ):
         assert (await gate.get("/orders0/"))[0] == 200
         names.is_failing = True
-        while not gate.events("name-stale"):
-            assert (await gate.get("/orders0/"))[0] == 200
+        await served_until(gate, "name-stale")
         assert (await gate.get("/orders0/"))[0] == 200
         names.is_failing = False
-        while not gate.events("name-resolved"):
-            assert (await gate.get("/orders0/"))[0] == 200
+        await served_until(gate, "name-resolved")
         [stale], [resolved] = gate.events("name-stale"), gate.events("name-resolved")
         assert (stale["level"], stale["name"], stale["addresses"]) == ("warning", "healthy.test", ["127.0.0.1"])
         assert "Temporary failure in name resolution; its last good addresses are used" in stale["message"]
