@@ -56,20 +56,20 @@ class ResponseWriter(msgspec.Struct, eq=False):
         that of the body, if known; None for 204 (RFC 9110 §8.6). `has_no_body`: no body follows (HEAD, 204, 304), and
         `length` is only announced. `is_request_complete`: the caller has sent the whole request, and no bytes after it.
         """
-        # The rest of an incomplete request body would be read as the next request (RFC 9112 §9.3).
-        keep_alive = self.keep_alive and is_request_complete
+        if not is_request_complete:  # the rest of its body would be read as the next request (RFC 9112 §9.3)
+            self.keep_alive = False
         if length is not None:
             lines.append(b"Content-Length: %d" % length)
         elif not has_no_body:
             self.chunked = self.is_http11
-            keep_alive = keep_alive and self.is_http11
-            if self.is_http11:
+            if self.chunked:
                 lines.append(b"Transfer-Encoding: chunked")
-        if not keep_alive:
+            else:
+                self.keep_alive = False
+        if not self.keep_alive:
             lines.append(b"Connection: close")
         elif not self.is_http11:
             lines.append(b"Connection: keep-alive")
-        self.keep_alive = keep_alive
         self.started = True
         if len(body) == 1 and not self.chunked:  # as most
             piece = body[0]

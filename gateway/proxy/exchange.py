@@ -118,10 +118,6 @@ class Exchange(msgspec.Struct, eq=False):
         record = Record(time=timestamp(time.time()), client=caller.peer, method=head.method or None)
         return cls(caller, head, body, ResponseWriter(caller, head.is_http11), record, time.monotonic())
 
-    def is_request_complete(self) -> bool:
-        """Return whether the caller has sent the whole request and no trailing bytes."""
-        return self.body.is_complete and not self.caller.trailing_size()
-
     # The request ----------------------------------------------------------------------------------------------------
 
     def prepare_body(self) -> None:
@@ -308,7 +304,7 @@ class Exchange(msgspec.Struct, eq=False):
             [] if is_head or body is None else [body],
             None if body is None else len(body),
             has_no_body=is_head or body is None,
-            is_request_complete=self.is_request_complete(),
+            is_request_complete=self.body.is_complete and not self.caller.trailing_size(),
         )
 
     # The record -----------------------------------------------------------------------------------------------------
