@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from gateway.http.fields import DeferredFields, FieldRules, ForwardedLines, KnownFields
+from gateway.http.fields import FieldRules
 
 ANY_VALUE = rb"[\t -~\x80-\xff]*+"  # RFC 9110 §5.5
 TRIMMED_VALUE = rb" (?![ \t])(%b)(?<![ \t])" % ANY_VALUE
@@ -37,19 +37,13 @@ class HeadShape(msgspec.Struct, Generic[H], frozen=True):
     match: Callable[[bytes], Match | None]
     """Matches a whole head, with its end, at the beginning of the bytes. Group 1 is the first of the first line."""
     get_forwarded: Callable[[Match], tuple[bytes, ...]]
-    """Returns the forwarded lines of a match; the next ones return known values and deferred lines."""
+    """Returns the forwarded lines of a match; the next ones return known values and deferred lines: together, what
+    `fields.sort_fields` returns.
+    """
     known_keys: tuple[bytes, ...]
     get_known: Callable[[Match], tuple[bytes, ...]]
     deferred_keys: tuple[bytes, ...]
     get_deferred: Callable[[Match], tuple[bytes, ...]]
-
-    def sort_fields(self, match: Match) -> tuple[ForwardedLines, KnownFields, DeferredFields]:
-        """Return the fields of a head as `fields.sort_fields` does."""
-        return (
-            list(self.get_forwarded(match)),
-            dict(zip(self.known_keys, self.get_known(match), strict=False)),
-            list(zip(self.deferred_keys, self.get_deferred(match), strict=False)) if self.deferred_keys else [],
-        )
 
 
 ShapeKey = tuple[bytes, int]

@@ -9,6 +9,7 @@ import dataclasses
 import re
 
 import msgspec
+from msgspec.structs import replace
 
 from gateway.errors import BadRequest, ExpectationFailed, GatewayError, HeadersTooLarge, UriTooLong
 from gateway.http.fields import (
@@ -130,21 +131,13 @@ def parse_request_head(
 
 def read_shaped_head(shape: HeadShape[RequestHead], match: re.Match[bytes]) -> RequestHead:
     """Return the head that a shape has matched; it must not be larger than the smallest limit."""
+    target, lines = match[TARGET_GROUP].decode("ascii"), [*shape.get_forwarded(match)]
+    known = dict(zip(shape.known_keys, shape.get_known(match), strict=False))
     head = shape.template
-    forwarded, known, _ = shape.sort_fields(match)
-    length = None if head.length is None else int(known[b"content-length"])
-    return RequestHead(
-        head.method,
-        match[TARGET_GROUP].decode("ascii"),
-        head.is_http11,
-        forwarded,
-        known,
-        length,
-        head.chunked,
-        None,
-        bool(length) or head.chunked,
-        head.keeps_alive,
-    )
+    if head.length is None:
+        return replace(head, target=target, lines=lines, known_fields=known)
+    length = int(known[b"content-length"])
+    return replace(head, target=target, lines=lines, known_fields=known, length=length, has_body=length > 0)
 
 
 def _has_shape(head: RequestHead, line_count: int, limits: RequestLimits) -> bool:
@@ -156,7 +149,7 @@ def _has_shape(head: RequestHead, line_count: int, limits: RequestLimits) -> boo
 
 def _without_values(head: RequestHead) -> RequestHead:
     length = None if head.length is None else 0
-    return msgspec.structs.replace(head, target="", lines=[], known_fields={}, length=length)
+    return replace(head, target="", lines=[], known_fields={}, length=length)
 
 
 def _parse_lines(head_bytes: bytes, limits: RequestLimits, rules: FieldRules) -> tuple[RequestHead, list[bytes]]:
