@@ -55,14 +55,11 @@ class HeadShapes(dict[ShapeKey, HeadShape[H]]):
     key: most heads have the shape of the one before, and need no key.
     """
 
-    def __init__(self, rules: FieldRules, *, framing: Collection[bytes], end: bytes) -> None:
-        """`framing` are the known fields, in lower case, whose values belong to the shape; `end` is the pattern of the
-        end of a head.
-        """
+    def __init__(self, rules: FieldRules, *, framing: Collection[bytes]) -> None:
+        """`framing` are the known fields, in lower case, whose values belong to the shape."""
         super().__init__()
         self._rules = rules
         self._framing = framing
-        self._end = end
         self.latest: HeadShape[H] | None = None
         self._candidates: dict[ShapeKey, list[bytes]] = {}
         self._unknown = self._learn_from = self._learned = 0
@@ -135,7 +132,7 @@ class HeadShapes(dict[ShapeKey, HeadShape[H]]):
         return HeadShape(
             template,
             names,
-            re.compile(rb"\r\n".join(parts) + self._end).match,
+            re.compile(rb"\r\n".join([*parts, b"", b""])).match,
             _group_getter(forwarded),
             tuple(known),
             _group_getter([*known.values()]),

@@ -106,7 +106,7 @@ class RequestHead(msgspec.Struct, frozen=True):
 
 def request_shapes(rules: FieldRules) -> HeadShapes[RequestHead]:
     """Return an empty table for the shapes of the requests of one server."""
-    return HeadShapes(rules, framing=FRAMING, end=END_OF_HEAD)
+    return HeadShapes(rules, framing=FRAMING)
 
 
 def parse_request_head(

@@ -67,7 +67,7 @@ class ResponseHead(msgspec.Struct):
 
 def response_shapes(rules: FieldRules) -> HeadShapes[ResponseHead]:
     """Return an empty table for the shapes of the responses of one upstream."""
-    return HeadShapes(rules, framing=FRAMING, end=rb"\r\n\r\n")
+    return HeadShapes(rules, framing=FRAMING)
 
 
 class ResponseParser:
