@@ -66,7 +66,7 @@ class Scene:
 
     async def renew_token(self, process: Process) -> None:
         """Let OIC refuse all tokens, and wait until a gateway has obtained one with the present secret."""
-        assert {line["status"] for line in process.records} == {200}
+        assert {line["status"] for line in await process.wait_for_records()} == {200}
         self.sandbox.revoke_all()
 
         async def is_answered() -> bool:

@@ -154,7 +154,7 @@ async def test_openmetrics_has_exemplars_of_exported_traces(tmp_path: Path, work
         )
         samples = families[PREFIX + "request_duration_seconds"].samples
         [exemplar] = [sample.exemplar for sample in samples if sample.exemplar is not None]
-        assert exemplar.labels == {"trace_id": process.records[0]["trace_id"]}
+        assert exemplar.labels == {"trace_id": (await process.wait_for_records())[0]["trace_id"]}
         assert 0 < exemplar.value < 60
         for accept in ("text/plain", "*/*", "application/openmetrics-text;q=0"):
             _, head, _ = await process.get("/metrics", f"Accept: {accept}", address=process.admin)
