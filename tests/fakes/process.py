@@ -284,6 +284,8 @@ class Process:
         assert self._process.stderr is not None
         while piece := await self._process.stderr.read(65536):
             self.err += piece
+            async with self._change:
+                self._change.notify_all()
 
     def _is_group_alive(self) -> bool:
         try:
