@@ -41,7 +41,7 @@ class HeadReader:
         self.head_started = False
         self._shapes = shapes
         self._shape: HeadShape[RequestHead] | None = None
-        """That of the last head: most callers repeat it."""
+        """The shape that is tried first: that of the last head, which most callers repeat, or of another caller's."""
         self._scanned = self._skipped = 0
         self._follows_body = False
         """Trailing bytes of the last body may come."""

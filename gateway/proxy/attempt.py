@@ -27,7 +27,7 @@ LOOP_CODE = LoopDetected.code.encode()
 async def acquire_connection(exchange: Exchange) -> UpstreamConnection | None:
     """Wait for a connection, or dial one. Return None if dialing failed and may be repeated."""
     await exchange.caller.become_task()
-    route, target, began = exchange.route_match.route, exchange.upstream, time.monotonic()
+    route, target, began = exchange.route, exchange.upstream, time.monotonic()
     try:
         return await target.pool.acquire(
             route.connect_timeout, fresh=exchange.needs_fresh_connection, share=target.share
@@ -73,7 +73,7 @@ def send_request(exchange: Exchange, connection: UpstreamConnection, pseudonym: 
 async def start_upload(exchange: Exchange, connection: UpstreamConnection) -> BodyTask:
     """Return a task that streams the body, which the caller is still sending."""
     await exchange.caller.become_task()
-    route = exchange.route_match.route
+    route = exchange.route
     upload = asyncio.create_task(
         exchange.body.stream(connection, idle_timeout=route.idle_timeout, response_timeout=route.response_timeout)
     )
@@ -83,7 +83,7 @@ async def start_upload(exchange: Exchange, connection: UpstreamConnection) -> Bo
 
 def decide(exchange: Exchange, response: ResponseHead, random_fraction: Callable[[], float]) -> RetryDecision:
     """Decide by the response head: deliver, or try again. Raise UpstreamBroken or LoopDetected."""
-    status, route = response.status, exchange.route_match.route
+    status, route = response.status, exchange.route
     is_awaiting_acceptance = route.token_source.renewal_policy.is_awaiting_acceptance
     if status < 300 and exchange.place is None and not is_awaiting_acceptance:  # as most
         return retry.DELIVER
@@ -122,7 +122,7 @@ def decide(exchange: Exchange, response: ResponseHead, random_fraction: Callable
 
 async def renew_token(exchange: Exchange) -> RetryDecision:
     """Force a renewal after a 401. Without a new token the 401 is delivered."""
-    route, began = exchange.route_match.route, time.monotonic()
+    route, began = exchange.route, time.monotonic()
     exchange.retry_state.was_token_renewed = True
     exchange.end_attempt()
     await exchange.caller.become_task()

@@ -130,7 +130,7 @@ class Exchange(msgspec.Struct, eq=False):
         if table.body_limit is not None and (self.head.length or 0) > table.body_limit:
             raise BodyTooLarge
         body.configure(
-            replay_limit=self.route_match.route.replay_limit,
+            replay_limit=self.route.replay_limit,
             limit=table.body_limit,
             send_continue=self.response.send_continue if self.head.expects_continue else None,
             min_rate=table.body_rate,
@@ -162,7 +162,7 @@ class Exchange(msgspec.Struct, eq=False):
 
     def record_retry(self, reason: str, error: str | None = None) -> None:
         """Count a further attempt, and end the one before it; `error` is why that one had no response."""
-        self.route_match.route.meter.record_retry(reason)
+        self.route.meter.record_retry(reason)
         self.end_attempt(error)
 
     def end_attempt(self, error: str | None = None) -> None:
@@ -174,7 +174,7 @@ class Exchange(msgspec.Struct, eq=False):
     def record_failed_attempt(self, error: GatewayError) -> None:
         """Record the error that ends the request while or after it was sent."""
         if error.blame == "upstream":
-            health = self.route_match.route.health
+            health = self.route.health
             self.health_update = partial(health.record_failure, error.code, error.reason, at=time.time())
         if self.trace is not None:
             self.trace.error = error.code
@@ -184,13 +184,13 @@ class Exchange(msgspec.Struct, eq=False):
         now = time.monotonic()
         self.record.token_wait_ms += (now - began) * 1000
         if self.trace is not None:
-            self.trace.add_wait("token", began, now, self.route_match.route.token_source.fetch_trace)
+            self.trace.add_wait("token", began, now, self.route.token_source.fetch_trace)
 
     def follow_redirect(self, response: ResponseHead) -> bool:
         """Change the target to the Location of a 307 of the developer API. Return False, and change nothing, if the
         redirect must not be followed.
         """
-        route = self.route_match.route
+        route = self.route
         if not route.follows_redirects_of(self.request_target):
             return False
         values = (field_value(line) for name, line in response.deferred if name == b"location")
@@ -230,7 +230,7 @@ class Exchange(msgspec.Struct, eq=False):
         record = self.record
         return {
             "request_id": record.request_id or "",
-            "route": self.route_match.route.name,
+            "route": self.route.name,
             "client": record.client or "",
             "method": self.head.method,
             "path": self.route_match.path,

@@ -252,7 +252,7 @@ class RequestPipeline:
     async def _acquire_token(self, exchange: Exchange) -> str:
         """Wait for a token: without one the request is not sent."""
         await exchange.caller.become_task()
-        route, began = exchange.route_match.route, time.monotonic()
+        route, began = exchange.route, time.monotonic()
         try:
             return await route.token_source.wait_for_token(route.name)
         finally:
@@ -272,4 +272,4 @@ class RequestPipeline:
             record.queue_ms = (now - began) * 1000
             if exchange.trace is not None:
                 exchange.trace.add_wait("queue", began, now)
-        return exchange.route_match.route.token_source.get_fresh_token() or await self._acquire_token(exchange)
+        return exchange.route.token_source.get_fresh_token() or await self._acquire_token(exchange)

@@ -39,7 +39,7 @@ def traced_lines(head: RequestHead, trace: "RequestTrace") -> list[bytes]:
 
 def trace_line(exchange: Exchange, trace: "RequestTrace") -> str:
     """Return the `traceparent` line of the attempt; empty if the route sets or removes the field itself."""
-    edits = exchange.route_match.route.edits
+    edits = exchange.route.edits
     if edits is not None and TRACEPARENT in edits.dropped:
         return ""
     return f"traceparent: 00-{trace.trace_id}-{trace.attempt_id}-0{trace.flags}\r\n"
@@ -51,7 +51,7 @@ def finish_trace(exchange: Exchange, trace: "RequestTrace", tracer: "Tracer") ->
     if not trace.flags & SAMPLED and not tracer.ended_with_error(record):
         return
     if record.route is not None:
-        trace.route_path = exchange.route_match.route.path
+        trace.route_path = exchange.route.path
         if record.attempts > trace.ended_attempts:
             trace.server, trace.target = exchange.upstream.url, exchange.request_target
             trace.attempt_started_at = exchange.upstream_started_at

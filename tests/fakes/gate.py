@@ -193,6 +193,12 @@ class Gate:
         pumps = [task for task in asyncio.all_tasks() if "CallerBody" in repr(task.get_coro())]
         assert pumps == []
 
+    def reload(self, settings: Config) -> None:
+        """Use another configuration for the next requests."""
+        self.runtime = self.components.build_runtime(settings, self.components.load_files(settings))
+        self.components.adopt(self.runtime)
+        self.forward.table = self.runtime.table
+
     async def caller(self, address: str | None = None) -> Caller:
         """Open a connection, from an address of loopback."""
         local = None if address is None else (address, 0)

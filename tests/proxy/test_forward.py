@@ -135,10 +135,7 @@ async def test_a_new_table_counts_for_the_next_request() -> None:
     async with Upstream(reply(200, b"second")) as second, scene() as (gate, first, identity):
         await gate.get()
         before = gate.runtime
-        changed = config(identity.url, second.url + "/other")
-        gate.runtime = gate.components.build_runtime(changed, gate.components.load_files(changed))
-        gate.components.adopt(gate.runtime)
-        gate.forward.table = gate.runtime.table
+        gate.reload(config(identity.url, second.url + "/other"))
         for upstream in before.pools:
             upstream.close()
         assert (await gate.get("/orders/7"))[2] == b"second"
@@ -158,10 +155,7 @@ async def test_an_accepted_host_does_not_speak_for_other_requests() -> None:
         ):
             await caller.send(b"GET /orders/1 HTTP/1.1\r\n%b\r\n" % fields)
             assert (await caller.reply())[0] == expected
-        changed = config(identity.url, upstream.url + "/ic/x")
-        gate.runtime = gate.components.build_runtime(changed, gate.components.load_files(changed))
-        gate.components.adopt(gate.runtime)
-        gate.forward.table = gate.runtime.table
+        gate.reload(config(identity.url, upstream.url + "/ic/x"))
         await caller.send(b"GET /orders/1 HTTP/1.1\r\nHost: gw.example.com\r\n\r\n")
         assert (await caller.reply())[0] == 403
         assert len(upstream.requests) == 3
