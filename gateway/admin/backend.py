@@ -13,9 +13,9 @@ class AdminBackend(Protocol):
     async def readiness(self) -> tuple[bool, dict[str, Any]]:
         """Return whether requests can be served, and the document.
 
-        The document has `state` (`ready`; `degraded`: ready without the shared store; `unready`; `draining`),
-        `credentials` (name → `state`, and `error` and `remedy` if no token is available) and `store` (`kind`, `ok`,
-        `why`). Not ready while draining.
+        The document has `state` (`ready`; `degraded`: ready without the shared store; `unready`;
+        `starting`; `draining`), `credentials` (name → `state`, and `error` and `remedy` if no token is available) and
+        `store` (`kind`, `ok`, `why`). Not ready until callers can connect, and while draining.
         """
 
     async def liveness(self) -> tuple[bool, dict[str, Any]]:

@@ -144,6 +144,7 @@ class Gateway(AdminBackend):
         """
         self._addresses = tuple(addresses)
         gc_tuning.tune_gc()
+        self._active.runtime.prefetch()  # the identity domain answers while certificates are read
         loop = asyncio.get_running_loop()
         self._sockets = [*itertools.chain.from_iterable(sockets)]
         report_stale_names(loop, log_stale_serving)
@@ -156,7 +157,6 @@ class Gateway(AdminBackend):
         self._shortages.start()
         self._proof_watch.start(self._active.runtime.callers)
         self._idle_renewals.start(self._active.runtime)
-        self._active.runtime.prefetch()
 
     async def prepare(self, config: Config) -> None:
         """Compile another configuration for `adopt`. Raise OSError if a named file or secret cannot be read."""
@@ -236,9 +236,9 @@ class Gateway(AdminBackend):
     # The backend of the admin port ----------------------------------------------------------------------------------
 
     async def readiness(self) -> tuple[bool, dict[str, Any]]:
-        """Return whether every credential has or can get a token, and the details."""
-        if self._pipeline.is_closing_connections:
-            return False, {"state": "draining"}
+        """Return whether callers can connect and every credential has or can get a token, and the details."""
+        if self._pipeline.is_closing_connections or not self._is_open:
+            return False, {"state": "draining" if self._pipeline.is_closing_connections else "starting"}
         sources = self._active.runtime.sources
         results = await asyncio.gather(*(source.check_readiness() for source in sources.values()))
         return readiness_document(dict(zip(sources, results, strict=True)), self._active.runtime.store.health())
