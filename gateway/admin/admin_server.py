@@ -10,7 +10,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from aiohttp import web
+from aiohttp.web_request import BaseRequest
+from aiohttp.web_response import Response, StreamResponse
 
 from gateway.admin.acceptor import Acceptor
 from gateway.admin.address import AdminAddress, parse_address
@@ -44,7 +45,7 @@ class MayCall(Protocol):
         """
 
 
-ConsoleHandler = Callable[[web.BaseRequest, str | None, str], Awaitable[web.StreamResponse]]
+ConsoleHandler = Callable[[BaseRequest, str | None, str], Awaitable[StreamResponse]]
 """Answers a request for the console, with the peer address (None on a unix socket) and the Host field."""
 
 _log = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ _CONSOLE_PATHS = frozenset(("/", "/console"))
 _FORWARDED = "Only a process of this machine may do this, without a proxy in between."
 _OTHER_SITES = frozenset(("cross-site", "same-site"))
 
-_Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+_Handler = Callable[[BaseRequest], Awaitable[StreamResponse]]
 
 
 class AdminServer:
@@ -139,7 +140,7 @@ class AdminServer:
         if self._server is not None:
             await self._server.shutdown(timeout=1.0)
 
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _handle(self, request: BaseRequest) -> StreamResponse:
         connection = request.protocol
         assert isinstance(connection, AdminConnection)
         connection.is_busy = True
@@ -148,7 +149,7 @@ class AdminServer:
         finally:
             connection.is_busy, connection.used = False, time.monotonic()
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _answer(self, request: BaseRequest) -> StreamResponse:
         path = request.rel_url.raw_path
         console = self._console if path in _CONSOLE_PATHS or path.startswith("/console/") else None
         rejection = self._rejection(request, may_be_page=console is not None)
@@ -164,7 +165,7 @@ class AdminServer:
             )
             return problem_response(500, "The gateway failed to answer; see the log.")
 
-    async def _answer_endpoint(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
+    async def _answer_endpoint(self, request: BaseRequest, path: str) -> StreamResponse:
         methods, handler = self._handlers.get(path, ((), None))
         if handler is None:
             return problem_response(404, f"The admin port serves {', '.join(self._handlers)} and nothing else.")
@@ -172,7 +173,7 @@ class AdminServer:
             return problem_response(405, f"{path} accepts {' and '.join(methods)} only.", Allow=", ".join(methods))
         return await handler(request)
 
-    def _rejection(self, request: web.BaseRequest, *, may_be_page: bool) -> str | None:
+    def _rejection(self, request: BaseRequest, *, may_be_page: bool) -> str | None:
         """Return why this request is rejected: a web page sent it, or the caller is not allowed. The console itself
         checks requests of pages (`may_be_page`).
         """
@@ -186,10 +187,10 @@ class AdminServer:
         return self._may_call(_peer(request), hosts[0] if hosts else "", accepts_console_host=may_be_page or is_direct)
 
     @staticmethod
-    def _is_of_page(request: web.BaseRequest) -> bool:
+    def _is_of_page(request: BaseRequest) -> bool:
         return "Origin" in request.headers or request.headers.get("Sec-Fetch-Site", "none") in _OTHER_SITES
 
-    async def _quit(self, request: web.BaseRequest) -> web.Response:
+    async def _quit(self, request: BaseRequest) -> Response:
         """Begin a stop. A second request changes nothing."""
         assert self._request_stop is not None
         if is_forwarded(request.headers, request.version):
@@ -198,7 +199,7 @@ class AdminServer:
         self._request_stop()
         return document_response(202, {"state": "draining"})
 
-    async def _reload(self, request: web.BaseRequest) -> web.Response:
+    async def _reload(self, request: BaseRequest) -> Response:
         """Reload the configuration, and answer with the outcome. Machines of `allow` may only read."""
         assert self._reloads is not None
         peer = _peer(request)
@@ -212,18 +213,18 @@ class AdminServer:
             return document_response(200, document)
         return problem_document(409, document)
 
-    async def _livez(self, _: object) -> web.Response:
+    async def _livez(self, _: object) -> Response:
         alive, document = await self._backend.liveness()
         return document_response(200 if alive else 503, document)
 
-    async def _readyz(self, _: object) -> web.Response:
+    async def _readyz(self, _: object) -> Response:
         """Answer. Simultaneous callers share one evaluation, and a caller that leaves does not cancel it."""
         if self._poll is None or self._poll.done():
             self._poll = asyncio.ensure_future(self._backend.readiness())
         ready, document = await asyncio.shield(self._poll)
         return document_response(200 if ready else 503, document)
 
-    async def _metrics(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _metrics(self, request: BaseRequest) -> StreamResponse:
         accept = ",".join(request.headers.getall("Accept", []))
         if self._openmetrics is not None and accepts_openmetrics(accept):
             chunks = await self._openmetrics()
@@ -231,14 +232,14 @@ class AdminServer:
                 return await send_chunks(request, chunks, OPENMETRICS_TYPE)
         return await send_chunks(request, await self._backend.metrics(), CONTENT_TYPE)
 
-    async def _status(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _status(self, request: BaseRequest) -> StreamResponse:
         return await send_document(request, await self._backend.status())
 
-    async def _configuration(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _configuration(self, request: BaseRequest) -> StreamResponse:
         assert self._reloads is not None
         return await send_document(request, await self._reloads.configuration_document())
 
-    async def _instances(self, request: web.BaseRequest) -> web.Response:
+    async def _instances(self, request: BaseRequest) -> Response:
         """Answer with the calls that match the query."""
         try:
             query = parse_query(request.rel_url.query.items(), now=time.time())
@@ -251,7 +252,7 @@ class AdminServer:
             return problem_response(503, str(error))
         return json_response(result_document(found))
 
-    async def _usage(self, request: web.BaseRequest) -> web.Response:
+    async def _usage(self, request: BaseRequest) -> Response:
         """Answer with calls and messages, grouped as the query asks."""
         try:
             report = await self._backend.usage(parse_usage(request.rel_url.query.items(), now=time.time()))
@@ -270,7 +271,7 @@ def _bound_address(address: AdminAddress, bound: list[socket.socket]) -> str:
     return format_authority(host, port)
 
 
-def _peer(request: web.BaseRequest) -> str | None:
+def _peer(request: BaseRequest) -> str | None:
     transport = request.transport
     name = transport.get_extra_info("peername") if transport is not None else None
     return name[0] if isinstance(name, tuple) else None

@@ -10,8 +10,10 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_request import BaseRequest
+from aiohttp.web_response import StreamResponse
+from aiohttp.web_server import Server
 
 from gateway.admin.admin_responses import problem_response
 from gateway.observe.log import log_event
@@ -33,18 +35,18 @@ class AdminConnection(RequestHandler):
     `is_busy` is true during one.
     """
 
-    def __init__(self, manager: web.Server, **options: Any) -> None:
+    def __init__(self, manager: Server, **options: Any) -> None:
         super().__init__(manager, **options)
         self.is_busy = False
         self.used = time.monotonic()
 
     def handle_error(
         self,
-        request: web.BaseRequest,
+        request: BaseRequest,
         status: int = 500,
         exc: BaseException | None = None,
         message: str | None = None,
-    ) -> web.StreamResponse:
+    ) -> StreamResponse:
         """Send a problem document without details of the cause, and close the connection."""
         del message  # it quotes the request
         log_event(
@@ -58,14 +60,12 @@ class AdminConnection(RequestHandler):
         return response
 
 
-class AdminWebServer(web.Server):
+class AdminWebServer(Server):
     """The server of aiohttp with `AdminConnection` as its protocol. It holds at most `max_connections`: a further
     connection replaces the one that was unused for the longest time.
     """
 
-    def __init__(
-        self, handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], *, max_connections: int
-    ) -> None:
+    def __init__(self, handler: Callable[[BaseRequest], Awaitable[StreamResponse]], *, max_connections: int) -> None:
         super().__init__(handler, **_LIMITS)
         self.max_connections = max_connections
         self._open: set[AdminConnection] = set()
