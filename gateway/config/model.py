@@ -185,7 +185,7 @@ class CredentialSettings(FileScopedModel):
     """Time limit of the connection to the token endpoint: name, TCP, TLS, egress proxy."""
     token_wait: Duration = 10.0
     """Longest time that a caller waits for a token before it gets 503."""
-    renew: RenewalSettings = Field(default_factory=RenewalSettings)
+    renew: RenewalSettings = Field(default_factory=RenewalSettings.model_construct)
     """When a token is renewed."""
     prefetch: bool = False
     """True: get a token at the start, not for the first caller."""
@@ -315,23 +315,23 @@ class Config(StrictModel):
     balancer with TLS. It replaces URLs of OIC in responses."""
     drain: Duration = 330.0
     """Time that open requests have to finish during a stop."""
-    log: LogSettings = Field(default_factory=LogSettings)
+    log: LogSettings = Field(default_factory=LogSettings.model_construct)
     """Log on standard output."""
-    limits: LimitSettings = Field(default_factory=LimitSettings)
+    limits: LimitSettings = Field(default_factory=LimitSettings.model_construct)
     """Limits of requests and connections of callers."""
-    pool: PoolSettings = Field(default_factory=PoolSettings)
+    pool: PoolSettings = Field(default_factory=PoolSettings.model_construct)
     """Connections to each upstream origin."""
     notify: Annotated[list[NotifySettings], Field(max_length=MAX_HOOKS)] = Field(default_factory=list)
     """Hooks that are called when a person should act."""
     state: StateSettings | None = None
     """Store for tokens; omitted: in the memory of each process."""
-    history: HistorySettings = Field(default_factory=HistorySettings)
+    history: HistorySettings = Field(default_factory=HistorySettings.model_construct)
     """History of the last calls."""
     telemetry: TelemetrySettings | None = None
     """Export of traces and metrics to an OpenTelemetry collector; omitted: none."""
-    oci: OciSettings = Field(default_factory=OciSettings)
+    oci: OciSettings = Field(default_factory=OciSettings.model_construct)
     """Access to OCI Vault, for secrets with `oci_vault`."""
-    vault: VaultSettings = Field(default_factory=VaultSettings)
+    vault: VaultSettings = Field(default_factory=VaultSettings.model_construct)
     """Access to HashiCorp Vault, for secrets with `vault`; docs/vault.md describes it."""
     credentials: Annotated[dict[Name, CredentialSettings], Field(min_length=1)]
     """Credentials by name."""
@@ -344,7 +344,7 @@ class Config(StrictModel):
     are confined to their folder, path and credentials."""
     watch: bool = False
     """True: reload when this file, or an included one, changes."""
-    defaults: RouteSettings = Field(default_factory=RouteSettings)
+    defaults: RouteSettings = Field(default_factory=RouteSettings.model_construct)
     """Any route setting, for routes that do not have it."""
     routes: Annotated[list[RouteEntry], Field(min_length=1)]
     """The routes."""

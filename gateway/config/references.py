@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gateway.config import oci_vault, otel_package
 from gateway.config.console_users import UnusableUsers, read_users
@@ -56,6 +56,8 @@ def check_references(tree: Mapping[str, Any], *, base: Path, environ: Mapping[st
 
 class HistoryAndState(BaseModel):
     """The keys of the file that determine where and how many calls are recorded."""
+
+    model_config = ConfigDict(defer_build=True)  # most files have no `state`
 
     state: StateSettings | None = None
     history: HistorySettings = Field(default_factory=HistorySettings)
@@ -164,6 +166,8 @@ def _caller_secrets(
 
 def _check_history_room(tree: Mapping[str, Any], base: Path) -> Iterator[ConfigIssue]:
     """Warn if the volume of `state.path` has too little room for the recorded calls."""
+    if tree.get("state") is None:
+        return
     try:
         config = HistoryAndState.model_validate(tree, context={"base": base})
         if config.state is None or config.state.path is None or config.history.calls == 0:

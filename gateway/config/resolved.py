@@ -88,7 +88,9 @@ def services_by_origin(config: Config) -> dict[str, tuple[str, ServiceEntry]]:
 def listeners_of(config: Config) -> tuple[ListenSettings, ...]:
     """Return the addresses for callers in the file's order."""
     entries = config.listen if isinstance(config.listen, list) else [config.listen]
-    return tuple(ListenSettings(address=entry) if isinstance(entry, str) else entry for entry in entries)
+    return tuple(
+        ListenSettings.model_construct(address=entry) if isinstance(entry, str) else entry for entry in entries
+    )
 
 
 def keep_listeners(before: Config, after: Config) -> list[ListenSettings]:
@@ -166,15 +168,17 @@ def limits_by_endpoint(credentials: Iterable[CredentialSettings]) -> dict[str, B
 
 
 def _lowest_limits(limits: list[BudgetSettings]) -> BudgetSettings:
-    return BudgetSettings(
-        per_second=min((limit.per_second for limit in limits), default=BudgetSettings().per_second),
-        per_minute=min((limit.per_minute for limit in limits), default=BudgetSettings().per_minute),
+    default = BudgetSettings.model_construct()
+    return BudgetSettings.model_construct(
+        per_second=min((limit.per_second for limit in limits), default=default.per_second),
+        per_minute=min((limit.per_minute for limit in limits), default=default.per_minute),
     )
 
 
 def _resolve_route(route: RouteEntry, defaults: RouteSettings, services: Container[str]) -> ResolvedRoute:
     origin = read_origin(route.upstream)
-    own_timeout, default_timeout = route.timeout or TimeoutSettings(), defaults.timeout or TimeoutSettings()
+    no_timeout = TimeoutSettings.model_construct()
+    own_timeout, default_timeout = route.timeout or no_timeout, defaults.timeout or no_timeout
     return ResolvedRoute(
         name=route.name,
         path=route.path.rstrip("/"),
@@ -210,7 +214,8 @@ class _ResolvedEdits(TypedDict):
 
 def _resolve_edits(route: RouteEntry, defaults: RouteSettings) -> _ResolvedEdits:
     """Return the changes to a request: those of the route override those of `defaults`, name by name."""
-    own_headers, default_headers = route.headers or HeaderSettings(), defaults.headers or HeaderSettings()
+    no_headers = HeaderSettings.model_construct()
+    own_headers, default_headers = route.headers or no_headers, defaults.headers or no_headers
     overridden = {name.lower() for name in (*own_headers.set, *own_headers.remove)}
     inherited = {name: value for name, value in default_headers.set.items() if name.lower() not in overridden}
     queries = [query.set for query in (defaults.query, route.query) if query is not None]

@@ -31,7 +31,11 @@ REFERENCE_KEYS = f"{', '.join(f'`{kind}`' for kind in REFERENCES[:-1])} and `{RE
 
 
 class StrictModel(BaseModel):
-    """A mapping of the file: frozen, strict, unknown keys are errors."""
+    """A mapping of the file: frozen, strict, unknown keys are errors.
+
+    A validator is built when a class first validates. Defaults and derived values are made by `model_construct`, which
+    needs none: the classes of most keys validate only as a part of `Config`.
+    """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
 

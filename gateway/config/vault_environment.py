@@ -5,7 +5,7 @@ A key of the file takes precedence over its variable. An empty variable counts a
 
 from collections.abc import Iterator, Mapping
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from gateway.config.issue import ConfigIssue, Steps
 from gateway.config.strict_model import SecretRef, TlsSettings
@@ -14,14 +14,14 @@ from gateway.config.vault_model import VaultAuthSettings, VaultSettings
 from gateway.content.untrusted_text import read_url
 
 ADDRESS, CA_FILE, NAMESPACE, TOKEN = "VAULT_ADDR", "VAULT_CACERT", "VAULT_NAMESPACE", "VAULT_TOKEN"
-_URL: TypeAdapter[str] = TypeAdapter(BaseUrl)
+_URL: TypeAdapter[str] = TypeAdapter(BaseUrl, config=ConfigDict(defer_build=True))
 
 
 def resolve_vault(settings: VaultSettings, environ: Mapping[str, str]) -> VaultSettings:
     """Return the settings with the variables for keys that are not set. A URL that cannot be used counts as not set."""
     address, ca, namespace, token = (environ.get(name, "").strip() for name in (ADDRESS, CA_FILE, NAMESPACE, TOKEN))
     fallbacks = {
-        "url": address if _is_url(address) else None,
+        "url": address if address and _is_url(address) else None,
         "namespace": namespace or None,
         "tls": TlsSettings(ca=ca) if ca else None,
         "auth": VaultAuthSettings(token=SecretRef(env=TOKEN)) if token else None,

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from pydantic_core import to_json
+
 from gateway.config.model import CredentialSettings, SigningSettings
 from gateway.config.resolved import client_secrets, endpoint_of, limits_by_endpoint
 from gateway.config.secrets import SecretReader
@@ -227,8 +229,10 @@ def _client_proofs(credential: CredentialSettings) -> tuple[Sequence[SecretRef],
 
 def _authentication_hash(credential: CredentialSettings) -> str:
     """Hash how the credential authenticates. Secrets enter it by reference, not by value."""
-    settings = credential.model_dump_json(include={"client_auth", "client_secret", "signing", "tls", "password"})
-    return hashlib.sha256(settings.encode()).hexdigest()[:16]
+    # The text of `model_dump_json`, which would first compile the model of credentials a second time.
+    names = ("client_secret", "client_auth", "signing", "password", "tls")
+    settings = to_json({name: getattr(credential, name) for name in names}, by_alias=False)
+    return hashlib.sha256(settings).hexdigest()[:16]
 
 
 def _sign_assertion(
