@@ -57,7 +57,7 @@ def is_model(shape: object) -> bool:
     return isinstance(shape, type) and issubclass(shape, StrictModel)
 
 
-@pytest.mark.parametrize("shape", filter(is_model, CLASSES))
+@pytest.mark.parametrize("shape", [*filter(is_model, CLASSES)])
 def test_defaults_are_as_validated_ones(shape: type[StrictModel]) -> None:
     assert shape.model_construct() == shape.model_validate({})
 
