@@ -195,19 +195,17 @@ class CallerConnection(CallerChannel):
     def _serve_next(self) -> None:
         """Begin the next request, if its head has come. Requests are served one after the other."""
         reader = self._reader
-        head = None
+        had_started = reader.head_started
         try:
             if self._error is not None:
                 raise self._error
-            if reader.pending:
-                had_started = reader.head_started
-                head = reader.take_head()
-                if reader.head_started and not had_started:  # the time limit of a head runs from its first byte
-                    self._set_deadline(self._head_timeout)
+            head = reader.take_head() if reader.pending else None
         except GatewayError as error:
             self._fail(error, reader.rejected_head)
             return
         if head is None:
+            if reader.head_started and not had_started:  # the time limit of a head runs from its first byte
+                self._set_deadline(self._head_timeout)
             self._wait_for_head()
             return
         self.is_serving = True

@@ -64,25 +64,24 @@ class HeadReader:
         """Remove the next head and parse it; None if it is not complete. Raise as `parse_request_head` does, also if
         the pending bytes can become no head.
         """
+        data, shape = self.pending, self._shape
+        if shape is None or self.head_started or self._skipped or (match := shape.match(data)) is None:
+            return self._find_head()
+        end = match.end()
+        if end > self._limits.smallest:
+            return self._find_head()
+        self.pending = data[end:]
+        head = read_shaped_head(shape, match)
+        self._follows_body = head.has_body or head.method in METHODS_WITH_BODY
+        return head
+
+    def _find_head(self) -> RequestHead | None:
+        """Do as `take_head` does, for any head."""
         data = self.pending
         if data[0] <= CR or self._skipped > EMPTY_LINES_LIMIT:  # an empty line, or bytes that begin no request
             data = self._skip_empty_lines()
         if self._follows_body and not may_begin_request(data):
             raise BadRequest
-        shape = self._shape
-        if shape is None or self.head_started or (match := shape.match(data)) is None:
-            return self._find_head(data)
-        end = match.end()
-        if end > self._limits.smallest:
-            return self._find_head(data)
-        self.pending = data[end:]
-        self._skipped = 0
-        head = read_shaped_head(shape, match)
-        self._follows_body = head.has_body or head.method in METHODS_WITH_BODY
-        return head
-
-    def _find_head(self, data: bytes) -> RequestHead | None:
-        """Do as `take_head` does, for any head."""
         end = data.find(END_OF_HEAD, self._scanned)
         if end < 0:
             if not b"\r".startswith(data):

@@ -89,6 +89,8 @@ class RequestHead(msgspec.Struct, frozen=True):
     """Why the request cannot be served, although its head is well-formed."""
     has_body: bool = False
     """A body follows."""
+    has_special_fields: bool = False
+    """It has fields that are `FieldRules.special`."""
     keeps_alive: bool = True
     """The caller keeps the connection: in HTTP/1.1 by default, in HTTP/1.0 with `keep-alive`. After a head with an
     `error` nothing more is read.
@@ -141,10 +143,13 @@ def read_shaped_head(shape: HeadShape[RequestHead], match: re.Match[bytes]) -> R
 
 
 def _has_shape(head: RequestHead, line_count: int, limits: RequestLimits) -> bool:
-    """Return whether the shape is enough to parse such heads: no lines are removed, and only the size is limited."""
+    """Return whether the shape is enough to parse such heads: no lines are removed, and only the size is limited. They
+    begin a request wherever they come (`may_begin_request`).
+    """
     connection = head.known_fields.get(b"connection")
     names_no_field = connection is None or not connection_options(connection)
-    return head.error is None and names_no_field and line_count <= limits.fields
+    is_usual = head.error is None and head.method in KNOWN_METHODS
+    return is_usual and names_no_field and line_count <= limits.fields
 
 
 def _without_values(head: RequestHead) -> RequestHead:
@@ -167,14 +172,15 @@ def _parse_lines(head_bytes: bytes, limits: RequestLimits, rules: FieldRules) ->
         forwarded = remove_fields(named, forwarded)
         for name in REWRITTEN_FIELDS & named:
             known.pop(name, None)
-    error = _find_error(method, known, is_http11=is_http11)
+    error, is_special = _find_error(method, known, is_http11=is_http11), not rules.special.isdisjoint(known)
+    head = RequestHead(method, target, is_http11, forwarded, known, has_special_fields=is_special)
     if error is not None:
-        return RequestHead(method, target, is_http11, forwarded, known, error=error, keeps_alive=False), lines
+        return replace(head, error=error, keeps_alive=False), lines
     value = known.get(b"content-length")
     length, chunked = None if value is None else int(value), b"transfer-encoding" in known
     has_body = chunked or bool(length)
     keeps_alive = is_persistent(known.get(b"connection"), is_http11=is_http11)
-    return RequestHead(method, target, is_http11, forwarded, known, length, chunked, None, has_body, keeps_alive), lines
+    return replace(head, length=length, chunked=chunked, has_body=has_body, keeps_alive=keeps_alive), lines
 
 
 def _parse_request_line(line: bytes) -> tuple[str, str, bool]:

@@ -12,7 +12,7 @@ import msgspec
 from gateway.errors import ERRORS, BodyTooLarge, CallerGone, GatewayError
 from gateway.http.caller_connection import CallerConnection
 from gateway.http.fields import COOKIE, field_value, remove_fields
-from gateway.http.request_body import NO_BODY, RequestBody
+from gateway.http.request_body import RequestBody
 from gateway.http.request_head import RequestHead
 from gateway.http.response_parser import ResponseHead
 from gateway.http.response_writer import ResponseWriter, date_line, make_status_line
@@ -26,6 +26,7 @@ from gateway.proxy.headers import (
     API_KEY,
     DIGEST_FIELDS,
     RANGE_AND_CODING,
+    choose_request_id,
     decrement_max_forwards,
     read_max_forwards,
     remove_api_key,
@@ -75,6 +76,8 @@ class Exchange(msgspec.Struct, eq=False):
     response: ResponseWriter
     record: Record
     started_at: float
+    route_table: RouteTable
+    """That of the arrival: a reload does not change it."""
     host: bytes | None = None
     """The name of the gateway that the caller used."""
     meter: RouteMeter | None = None
@@ -102,7 +105,6 @@ class Exchange(msgspec.Struct, eq=False):
     """With `telemetry`."""
     needs_fresh_connection: bool = False
     """True: dial, since other idle connections may be dead as well."""
-    route_table: RouteTable = UNKNOWN
     route_match: RouteMatch[Route] = UNKNOWN
     route: Route = UNKNOWN
     """That of `route_match`."""
@@ -113,10 +115,11 @@ class Exchange(msgspec.Struct, eq=False):
     request_lines: list[bytes] = UNKNOWN
 
     @classmethod
-    def begin(cls, caller: CallerConnection, head: RequestHead, body: RequestBody = NO_BODY) -> "Exchange":
-        """Return the state of a request that has arrived."""
-        record = Record(time=timestamp(time.time()), client=caller.peer, method=head.method or None)
-        return cls(caller, head, body, ResponseWriter(caller, head.is_http11), record, time.monotonic())
+    def begin(cls, caller: CallerConnection, head: RequestHead, body: RequestBody, table: RouteTable) -> "Exchange":
+        """Return the state of a request that has arrived, with a request id."""
+        request_id = choose_request_id(head, new_request_id) if head.has_special_fields else new_request_id()
+        record = Record(timestamp(time.time()), request_id=request_id, client=caller.peer, method=head.method or None)
+        return cls(caller, head, body, ResponseWriter(caller, head.is_http11), record, time.monotonic(), table)
 
     # The request ----------------------------------------------------------------------------------------------------
 
@@ -265,7 +268,6 @@ class Exchange(msgspec.Struct, eq=False):
         record, response, head = self.record, self.response, self.head
         record.error = error.code
         record.reason = error.reason or (error.detail if error.detail != error.meaning else None)
-        record.request_id = record.request_id or new_request_id()
         if silently or response.started or isinstance(error, CallerGone):
             record.status = record.status or error.status
             response.abort()
@@ -273,7 +275,7 @@ class Exchange(msgspec.Struct, eq=False):
         response.keep_alive = response.keep_alive and error.status not in CLOSING_STATUSES
         soap = request_soap_namespace(head.known_fields, self.soap_namespace)
         record.status = error_status(error, soap)
-        lines, body = build_error_response(error, request_id=record.request_id, soap=soap)
+        lines, body = build_error_response(error, request_id=record.request_id or "", soap=soap)
         try:
             self._send_generated_response(record.status, lines, body)
         except CallerGone as gone:

@@ -41,8 +41,8 @@ from gateway.proxy.attempt import (
     start_upload,
 )
 from gateway.proxy.error_response import soap_namespace_of_broken_head
-from gateway.proxy.exchange import UNREADABLE_HEAD, Exchange, new_request_id
-from gateway.proxy.headers import EDITED_FIELDS, PSEUDONYM, choose_request_id
+from gateway.proxy.exchange import UNREADABLE_HEAD, Exchange
+from gateway.proxy.headers import PSEUDONYM
 from gateway.proxy.request_checks import check_caller_and_body, match_route
 from gateway.proxy.request_tracing import finish_trace, start_trace, traced_lines
 from gateway.proxy.response import ResponseRelay
@@ -103,9 +103,11 @@ class RequestPipeline:
         """Answer one request: every error becomes a response and a record. Return whether another request may follow on
         the connection.
         """
-        exchange = Exchange.begin(caller, head, body)
+        exchange = Exchange.begin(caller, head, body, self.table)
         self.in_flight += 1
         try:
+            if self.tracer is not None:
+                start_trace(exchange, self.tracer)
             await self._handle(exchange)
         except GatewayError as error:
             exchange.response.keep_alive = exchange.response.keep_alive and not self.is_closing_connections
@@ -132,7 +134,7 @@ class RequestPipeline:
 
     def reject(self, caller: CallerConnection, error: GatewayError, data: bytes) -> None:
         """Answer a request that cannot be read; `data` is its beginning."""
-        exchange = Exchange.begin(caller, UNREADABLE_HEAD)
+        exchange = Exchange.begin(caller, UNREADABLE_HEAD, NO_BODY, self.table)
         exchange.soap_namespace = soap_namespace_of_broken_head(data)
         if self.tracer is not None:
             start_trace(exchange, self.tracer)
@@ -160,11 +162,14 @@ class RequestPipeline:
     # The pipeline: the steps of a request, then those of an attempt -------------------------------------------------
 
     async def _handle(self, exchange: Exchange) -> None:
-        self._begin_request(exchange)
+        head, body = exchange.head, exchange.body
+        if self.is_refusing_requests or exchange.caller.refusal is not None:
+            self._check_refusal(exchange.caller.refusal)
+        exchange.response.keep_alive = head.keeps_alive and not self.is_closing_connections
         match = match_route(exchange, self._pseudonym)
         if match is None:
             return
-        route, head, body = match.route, exchange.head, exchange.body
+        route = match.route
         if route.callers is not None or body is not NO_BODY:
             await check_caller_and_body(exchange)
         token = route.token_source.get_fresh_token() or await self._acquire_token(exchange)
@@ -177,7 +182,7 @@ class RequestPipeline:
         exchange.token, exchange.upstream, exchange.request_target = token, route.upstream, match.target
         exchange.request_lines = head.lines if exchange.trace is None else traced_lines(head, exchange.trace)
         exchange.retry_state = RetryState(method, route.replay, route.idempotent)
-        if route.edits is not None or body.bytes_removed or not EDITED_FIELDS.isdisjoint(head.known_fields):
+        if route.edits is not None or body.bytes_removed or head.has_special_fields:
             exchange.edit_request()
         if self._before_unsafe is not None and method not in retry.SAFE_METHODS:
             self._before_unsafe(exchange.record)
@@ -234,20 +239,12 @@ class RequestPipeline:
 
     # The steps, in the same order -----------------------------------------------------------------------------------
 
-    def _begin_request(self, exchange: Exchange) -> None:
-        """Assign the request id. Raise Draining or Overloaded if no request can be served now."""
-        head = exchange.head
-        exchange.route_table = self.table
-        has_id = b"x-request-id" in head.known_fields
-        exchange.record.request_id = choose_request_id(head, new_request_id) if has_id else new_request_id()
-        if self.tracer is not None:
-            start_trace(exchange, self.tracer)
+    def _check_refusal(self, refusal: RefusalReason | None) -> None:
+        """Raise Draining, or Overloaded if the connection exceeds a limit. For its address, `match_route` raises."""
         if self.is_refusing_requests:
             raise Draining(retry_after=1)
-        refusal = exchange.caller.refusal
         if refusal is not None and refusal in LIMIT_KEYS:
             raise Overloaded(reason=f"limits.{LIMIT_KEYS[refusal]}", retry_after=1)
-        exchange.response.keep_alive = head.keeps_alive and not self.is_closing_connections
 
     async def _acquire_token(self, exchange: Exchange) -> str:
         """Wait for a token: without one the request is not sent."""

@@ -44,7 +44,9 @@ INSPECTED_RESPONSE.append(b"x-oracle-ics-instance-id")
 DEFERRED_RESPONSE = [SET_COOKIE, *RANGES, *URL_FIELDS, *TLS_ONLY]
 DIGEST_FIELDS = frozenset(DIGESTS)  # wrong once the body is changed
 CODING_AND_DIGEST_FIELDS = frozenset([*DIGESTS, b"content-encoding"])  # wrong once the content coding is removed
-EDITED_FIELDS = RANGE_AND_CODING | {b"max-forwards", API_KEY, COOKIE}  # request fields that may have to be edited
+# Request fields that decide whether a request may be sent, that may have to be edited, or that name it.
+SPECIAL_FIELDS = frozenset([*RANGE_AND_CODING, *OVERRIDE_FIELDS, API_KEY, COOKIE])
+SPECIAL_FIELDS |= frozenset(b"max-forwards origin sec-fetch-site via x-request-id".split())
 DROPPED_RESPONSE = [*HOP_BY_HOP, *b"x-request-id set-cookie2 proxy-authenticate proxy-authentication-info".split()]
 # Fields that bind a client to the origin that sends them, which for the caller is the gateway and not OIC: alternative
 # services (RFC 7838), keys (RFC 7469, RFC 9163), stored data, reports, client hints and storage partitions.
@@ -62,6 +64,7 @@ REQUEST_RULES = FieldRules(
     },
     dropped_prefixes=NEVER_FORWARDED_PREFIXES,
     underscore_aliases=[*OVERRIDE_FIELDS, API_KEY],
+    special=SPECIAL_FIELDS,
 )
 RESPONSE_RULES = FieldRules(
     {

@@ -16,12 +16,10 @@ from gateway.proxy.cors import REQUEST_HEADERS, REQUEST_METHOD
 from gateway.proxy.error_response import expected_soap_namespace
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.headers import read_max_forwards, via_contains
-from gateway.proxy.method_override import OVERRIDE_FIELDS, check_methods
+from gateway.proxy.method_override import check_methods
 from gateway.proxy.route_table import GENERAL_METHODS, Route
 from gateway.proxy.routing import RouteMatch
 
-CHECKED_FIELDS = frozenset({b"via", b"origin", b"sec-fetch-site", *OVERRIDE_FIELDS})
-"""Fields that decide whether a request may be sent. Most requests have none."""
 CHECKED_METHODS = frozenset({"CONNECT", "OPTIONS"})
 
 
@@ -37,7 +35,7 @@ def match_route(exchange: Exchange, pseudonym: str) -> RouteMatch[Route] | None:
         table.admission.check_address(caller.peer)
     if head.error is not None:
         raise head.error
-    is_usual = method not in CHECKED_METHODS and CHECKED_FIELDS.isdisjoint(known)
+    is_usual = not head.has_special_fields and method not in CHECKED_METHODS
     if not is_usual:
         _check_loops_and_tunnels(exchange, pseudonym)
     if target[0] == "/":

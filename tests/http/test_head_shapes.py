@@ -8,7 +8,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.errors import GatewayError
+from gateway.errors import BadRequest, GatewayError
 from gateway.http.fields import MalformedMessage
 from gateway.http.head_reader import HeadReader
 from gateway.http.head_shapes import LEARNING_INTERVAL, MAX_SHAPES, QUICKLY_LEARNED, HeadShape, HeadShapes, ShapeKey
@@ -125,6 +125,16 @@ def test_heads_of_known_shapes_are_found_as_any_other(found: list[bytes], cuts: 
     for _ in range(3):
         expected = read_all(HeadReader(LIMITS, REQUEST_RULES), data, cuts)
         assert read_all(HeadReader(LIMITS, REQUEST_RULES, shapes), data, cuts) == expected
+
+
+def test_a_method_in_lower_case_after_a_body_is_no_request() -> None:
+    shapes = request_shapes(REQUEST_RULES)
+    data = b"".join(method + b" /a HTTP/1.1\r\nHost: a\r\n\r\n" for method in (b"get", b"get", b"get", b"POST", b"get"))
+    for size in (len(data), 7):
+        cuts = range(0, len(data), size)
+        expected = read_all(HeadReader(LIMITS, REQUEST_RULES), data, cuts)
+        assert read_all(HeadReader(LIMITS, REQUEST_RULES, shapes), data, cuts) == expected
+        assert expected[-3][0] is BadRequest  # type: ignore[index]
 
 
 @given(heads((b"HTTP/1.1 200 OK", b"HTTP/1.1 204", b"HTTP/1.0 500 ", b"HTTP/1.1 100 Continue"), RESPONSE_NAMES))
