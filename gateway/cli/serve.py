@@ -22,9 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the gateway with a configuration file, or with one route from options and variables."""
-    from gateway.system.gc_tuning import postpone_collection  # noqa: PLC0415 - help needs only the arguments
+    from gateway.system.gc_tuning import pause_collection  # noqa: PLC0415 - help needs only the arguments
 
-    with postpone_collection():
+    with pause_collection():
         from gateway.network.aiohttp_import import import_aiohttp  # noqa: PLC0415
 
         import_aiohttp()

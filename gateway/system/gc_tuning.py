@@ -14,29 +14,17 @@ TRIM_BLOCK = 31 * 1024 * 1024
 
 @contextlib.contextmanager
 def pause_collection() -> Iterator[None]:
-    """Keep the garbage collector off while a configuration is read beside callers.
+    """Keep the garbage collector off while modules are imported, and while a configuration is read. Objects that are
+    alive at the end are exempt from later collections; there is next to no garbage among them.
 
     A collection examines all new objects in one step, with every thread stopped: a quarter of a second for 10,000
-    routes. Reference counting frees the replaced objects. Objects that are alive at the end are exempted, as at the
-    start.
+    routes beside callers, and a tenth of the start. Reference counting frees replaced objects.
     """
     gc.disable()
     try:
         yield
     finally:
         freeze_gc()
-        gc.enable()
-
-
-@contextlib.contextmanager
-def postpone_collection() -> Iterator[None]:
-    """Keep the garbage collector off while modules are imported: it would examine all of them several times, which
-    takes a fifteenth of the start.
-    """
-    gc.disable()
-    try:
-        yield
-    finally:
         gc.enable()
 
 
@@ -47,8 +35,6 @@ def freeze_gc() -> None:
 
 def tune_gc() -> None:
     """Tune memory management; call once, when all long-lived objects exist."""
-    # Nothing is collected before: imports and configuration leave some fifty dead objects among eighty thousand, and
-    # to find them takes a twentieth of the start.
     freeze_gc()
     gc.set_threshold(*GC_THRESHOLD)
     release_program_pages()
