@@ -1,7 +1,7 @@
 """Bodies in which URLs repeat, and bodies without URLs: short cuts give the same result."""
 
 import json
-from itertools import pairwise
+from itertools import pairwise, product
 from urllib.parse import quote
 
 import pytest
@@ -187,6 +187,18 @@ def test_a_path_after_a_link_is_rewritten_too() -> None:
     wanted = [{"self": f"{GATE}/orders/{n}", "href": f"/orders/{n}", "path": FLOW} for n in range(200)]
     for slash in ("/", "\\/"):
         assert json.loads(rewrite(json.dumps(links).replace("/", slash).encode())) == wanted
+
+
+@pytest.mark.parametrize(
+    ("kind", "item"),
+    [("json", '{"content-location"%s:%s"%s/1"}'), ("json", '{"url"%s:%s"%s/1"}'), ("yaml", "a: b\nhref%s: %s%s/1\n")],
+)
+def test_a_path_is_rewritten_however_many_blanks_are_before_it(kind: str, item: str) -> None:
+    for before, after in product(range(0, 30, 3), range(0, 30, 3)):
+        body = (item % (" " * before, " " * after, FLOW)).encode()
+        wanted = body.replace(FLOW.encode(), b"/orders")
+        for cuts in ([], [len(body) - 12], range(len(body))):
+            assert rewrite(body, kind, cuts=cuts) == wanted
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'"/"', b"\xff\xfe1"])

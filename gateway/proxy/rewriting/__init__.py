@@ -9,7 +9,8 @@ it through these steps:
     `swagger`                 replace host, basePath and schemes of a Swagger document, which are one URL together;
                               `nesting_depth` finds its top level
     `scanner`                 hold back what is open, so that the chunking does not change the output; in what is left:
-        `literals`            find the places where the host or the path of an upstream is; most bodies have none
+        `literals`            find the places where the host or the path of an upstream is; most bodies have none, as
+                              one scan shows (`pattern_scan`)
         `usual_links`         replace URLs in their usual spelling together, which `links` finds; `link_names` are the
                               names of values that are links, or only look like them
         `url_syntax`          read the beginning of any other URL before such a place: the URL syntax of JSON, XML and

@@ -63,7 +63,7 @@ class UrlSyntax(NamedTuple):
     """The bytes that `start` consists of."""
     slashes: Bytes
     """What every URL has: two slashes in any encoding, or one that begins a value. An empty group is behind them."""
-    escapes: Bytes
+    escapes: bytes
     """Escapes of letters, digits and `-._~`: without them, a host is found as it is."""
     escape_bytes: bytes
     """The bytes of escapes and percent-encoding, beside letters and digits."""
@@ -72,7 +72,8 @@ class UrlSyntax(NamedTuple):
     coded_slashes: tuple[bytes, ...]
     """How escapes of a slash end, in lower case."""
     before_path: bytes
-    """A pattern for what is before a path that is the value of a link, in lower case; `@` is the path's beginning."""
+    """A pattern for what is before a path that is the value of a link, in lower case. If blanks hide its name, they may
+    begin the text: `literals.NEIGHBOURS` bytes before a place are searched with it."""
     host: Bytes
     """An authority."""
     link_end: bytes
@@ -93,7 +94,7 @@ class UrlSyntax(NamedTuple):
     escape_pattern: bytes
     """A pattern for the escape of a character, in lower case: `XX` and `DD` are its hexadecimal and decimal codes."""
     unescape: Callable[[bytes], bytes | None]
-    """Decodes such escapes in a text quickly, and returns it in lower case; None if that is not possible."""
+    """Decodes such escapes in a text quickly; None if that is not possible."""
     to_escape: tuple[tuple[str, str], ...]
     """Characters with a meaning in the document, and their escapes."""
 

@@ -1,69 +1,38 @@
 """Search a text for what all of our URLs contain: the host of an upstream, or the beginning of an upstream's path.
 
-Most bodies contain neither: they have no escape, and lack a byte or a part of each of these texts. In other bodies, the
-patterns exclude what no route has: other ports, other paths, and paths that are not the value of a link.
+Most bodies contain neither. One scan shows it, and excludes what no route has: other ports, other paths, and paths that
+are not the value of a link. What it may find has the same pattern for the scan and for `re`, which finds the places.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 from itertools import chain, pairwise
 
 from gateway.proxy.rewriting.decoded_url import MAX_ESCAPE, MAX_START, UrlSyntax
 from gateway.proxy.rewriting.links import MANY_PATHS, Origins, common_prefix, link_pattern, reference_pattern
+from gateway.proxy.rewriting.pattern_scan import MAX_PATTERN, Scan, append_number, compile_scan, is_found
 from gateway.proxy.routing import UpstreamUrl
 
-RAREST = b"zqxjkvwy7896543b210_fgmphudcl-r.sonitae/"
-"""Characters of hosts, the rarest in documents first."""
 NEIGHBOURS = 16  # bytes before a URL that make it one
-MIN_CASELESS = 3
-"""Bytes without letters, at least: fewer are in too many texts."""
-SAMPLE = 61  # a text's every so many bytes are counted
-FREQUENT = 32
-"""A letter that is one of so many bytes, or more, is frequent."""
-MANY = 4  # texts that are searched one by one, at least
+EXACT_HOSTS = 4
+"""If there are more hosts than this, the scan looks only for names: what may follow them takes long to compile."""
 MANY_HOSTS = 8
-"""If a domain has more hosts of ours than this, its pattern contains only what their names have in common."""
-MANY_BRANCHES = 16
+"""If a domain has more hosts of ours than this, the scan looks for the end that their names have in common."""
+MANY_BRANCHES = 4
 """If more segments than this continue a path, its pattern ends before them."""
 PERCENT = b"%"[0]
 IN_HOST = rb"a-z0-9.\-_~@"
 LETTERS = b"[]abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~"
+SLASH_END = b"[/f;]"
+"""The last byte of a slash in any encoding: `/`, `%2f`, `\\u002f`, `&#47;`."""
 SLASH = rb"(?:/|\\{1,3}/|%2f)"
-SLASH_STARTS = rb"/\%&"
-"""What a slash begins with, in any encoding."""
-SEGMENT_END = b"(?![a-z0-9])"
-OPEN = rb"(?:(?!\\{1,3}/|%2f)[\\%&]|\Z)"
+SEGMENT_END = rb"(?:[^a-z0-9]|\Z)"
+OPEN = rb"(?:\\(?:\\?[^\\/]|\\\\[^/]|\\{0,2}\Z)|%(?:[^2]|2[^f]|2?\Z)|&|\Z)"
 """The end of a text, or an escape that is no slash: anything may follow."""
-
-Part = tuple[int, bytes]
-"""A byte of a text, which is found fastest, and a part of the text, which is seldom found elsewhere."""
-
-
-class Literal:
-    """Texts that some of our URLs contain, each with patterns that find these URLs in a text in lower case.
-
-    A place is the position behind the slashes of a URL: that of the pattern's group, if it has one, else the start of
-    the match.
-    """
-
-    def __init__(
-        self,
-        patterns: Mapping[bytes, Collection[re.Pattern[bytes]]],
-        parts: Collection[Part],
-        search: Callable[[bytes], object] | None = None,
-    ) -> None:
-        """Take the patterns by their text in lower case. Where such a text is, in any letter case, one of the `parts`
-        is too, and `search` finds something.
-        """
-        self.patterns = patterns
-        self.parts = parts
-        self._search = search
-
-    def may_be_in(self, text: bytes) -> bool:
-        """Return False if a text certainly contains none of them."""
-        has_part = any(byte in text and text.rfind(part) >= 0 for byte, part in self.parts)
-        return has_part and (self._search is None or bool(self._search(text)))
+Searches = dict[bytes, list[bytes]]
+"""By the pattern of a scan: the patterns of `re` that find the places in a text in lower case. A place is the position
+behind the slashes of a URL: that of the pattern's group, if it has one, else the start of the match."""
 
 
 class LiteralSearch:
@@ -75,65 +44,52 @@ class LiteralSearch:
         self._origins = origins
         self._upstream = upstream
         self._own_paths = own_paths
-        ends = _host_ends(origins)
-        self._plain = _host_literals(ends, syntax)
-        self._coded: list[Literal] = []
-        self._escape_byte, self._escape_prefix = syntax.escape_start[0], syntax.escape_prefix
-        self._names = list(ends)
-        slash = b"(?:/|%%2f|%b)()" % b"|".join(syntax.coded_slashes)
-        self._escaped_texts = [slash + _escapable(host, syntax) + end for host, end in ends.items()]
-        if any(":" in host for host in ends):
-            # Brackets and colons of an IPv6 address may be percent-encoded.
-            self._plain, self._names = [Literal({b"": [syntax.slashes]}, [(byte, b"") for byte in SLASH_STARTS])], [""]
-            self._escaped_texts = [syntax.slashes.pattern]
-        elif own_paths:
-            name, rest = _first_segment(own_paths)
-            begin = name.encode()
-            self._names.append(name)
-            self._plain.append(_path_literal(name, rest, own_paths, syntax))
-            for coded in syntax.coded_slashes:
-                pattern = re.compile(b"%b()%b%b" % (coded, re.escape(begin), rest))
-                self._coded.append(Literal({coded + begin: [pattern]}, [(self._escape_byte, self._escape_prefix)]))
-            self._escaped_texts.append(slash + _escapable(name, syntax))
-        self._parts = [
-            (byte, part, number) for number, literal in enumerate(self._plain) for byte, part in literal.parts
-        ]
+        self._ends = _host_ends(origins)
+        hosts = _host_searches(self._ends, syntax)
+        others = {re.escape(syntax.escape_prefix): list[bytes]()} | _path_searches(own_paths, syntax)
+        self._places = [*hosts.values(), *others.values()]
+        self._escape = len(hosts)
+        self._scan_hosts, self._scan_others = compile_scan(tuple(hosts)), compile_scan(tuple(others), self._escape)
         self._in_host = LETTERS + syntax.escape_bytes
         self._alphabet = self._in_host + b":/"
         self._not_first = bytes(byte for byte in self._alphabet if byte not in syntax.first_bytes)
-        longest = max((len(text) for text in (*ends, *own_paths)), default=0)
+        longest = max((len(text) for text in (*self._ends, *own_paths)), default=0)
         self._reach = MAX_START + MAX_ESCAPE * longest
 
     def find(self, text: bytes, before: bytes = b"") -> list[re.Pattern[bytes]]:
-        """Return patterns, as those of a `Literal`, that find all places in a text, with the last bytes before it, if
-        it is in lower case.
-
-        Most texts have none, as a search for single bytes shows, or `rfind`, which is faster than `find`.
-        """
-        if self._escape_byte in text and text.rfind(self._escape_prefix) >= 0:
-            return self._find_beside_escapes(before + text)
-        for byte, part, number in self._parts:
-            if byte in text and text.rfind(part) >= 0:
-                return _find_literals(before + text, self._plain[number:])
-        return []
-
-    def _find_beside_escapes(self, text: bytes) -> list[re.Pattern[bytes]]:
-        if self._syntax.escapes.search(text) is None:
-            return _find_literals(text, self._plain + self._coded)
-        unescaped = self._syntax.unescape(text)
-        if unescaped is not None and not any(unescaped.rfind(name.encode()) >= 0 for name in self._names):
+        """Return patterns that find all places in a text, with the last bytes before it, if it is in lower case."""
+        text = before + text
+        found: list[int] = []
+        self._scan_hosts(text, append_number, 0, found)
+        self._scan_others(text, append_number, 0, found)
+        if not found:
             return []
-        text = text.lower()
-        return [pattern for pattern in self._escaped if pattern.search(text)]
+        if self._escape in found and is_found(compile_scan((self._syntax.escapes,)), text):
+            unescaped = self._syntax.unescape(text)
+            places = self._escaped if unescaped is None or is_found(self._scan_names, unescaped) else []
+        else:
+            places = [*dict.fromkeys(chain.from_iterable(self._places[number] for number in found))]
+        lower = text.lower() if places else b""
+        return [pattern for pattern in map(re.compile, places) if pattern.search(lower)]
 
     def prepare(self) -> None:
         """Compile the patterns for links, which are else compiled when the first one is found."""
         _ = self._links
 
     @cached_property
-    def _escaped(self) -> list[re.Pattern[bytes]]:
-        """Return the patterns for texts with escapes of letters, which are rare and take long to compile."""
-        return [*map(re.compile, self._escaped_texts)]
+    def _scan_names(self) -> Scan:
+        names = [_first_segment(self._own_paths)[0], *("" if ":" in host else host for host in self._ends)]
+        return compile_scan(tuple(re.escape(name.encode()) or b"." for name in names))
+
+    @cached_property
+    def _escaped(self) -> list[bytes]:
+        """Return the patterns for places in texts with escapes of letters, which are rare."""
+        syntax, ends = self._syntax, self._ends
+        if len(ends) > MANY_HOSTS or any(":" in host for host in ends):
+            return [syntax.slashes.pattern]
+        slash = b"(?:/|%%2f|%b)()" % b"|".join(syntax.coded_slashes)
+        path = [slash + _escapable(_first_segment(self._own_paths)[0], syntax)] if self._own_paths else []
+        return [slash + _escapable(host, syntax) + b"(?=%b)" % end for host, end in ends.items()] + path
 
     def split_links(self, text: bytes) -> list[bytes]:
         """Return a text split at the beginnings of its links in their usual spelling, which are the odd parts."""
@@ -163,7 +119,7 @@ class LiteralSearch:
         return (
             text.rfind(b"/.") >= 0
             or (PERCENT in text and text.rfind(b"%2") >= 0)
-            or (self._escape_byte in text and text.rfind(self._escape_prefix) >= 0)
+            or text.rfind(self._syntax.escape_prefix) >= 0
         )
 
     @cached_property
@@ -216,49 +172,34 @@ def _host_ends(origins: Origins) -> dict[str, bytes]:
         name = f"[{host}]" if ":" in host else host
         ports.setdefault(name, {80, 443}).add(port)
         paths.setdefault(name, []).extend(prefixes)
-    return {host: _port_pattern(ports[host]) + _paths_pattern(paths[host]) for host in ports}
+    return {host: _host_end(ports[host], paths[host]) for host in ports}
 
 
-def _port_pattern(ports: Iterable[int]) -> bytes:
+def _host_end(ports: Iterable[int], paths: Iterable[str]) -> bytes:
     known = b"|".join(b"%d" % port for port in sorted(ports))
-    return rb"(?:(?![%b:])|:(?:0*+(?:%b)(?![0-9:])|[0-9]*+(?=%b)|(?![0-9:])))" % (IN_HOST, known, OPEN)
+    any_path = rb"(?:[^%b:]|\Z)" % IN_HOST
+    path = _paths_pattern(paths) or any_path
+    return rb"(?:(?::(?:0*(?:%b))?)?%b|:[0-9]*%b)" % (known, path if len(path) < MAX_PATTERN else any_path, OPEN)
 
 
-def _host_literals(ends: Mapping[str, bytes], syntax: UrlSyntax) -> list[Literal]:
-    """Return what the hosts of each domain have in common, with patterns for their names."""
-    domains: dict[str, list[str]] = {}
+def _host_searches(ends: Mapping[str, bytes], syntax: UrlSyntax) -> Searches:
+    """Return the searches for hosts: for each one, or for what many hosts of a domain have in common."""
+    searches: Searches = {}
+    domains: dict[str, dict[str, bytes]] = {}
     for host in sorted(ends):
-        domains.setdefault(".".join(host.split(".")[-2:]), []).append(host)
-    grouped: dict[bytes, dict[bytes, list[re.Pattern[bytes]]]] = {}
-    for hosts in domains.values():
-        common = common_prefix([host[::-1] for host in hosts])[::-1].encode()
-        names = [(re.escape(host.encode()), rb"(?<=[/f;](?s:.){%d})" % len(host), ends[host]) for host in hosts]
-        patterns = [re.compile(b"".join(name)) for name in names] if len(hosts) <= MANY_HOSTS else [syntax.slashes]
-        rarest = min(common, key=RAREST.find)
-        grouped.setdefault(bytes((rarest,)), {})[common] = patterns
-    return [_host_literal(rarest, patterns) for rarest, patterns in grouped.items()]
-
-
-def _host_literal(rarest: bytes, patterns: Mapping[bytes, Collection[re.Pattern[bytes]]]) -> Literal:
-    """Return the literal for texts of hosts with the same rarest letter. If they have the same longest part without
-    letters, which has no letter case, most texts lack it; else most texts lack the rarest letter.
-    """
-    upper = rarest.upper()
-    parts = [(letter[0], letter) for letter in sorted({rarest, upper})]
-    caseless, *others = {max(re.findall(rb"[^a-z]+", text), key=len, default=b"") for text in patterns}
-    is_caseless = {caseless} == patterns.keys()
-    if not others and (is_caseless or len(caseless) >= MIN_CASELESS):
-        parts = [(caseless[0], caseless)]
-    rests = b"|".join(re.escape(text.partition(rarest)[2]) for text in patterns)
-    search = re.compile(b"%b(?i:%b)" % (re.escape(rarest), rests)).search
-
-    def may_be_in(text: bytes) -> bool:
-        sample = text[::SAMPLE]
-        if len(patterns) < MANY and FREQUENT * (sample.count(rarest) + sample.count(upper)) > len(sample):
-            return True  # each letter costs more than a letter of the search in lower case
-        return search(text.replace(upper, rarest)) is not None
-
-    return Literal(patterns, parts, None if is_caseless else may_be_in)
+        name = re.escape(host.encode())
+        place = b"%b(?<=%b(?s:.){%d})(?=%b)" % (name, SLASH_END, len(host), ends[host])
+        if ":" in host:
+            # Brackets and colons of an IPv6 address may be percent-encoded.
+            searches[SLASH_END + rb"[\[\\%&]"] = [syntax.slashes.pattern]
+        elif len(ends) <= EXACT_HOSTS:
+            searches[SLASH_END + name + ends[host]] = [place]
+        else:
+            domains.setdefault(".".join(host.split(".")[-2:]), {})[host] = place
+    for places in domains.values():
+        common = common_prefix([host[::-1] for host in places])[::-1].encode()
+        searches[re.escape(common)] = [*places.values()] if len(places) <= MANY_HOSTS else [syntax.slashes.pattern]
+    return searches
 
 
 def _escapable(text: str, syntax: UrlSyntax) -> bytes:
@@ -272,19 +213,6 @@ def _escapable(text: str, syntax: UrlSyntax) -> bytes:
     return b"".join(characters)
 
 
-def _find_literals(text: bytes, literals: Iterable[Literal]) -> list[re.Pattern[bytes]]:
-    """Return the patterns that find something in a text if it is in lower case."""
-    lower = None
-    patterns: dict[re.Pattern[bytes], None] = {}
-    for literal in literals:
-        if literal.may_be_in(text):
-            lower = text.lower() if lower is None else lower
-            for part, found in literal.patterns.items():
-                if lower.rfind(part) >= 0:
-                    patterns |= dict.fromkeys(found)
-    return [pattern for pattern in patterns if lower is not None and pattern.search(lower)]
-
-
 # Paths ----------------------------------------------------------------------------------------------------------------
 
 
@@ -294,19 +222,22 @@ def _first_segment(paths: Collection[str]) -> tuple[str, bytes]:
     if branches is None or len(branches) > 1:
         return "", b""
     ((segment, below),) = branches.items()
-    return segment, SEGMENT_END + _paths_pattern(below)
+    return segment, _paths_pattern(below) or SEGMENT_END
 
 
-def _path_literal(name: str, rest: bytes, paths: Collection[str], syntax: UrlSyntax) -> Literal:
-    """Return the literal for paths that begin with this segment, in the letter case of the paths."""
-    begin = name.encode()
-    before = (syntax.before_path.replace(b"@", slash + b"/" + re.escape(begin)) for slash in (b"", rb"\\"))
-    tail = b"%b(?:%b)%b" % (SEGMENT_END if name else b"", b"|".join(before), rest)  # the end is faster than the rest
-    spelt = sorted({b"/" + path[1 : len(name) + 1].encode() for path in paths})
-    any_spelt = b"|".join(map(re.escape, spelt))
-    search = re.compile(b"(?i:(?-i:%b)%b)" % (any_spelt, tail)).search
-    pattern = re.compile(b"/()%b%b" % (re.escape(begin), tail))
-    return Literal({b"/" + begin: [pattern]}, [(SLASH_STARTS[0], path) for path in spelt], search)
+def _path_searches(paths: Collection[str], syntax: UrlSyntax) -> Searches:
+    """Return the searches for paths that are the values of links, in their letter case, and behind escaped slashes."""
+    if not paths:
+        return {}
+    name, rest = _first_segment(paths)
+    spelt = b"|".join(sorted({re.escape(b"/" + path[1 : len(name) + 1].encode()) for path in paths}))
+    begin, coded = re.escape(name.encode()), b"|".join(syntax.coded_slashes)
+    value = rb"(?:%b)\\?" % syntax.before_path
+    return {
+        b"(?:%b(?-i:%b)|(?:%b)%b)%b" % (value, spelt, coded, begin, rest): [
+            b"(?:%b/|%b)()%b(?=%b)" % (value, coded, begin, rest)
+        ]
+    }
 
 
 def _branches(paths: Iterable[str]) -> dict[str, list[str]] | None:
@@ -326,8 +257,8 @@ def _paths_pattern(paths: Iterable[str]) -> bytes:
     if branches is None or len(branches) > MANY_BRANCHES:
         return b""
     segments = b"|".join(
-        re.escape(segment.encode()) + SEGMENT_END + _paths_pattern(below) for segment, below in branches.items()
+        re.escape(segment.encode()) + (_paths_pattern(below) or SEGMENT_END) for segment, below in branches.items()
     )
     firsts = re.escape("".join({segment[0] for segment in branches})).encode()
-    may_be_escaped = rb'(?=[%b\\%%&]|\Z)[^/?#"<>\s\\%%&]*+%b' % (firsts, OPEN)
+    may_be_escaped = rb'(?:[%b][^/?#"<>\s\\%%&]*)?%b' % (firsts, OPEN)
     return rb"(?:%b(?:%b|%b)|%b)" % (SLASH, segments, may_be_escaped, OPEN)

@@ -1,7 +1,7 @@
 """The URL syntax of JSON (RFC 8259 §7), XML (XML 1.0 §4.1), HTML and YAML (YAML 1.2 §5.7)."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from gateway.proxy.rewriting.decoded_url import (
     BORDER,
@@ -19,9 +19,9 @@ NUMBERS = {b"h": b"104|72", b"t": b"116|84", b"p": b"112|80", b"s": b"115|83"}
 MAX_DECODED = 8
 """Different character references of a text that are decoded one after the other."""
 
-# A letter, a digit or one of `-._~`, by its code in hexadecimal or decimal.
-_HEX = rb"(?:[46][1-9a-f]|[57][0-9a]|3[0-9]|2[de]|5f|7e)"
-_DECIMAL = rb"(?:4[5689]|5[0-7]|6[5-9]|[78][0-9]|9[05789]|1[01][0-9]|12[0126])"
+# A letter, a digit or one of `-._~`, by its code in hexadecimal or decimal; few others too.
+_HEX = rb"(?:[4-7][0-9a-f]|3[0-9]|2[de])"
+_DECIMAL = rb"(?:4[5-9]|[5-9][0-9]|1[012][0-9])"
 _NO_URL = rb'"\x00-\x20<>'
 # Not in a path: `PATH_ENDS` as bytes, in \u escapes, and in character references (decimal, hexadecimal).
 _NO_PATH = _NO_URL + rb"?#\x85\xa0"
@@ -45,16 +45,6 @@ def _patterns(
     )
 
 
-def _behind(names: Iterable[bytes], colons: Iterable[bytes]) -> bytes:
-    """Return a pattern for what is before a value whose name ends like one of these; `@` begins the value."""
-    return b"|".join(b"(?<=%b%b@)" % (name, colon) for colon in colons for name in names)
-
-
-def _only_behind(names: Sequence[bytes], colons: Iterable[bytes]) -> bytes:
-    """Return such a pattern, which matches too what is written with none of these colons."""
-    return b"".join(b"(?:(?<!%b@)|%b)" % (colon, _behind(names, [colon])) for colon in colons)
-
-
 # JSON and YAML --------------------------------------------------------------------------------------------------------
 
 _WIDTHS = {b"u": 4, b"x": 2}
@@ -72,7 +62,7 @@ def _hex_escape(letters: Iterable[bytes], excluded: Iterable[int] = ()) -> bytes
 
 def _unescape(text: bytes) -> bytes:
     codes = text.replace(rb"\x", rb"\u00")
-    return codes.decode("raw_unicode_escape", "replace").encode("latin-1", "replace").lower()
+    return codes.decode("raw_unicode_escape", "replace").encode("latin-1", "replace")
 
 
 def _backslash_syntax(letters: tuple[bytes, ...], ref: bytes, quote: bytes, contexts: Mapping[str, bytes]) -> UrlSyntax:
@@ -101,7 +91,7 @@ def _backslash_syntax(letters: tuple[bytes, ...], ref: bytes, quote: bytes, cont
         first_bytes=rb"hH\/",
         start_bytes=rb"hHtTpPsS:/\%%%b" % b"".join(letters) + HEX,
         slashes=slashes,
-        escapes=re.compile(rb"\\%b(?i:%b)" % (code, _HEX)),
+        escapes=rb"\\%b(?:%b)" % (code, _HEX),
         escape_bytes=rb"\%",
         slash=re.compile(slash),
         coded_slashes=tuple(prefix + b"2f" for prefix in prefixes),
@@ -118,17 +108,12 @@ def _backslash_syntax(letters: tuple[bytes, ...], ref: bytes, quote: bytes, cont
     )
 
 
-_COLONS = b'":"', b'": "', b'" : "'
-_ESCAPED = [rb"\\u00.." + b"." * size for size in range(4)]
-_ELEMENTS = b"".join(rb'(?<![,\[]\s{%d}"@)' % size for size in range(1, 14, 2))
-
 JSON = _backslash_syntax(
     (b"u",),
     rb'(?<="/)(?<!\\"/)|(?<="\\)(?<!\\"\\)(?:/|%b2[fF])',
     b"",
     {
-        "before_path": rb'(?<=[\s:]"@)%b%b'
-        % (_only_behind([b"href", b"self", b"tion", b'[-"]url', *_ESCAPED], _COLONS), _ELEMENTS),
+        "before_path": rb'(?:(?:href|self|tion|[-"]url)"[\s:]*|^[^"]{0,3}"?[\s:]{8,})"',
         "link_end": rb'[?#"<> \t\r\n]|\\["bfnrt]',
         "reference_end": rb'"[ \t\r\n]{0,64}+[,\]}]',
     },
@@ -139,8 +124,7 @@ YAML = _backslash_syntax(
     rb"""(?<=[ \t"'\[{,]/)|(?<="\\)(?:/|%b2[fF])""",
     b"'",
     {
-        "before_path": rb"""(?:(?<=[ \t]@)|(?<=[ \t]["']@))(?<![^fln"' \t]:[ \t]@)(?<![^fln"' \t]:[ \t]["']@)"""
-        rb"""(?<![^: \t][ \t]@)(?<![^: \t][ \t]["']@)(?<!\n  @)(?<!\n    @)(?<!\n      @)""",
+        "before_path": rb"""(?:[fln]["']?[ \t]*:|^["']?[ \t:]{8,})[ \t]+["']?""",
         "link_end": rb"""[<> \t\r\n]|["'](?=\r?\n)|[?#][^\x00-\x20"'<>\\:]{0,1000}+["']?\r?\n""",
         "reference_end": b"",
     },
@@ -149,11 +133,14 @@ YAML = _backslash_syntax(
 # XML and HTML ---------------------------------------------------------------------------------------------------------
 
 
+_LETTER_REFERENCES = re.compile(rb"&#(?:(?:x%b|%b);|x?0)" % (_HEX, _DECIMAL), re.IGNORECASE)
+
+
 def _decode_references(text: bytes) -> bytes | None:
     for _ in range(MAX_DECODED):
-        reference = XML.escapes.search(text)
+        reference = _LETTER_REFERENCES.search(text)
         if reference is None:
-            return text.lower()
+            return text
         text = text.replace(reference[0], XML.units.sub(decode_unit, reference[0]))
     return None
 
@@ -182,11 +169,11 @@ XML = UrlSyntax(
     first_bytes=b"hH&/",
     start_bytes=b"hHtTpPsS:/&#;%xX" + HEX,
     slashes=_XML_SLASHES,
-    escapes=re.compile(rb"&#(?i:(?:x%b|%b);|x?0)" % (_HEX, _DECIMAL)),
+    escapes=_LETTER_REFERENCES.pattern,
     escape_bytes=b"&#;%",
     slash=re.compile(_SLASH_REFERENCE),
     coded_slashes=(b"47;", b"2f;"),
-    before_path=_behind([b"href", rb"[\s:]src", b"tion"], [rb"""=["']"""]) + rb"""|(?<== ["']@)""",
+    before_path=rb"""(?:href|[\s:]src|tion)=["']|= ["']""",
     link_end=rb"""[?#"<> \t\r\n]|'(?=/?>|[ \t\r\n])""",
     reference_end=b"",
     path=re.compile(
