@@ -9,6 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from itertools import islice
+from typing import NamedTuple
 
 MAX_LINES, MAX_BYTES = 4000, 2 * 1024 * 1024
 """Bounds of the shared buffer."""
@@ -21,6 +22,14 @@ MAX_BATCH = 500
 def lost_line(count: int) -> bytes:
     """Return the line that stands for so many lost lines."""
     return b'{"event":"lost","lines":%d}\n' % count
+
+
+class _Batch(NamedTuple):
+    """Lines from a position on, and the number of records that they stand for."""
+
+    position: int
+    lines: tuple[bytes, ...]
+    records: int
 
 
 class CallFeed:
@@ -44,6 +53,7 @@ class CallFeed:
         self._first = 0  # the position of the oldest line
         self._removed = 0  # records whose lines were removed
         self._readers = 0
+        self._last_batch: _Batch | None = None
         self._wake: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -52,40 +62,49 @@ class CallFeed:
         """Return whether there is a reader."""
         return self._readers > 0
 
-    def publish(self, line: bytes) -> None:
-        """Pass a line, with its line feed, to all readers. Never block."""
-        self._append(line, 1)
+    def publish(self, lines: Sequence[bytes]) -> None:
+        """Pass lines, each with its line feed, to all readers. Never block."""
+        self._append([(line, 1) for line in lines])
 
     def publish_lost(self, count: int) -> None:
         """Report that so many lines were lost before they came here."""
-        self._append(lost_line(count), count)
+        self._append([(lost_line(count), count)])
 
-    async def watch(self) -> AsyncGenerator[Sequence[bytes], None]:
-        """Yield batches of lines from now on; `lost_line` stands for lines that this reader was too slow for."""
+    async def watch(self) -> AsyncGenerator[tuple[bytes, ...], None]:
+        """Yield batches of lines from now on; `lost_line` stands for lines that this reader was too slow for. Readers
+        at the same position get the same batch.
+        """
         position, records = self._begin()
         try:
             while True:
                 if position == self._first + len(self._lines):
                     await self._next_lines()
                     continue
-                batch: list[bytes] = []
+                lost: tuple[bytes, ...] = ()
                 if position < self._first:
-                    batch.append(lost_line(self._removed - records))
+                    lost = (lost_line(self._removed - records),)
                     position, records = self._first, self._removed
-                start = position - self._first
-                for line, count in islice(self._lines, start, start + MAX_BATCH):
-                    batch.append(line)
-                    position += 1
-                    records += count
-                yield batch
+                batch = self._read_batch(position)
+                position += len(batch.lines)
+                records += batch.records
+                yield lost + batch.lines
         finally:
             self._end()
 
-    def _append(self, line: bytes, count: int) -> None:
+    def _read_batch(self, position: int) -> _Batch:
+        batch = self._last_batch
+        if batch is None or batch.position != position:
+            start = position - self._first
+            found = [*islice(self._lines, start, start + MAX_BATCH)]
+            lines = tuple(line for line, _ in found)
+            self._last_batch = batch = _Batch(position, lines, sum(count for _, count in found))
+        return batch
+
+    def _append(self, lines: list[tuple[bytes, int]]) -> None:
         if not self._readers:
             return
-        self._lines.append((line, count))
-        self._size += len(line)
+        self._lines += lines
+        self._size += sum(len(line) for line, _ in lines)
         while len(self._lines) > self._max_lines or self._size > self._max_bytes:
             self._remove_oldest()
         if self._timer is None:
@@ -114,6 +133,7 @@ class CallFeed:
         if not self._readers:
             while self._lines:
                 self._remove_oldest()
+            self._last_batch = None
             self._on_watched(False)  # noqa: FBT003 - the callback has one argument
 
     def _remove_oldest(self) -> None:

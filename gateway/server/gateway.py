@@ -217,8 +217,8 @@ class Gateway(AdminBackend):
         """Record in the history that a request that may change something is about to be sent."""
         self._history.begin(record)
 
-    def watch_records(self, watcher: Callable[[bytes], None] | None) -> None:
-        """Pass the line of each further record to `watcher`, while calls are watched live; None: to nothing."""
+    def watch_records(self, watcher: Callable[[Sequence[bytes]], None] | None) -> None:
+        """Pass the lines of all further records to `watcher`, while calls are watched live; None: to nothing."""
         self._record_writer.watch(watcher)
 
     # For the console ------------------------------------------------------------------------------------------------

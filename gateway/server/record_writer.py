@@ -5,7 +5,7 @@ than a thread waits before it writes lines.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from gateway.observe.log import Log
 from gateway.observe.record import Record, complete_record
@@ -23,7 +23,7 @@ class RecordWriter:
     def __init__(self, log: Log, history: CallHistory) -> None:
         self._log = log
         self._history = history
-        self._watcher: Callable[[bytes], None] | None = None
+        self._watcher: Callable[[Sequence[bytes]], None] | None = None
         self._records: list[Record] = []
         self._is_flush_due = False
 
@@ -38,8 +38,8 @@ class RecordWriter:
             self._is_flush_due = True
             asyncio.get_running_loop().call_later(MAX_DELAY, self._flush_in_time)
 
-    def watch(self, watcher: Callable[[bytes], None] | None) -> None:
-        """Pass the line of each further record to `watcher`; None: to nothing."""
+    def watch(self, watcher: Callable[[Sequence[bytes]], None] | None) -> None:
+        """Pass the lines of all further records to `watcher`; None: to nothing."""
         self.flush()
         self._watcher = watcher
 
@@ -51,8 +51,7 @@ class RecordWriter:
         lines = self._log.write(records)
         self._history.append(lines, records)
         if self._watcher is not None:
-            for line in lines:
-                self._watcher(line)
+            self._watcher(lines)
 
     def _flush_in_time(self) -> None:
         self._is_flush_due = False

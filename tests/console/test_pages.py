@@ -174,7 +174,7 @@ async def test_live_rows_follow_the_search() -> None:
 
 
 def test_a_reader_gets_the_newest_rows_and_the_number_of_others() -> None:
-    batch = [*RecordedGateway().calls[::-1], b'{"event":"lost","lines":3}\n']  # oldest first
+    batch = (*RecordedGateway().calls[::-1], b'{"event":"lost","lines":3}\n')  # oldest first
     lost, rows = (event.decode() for event in row_events(HistoryQuery(), batch))
     assert lost == f"event: lost\ndata: {len(batch) - 1 - MAX_ROWS + 3}\n\n"
     assert rows.count("<tr>") == MAX_ROWS

@@ -28,7 +28,7 @@ async def start(feed: CallFeed, reader: AsyncGenerator[Sequence[bytes], None]) -
     """Let a reader begin: it reads one line."""
     task = asyncio.ensure_future(read_next(reader))
     await asyncio.sleep(0)
-    feed.publish(b"begin\n")
+    feed.publish([b"begin\n"])
     assert b"begin\n" in await task
 
 
@@ -38,7 +38,7 @@ async def test_readers_get_all_lines_in_order() -> None:
         await start(feed, one)
         await start(feed, other)
         for number in range(1200):
-            feed.publish(line(number))
+            feed.publish([line(number)])
         wanted = [line(number) for number in range(1200)]
         assert (await read_lines(one, 1201))[-1200:] == wanted
         assert await read_lines(other, 1200) == wanted
@@ -49,13 +49,13 @@ async def test_100_readers_share_the_buffer_and_one_never_reads() -> None:
     readers = [feed.watch() for _ in range(100)]
     firsts = [asyncio.ensure_future(read_next(reader)) for reader in readers]
     await asyncio.sleep(0)
-    feed.publish(b"begin\n")
+    feed.publish([b"begin\n"])
     assert await asyncio.gather(*firsts) == [[b"begin\n"]] * 100
     sleeper, *others = readers
     for start_number in range(0, 1000, 50):
         numbers = range(start_number, start_number + 50)
         for number in numbers:
-            feed.publish(line(number))
+            feed.publish([line(number)])
         lines = await asyncio.gather(*(read_lines(reader, 50) for reader in others))
         assert lines == [[line(number) for number in numbers]] * 99
     assert await read_next(sleeper) == [lost_line(900), *(line(number) for number in range(900, 1000))]
@@ -69,13 +69,13 @@ async def test_a_slow_reader_learns_how_many_lines_it_lost() -> None:
     async with aclosing(feed.watch()) as reader:
         await start(feed, reader)
         for number in range(25):
-            feed.publish(line(number))
+            feed.publish([line(number)])
         assert await read_next(reader) == [lost_line(15), *(line(number) for number in range(15, 25))]
         feed.publish_lost(7)
         assert await read_next(reader) == [lost_line(7)]
         feed.publish_lost(5)
         for number in range(10):
-            feed.publish(line(number))
+            feed.publish([line(number)])
         assert (await read_next(reader))[0] == lost_line(5)
 
 
@@ -84,7 +84,7 @@ async def test_large_lines_are_bounded_by_their_bytes() -> None:
     async with aclosing(feed.watch()) as reader:
         await start(feed, reader)
         for _ in range(50):
-            feed.publish(b"x" * 299 + b"\n")
+            feed.publish([b"x" * 299 + b"\n"])
         first, *rest = await read_next(reader)
         assert (first, len(rest)) == (lost_line(47), 3)
 
@@ -92,14 +92,27 @@ async def test_large_lines_are_bounded_by_their_bytes() -> None:
 async def test_without_a_reader_no_line_is_kept() -> None:
     changes: list[bool] = []
     feed = CallFeed(changes.append, interval=0.001)
-    feed.publish(line(1))
+    feed.publish([line(1)])
     async with aclosing(feed.watch()) as reader:
         await start(feed, reader)
-        feed.publish(line(2))
+        feed.publish([line(2)])
     assert changes == [True, False]
-    feed.publish(line(3))
+    feed.publish([line(3)])
     async with aclosing(feed.watch()) as reader:
         task = asyncio.ensure_future(read_next(reader))
         await asyncio.sleep(0)
-        feed.publish(line(4))
+        feed.publish([line(4)])
         assert await task == [line(4)]
+
+
+async def test_readers_at_one_position_share_a_batch() -> None:
+    feed = CallFeed(interval=0.001)
+    async with aclosing(feed.watch()) as one, aclosing(feed.watch()) as other:
+        await start(feed, one)
+        await start(feed, other)
+        assert await read_next(one) == [b"begin\n"]  # the one that let the other begin
+        feed.publish([line(1), line(2)])
+        first = await anext(one)
+        feed.publish([line(3)])
+        assert await anext(other) == first == (line(1), line(2))
+        assert await read_next(one) == await read_next(other) == [line(3)]

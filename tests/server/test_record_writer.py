@@ -3,7 +3,7 @@
 import asyncio
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -51,17 +51,18 @@ def writer(log: Log, history: CallHistory) -> RecordWriter:
 
 
 async def test_one_record_is_written_without_another(writer: RecordWriter) -> None:
-    lines: asyncio.Queue[bytes] = asyncio.Queue()
+    lines: asyncio.Queue[Sequence[bytes]] = asyncio.Queue()
     writer.watch(lines.put_nowait)
     for number in range(3):  # each in a batch of its own
         writer.write(call(number))
         async with asyncio.timeout(TIME_LIMIT):
-            assert json.loads(await lines.get())["request_id"] == f"request-{number}"
+            (line,) = await lines.get()
+            assert json.loads(line)["request_id"] == f"request-{number}"
 
 
 async def test_a_full_batch_is_written_at_once(writer: RecordWriter, log: Log, tmp_path: Path) -> None:
     lines: list[bytes] = []
-    writer.watch(lines.append)
+    writer.watch(lines.extend)
     for number in range(2 * BATCH_SIZE + 1):
         writer.write(call(number))
     assert len(lines) == 2 * BATCH_SIZE
@@ -82,7 +83,7 @@ async def test_a_record_is_complete_before_its_batch_is_written(writer: RecordWr
 async def test_a_watcher_gets_the_records_of_its_time(writer: RecordWriter) -> None:
     lines: list[bytes] = []
     writer.write(call(1))
-    writer.watch(lines.append)
+    writer.watch(lines.extend)
     writer.write(call(2))
     writer.watch(None)
     writer.write(call(3))

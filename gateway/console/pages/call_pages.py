@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 from functools import lru_cache
@@ -77,7 +77,7 @@ async def _row_events(request: PageRequest, query: HistoryQuery) -> AsyncGenerat
     yield b"retry: 3000\n\n"
     async with aclosing(request.backend.watch_calls()) as batches:
         async for batch in batches:
-            for event in row_events(query, batch):
+            for event in row_events(query, tuple(batch)):
                 yield event
             await _next_slot()
 
@@ -88,7 +88,8 @@ async def _next_slot() -> None:
     await asyncio.sleep(SLOT - now % SLOT)
 
 
-def row_events(query: HistoryQuery, batch: Sequence[bytes]) -> list[bytes]:
+@lru_cache(maxsize=2)
+def row_events(query: HistoryQuery, batch: tuple[bytes, ...]) -> list[bytes]:
     """Return the server-sent events of a batch: how many rows are left out, then the newest ones, newest first."""
     lost = sum(json.loads(line)["lines"] for line in batch if line.startswith(_LOST))
     calls = filter_lines(query, [line for line in batch if not line.startswith(_LOST)])

@@ -1,7 +1,7 @@
 """Passes the records of a worker to the supervisor, while a reader watches calls."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 INTERVAL = 0.05
@@ -29,12 +29,11 @@ class CallLineSender:
         self._lost = 0
         self._timer: asyncio.TimerHandle | None = None
 
-    def put(self, line: bytes) -> None:
-        """Send a line soon, or drop it. Never block."""
-        if len(self._lines) < MAX_LINES:
-            self._lines.append(line)
-        else:
-            self._lost += 1
+    def put(self, lines: Sequence[bytes]) -> None:
+        """Send lines soon, or drop them. Never block."""
+        taken = lines[: MAX_LINES - len(self._lines)]
+        self._lines += taken
+        self._lost += len(lines) - len(taken)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(INTERVAL, self._flush)
 

@@ -100,8 +100,7 @@ class WorkerProcesses(ServingProcesses):
         """Publish the records of a worker."""
         if self._feed is None:
             return
-        for line in notice.lines:
-            self._feed.publish(line)
+        self._feed.publish(notice.lines)
         if notice.lost:
             self._feed.publish_lost(notice.lost)
 
