@@ -37,9 +37,11 @@ class HeadShape(msgspec.Struct, Generic[H], frozen=True):
     match: Callable[[bytes], Match | None]
     """Matches a whole head, with its end, at the beginning of the bytes. Group 1 is the first of the first line."""
     get_forwarded: Callable[[Match], tuple[bytes, ...]]
-    """Returns the forwarded lines of a match; the next ones return known values and deferred lines: together, what
-    `fields.sort_fields` returns.
+    """Returns the forwarded lines of a match, adjacent ones joined if the shapes are `joined`; the next ones return
+    known values and deferred lines: together, what `fields.sort_fields` returns.
     """
+    length_group: int
+    """The group of the Content-Length; 0 without one."""
     known_keys: tuple[bytes, ...]
     get_known: Callable[[Match], tuple[bytes, ...]]
     deferred_keys: tuple[bytes, ...]
@@ -55,11 +57,17 @@ class HeadShapes(dict[ShapeKey, HeadShape[H]]):
     key: most heads have the shape of the one before, and need no key.
     """
 
-    def __init__(self, rules: FieldRules, *, framing: Collection[bytes]) -> None:
-        """`framing` are the known fields, in lower case, whose values belong to the shape."""
+    def __init__(
+        self, rules: FieldRules, *, framing: Collection[bytes], consumed: Collection[bytes] = (), joined: bool = False
+    ) -> None:
+        """`framing` are the known fields, in lower case, whose values belong to the shape. `consumed` are those that
+        only the parser acts on: they are not among the known values. `joined`: adjacent forwarded lines are one value.
+        """
         super().__init__()
         self._rules = rules
         self._framing = framing
+        self._consumed = consumed
+        self._joined = joined
         self.latest: HeadShape[H] | None = None
         self._candidates: dict[ShapeKey, list[bytes]] = {}
         self._unknown = self._learn_from = self._learned = 0
@@ -108,17 +116,16 @@ class HeadShapes(dict[ShapeKey, HeadShape[H]]):
         forwarded: list[int] = []
         known: dict[bytes, int] = {}
         deferred: list[tuple[bytes, int]] = []
-        is_possible = True
+        is_possible, was_forwarded = True, False
         for line in lines:
             name, _, value = line.partition(b":")
             rule = self._rules[name]
-            part, whole = re.escape(name) + b":", groups + 1
-            if rule is None or rule.is_forwarded or rule.is_deferred:
+            is_forwarded, is_deferred = rule is None or rule.is_forwarded, rule is not None and rule.is_deferred
+            part, follows = re.escape(name) + b":", is_forwarded and was_forwarded and self._joined
+            was_forwarded = is_forwarded
+            if (is_forwarded and not follows) or is_deferred:
                 groups += 1
-            if rule is None or rule.is_forwarded:
-                forwarded.append(whole)
-            elif rule.is_deferred:
-                deferred.append((rule.key, whole))
+            whole = groups
             if rule is not None and rule.is_known:
                 groups += 1
                 is_possible &= rule.key not in known  # repeated values are joined
@@ -126,7 +133,15 @@ class HeadShapes(dict[ShapeKey, HeadShape[H]]):
                 part += self._value_pattern(rule.key, value)
             else:
                 part += ANY_VALUE
-            parts.append(part if rule is not None and not (rule.is_forwarded or rule.is_deferred) else b"(%b)" % part)
+            if follows:
+                parts[-1] = b"%b\r\n%b)" % (parts[-1][:-1], part)
+                continue
+            if is_forwarded:
+                forwarded.append(whole)
+            elif rule is not None and is_deferred:
+                deferred.append((rule.key, whole))
+            parts.append(b"(%b)" % part if is_forwarded or is_deferred else part)
+        values = {key: number for key, number in known.items() if key not in self._consumed}
         if not is_possible:
             parts = [b"(?!)"]
         return HeadShape(
@@ -134,8 +149,9 @@ class HeadShapes(dict[ShapeKey, HeadShape[H]]):
             names,
             re.compile(rb"\r\n".join([*parts, b"", b""])).match,
             _group_getter(forwarded),
-            tuple(known),
-            _group_getter([*known.values()]),
+            known.get(b"content-length", 0),
+            tuple(values),
+            _group_getter([*values.values()]),
             tuple(key for key, _ in deferred),
             _group_getter([number for _, number in deferred]),
         )

@@ -34,6 +34,7 @@ CACHED_LINE_LIMIT = 64  # maximum bytes of a cached status line
 VERSION_SIZE = len(b"HTTP/1.1 ")
 EMPTY_LINE = re.compile(rb"[^\r\n](?:\r?\n\r?\n|\r\r)")  # the end of a malformed head, with any line ends
 FRAMING = frozenset({b"connection", b"transfer-encoding"})
+CONSUMED = FRAMING | {b"content-length"}
 STATUS_SLICE = slice(9, 12)
 """The position of the status in a status line."""
 MAX_EMPTY_LINE = 5  # bytes
@@ -45,10 +46,10 @@ class ResponseHead(msgspec.Struct):
     """The head of a final response, its fields sorted by `fields.sort_fields`."""
 
     status: int
-    status_line: bytes
-    """That of the response to the caller, which has the same reason phrase."""
-    forwarded_lines: Sequence[bytes]
+    forwarded_head: bytes
+    """The status line for the caller, which has the same reason phrase, and the forwarded lines, joined."""
     known_fields: dict[bytes, bytes]
+    """Without those of the framing and Connection, which the parser acts on."""
     deferred: Sequence[tuple[bytes, bytes]]
     length: int | None
     """Content-Length, or None. A 204 has none (RFC 9110 §8.6)."""
@@ -64,10 +65,20 @@ class ResponseHead(msgspec.Struct):
     them, and they describe this response (a 304 describes another one).
     """
 
+    @property
+    def status_line(self) -> bytes:
+        """Return the status line for the caller."""
+        return self.forwarded_head.partition(CRLF)[0]
+
+    @property
+    def forwarded_lines(self) -> list[bytes]:
+        """Return the forwarded lines one by one."""
+        return self.forwarded_head.split(CRLF)[1:]
+
 
 def response_shapes(rules: FieldRules) -> HeadShapes[ResponseHead]:
     """Return an empty table for the shapes of the responses of one upstream."""
-    return HeadShapes(rules, framing=FRAMING)
+    return HeadShapes(rules, framing=FRAMING, consumed=CONSUMED, joined=True)
 
 
 class ResponseParser:
@@ -126,24 +137,30 @@ class ResponseParser:
 
     def feed(self, data: bytes) -> None:
         """Parse received bytes. Raise MalformedMessage."""
+        shape = self._shapes.latest if self._is_fresh and self.head is None else None
+        if shape is None or (match := shape.match(data)) is None:
+            self._feed_parts(data)
+            return
+        end = match.end()
+        if end > self._head_limit:
+            raise MalformedMessage(HEAD_TOO_LARGE)
+        head = _read_head(shape, match)
+        if len(data) - end != head.length or head.has_no_body:
+            self.head_size = end
+            self._set_framing(head)
+            self._feed_parts(data[end:])
+            return
+        # The whole response in one piece, as most.
+        self.head = head
+        if head.length:
+            self.body = [data[end:]]
+        self.is_complete = True
+        self.can_keep_alive = head.keep_alive
+
+    def _feed_parts(self, data: bytes) -> None:
+        """Do as `feed` does, for any bytes."""
         if self.head is None:
-            shape = self._shapes.latest if self._is_fresh else None
-            if shape is None or (match := shape.match(data)) is None:
-                data = self._feed_head(data)
-            else:
-                end = match.end()
-                if end > self._head_limit:
-                    raise MalformedMessage(HEAD_TOO_LARGE)
-                head, data = _read_head(shape, match), data[end:]
-                if len(data) == head.length and not head.has_no_body:  # the whole response in one piece, as most
-                    self.head = head
-                    if data:
-                        self.body = [data]
-                    self.is_complete = True
-                    self.can_keep_alive = head.keep_alive
-                    return
-                self.head_size = end
-                self._set_framing(head)
+            data = self._feed_head(data)
         if data:
             self._feed_body(data)
         if self.is_complete:
@@ -227,8 +244,8 @@ class ResponseParser:
         if status < 200:
             self._count_interim(status)
             return None
-        coding, length = known.get(b"transfer-encoding"), known.get(b"content-length")
-        connection = known.get(b"connection")
+        coding, length = known.pop(b"transfer-encoding", None), known.pop(b"content-length", None)
+        connection = known.pop(b"connection", None)
         # RFC 9112 §6.1: other codings are not supported, and HTTP/1.0 has none.
         if coding is not None and (coding.lower() != b"chunked" or length is not None or not is_http11):
             raise MalformedMessage("an unknown transfer coding")
@@ -239,8 +256,7 @@ class ResponseParser:
         options = connection_options(connection) if connection else frozenset()
         return ResponseHead(
             status,
-            status_line,
-            tuple(forwarded),
+            CRLF.join((status_line, *forwarded)),
             known,
             tuple(deferred),
             None if length is None or status == 204 else int(length),
@@ -283,20 +299,21 @@ class ResponseParser:
 def _read_head(shape: HeadShape[ResponseHead], match: Match) -> ResponseHead:
     """Return the head of a shape with the values of the match."""
     template = shape.template
-    known = dict(zip(shape.known_keys, shape.get_known(match), strict=False))
-    keys = shape.deferred_keys
-    return replace(
+    head = replace(
         template,
-        forwarded_lines=shape.get_forwarded(match),
-        known_fields=known,
-        deferred=tuple(zip(keys, shape.get_deferred(match), strict=False)) if keys else (),
-        length=None if template.length is None else int(known[b"content-length"]),
+        forwarded_head=CRLF.join((template.forwarded_head, *shape.get_forwarded(match))),
+        known_fields=dict(zip(shape.known_keys, shape.get_known(match))),  # noqa: B905 - `strict` costs a third more
     )
+    if template.length is not None:
+        head.length = int(match[shape.length_group])
+    if shape.deferred_keys:
+        head.deferred = tuple(zip(shape.deferred_keys, shape.get_deferred(match), strict=False))
+    return head
 
 
 def _without_values(head: ResponseHead) -> ResponseHead:
     length = None if head.length is None else 0
-    return replace(head, forwarded_lines=(), known_fields={}, deferred=(), length=length)
+    return replace(head, forwarded_head=head.status_line, known_fields={}, deferred=(), length=length)
 
 
 def find_status_in_broken_head(head: bytes) -> int | None:

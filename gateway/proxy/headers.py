@@ -147,7 +147,7 @@ def build_response_lines(
     Set-Cookie field, or None to remove it; without it all are removed. `weaken_etag`: the body differs from OIC's, or
     another response for the same URL may (RFC 9110 §8.8.1).
     """
-    lines = [*head.forwarded_lines]
+    lines = head.forwarded_lines
     for key, line in head.deferred:
         if key in URL_FIELDS:
             lines.append(b"%b: %b" % (line.partition(b":")[0], rewrite(key, field_value(line))))

@@ -17,7 +17,7 @@ import msgspec
 from gateway.content.charsets import UnreadableText
 from gateway.content.content_coding import can_be_in_coding, decode_beginning
 from gateway.errors import UpstreamBroken
-from gateway.http.fields import remove_fields
+from gateway.http.fields import CRLF, remove_fields
 from gateway.http.response_parser import ResponseHead, find_status_in_broken_head
 from gateway.http.response_writer import date_line
 from gateway.http.upstream_connection import UpstreamConnection
@@ -103,7 +103,7 @@ class ResponseRelay(msgspec.Struct):
             if not self.connection.is_complete:
                 exchange.id_scanner = InstanceIdScanner(finder, known, lines, kind=kind)
         elif not known.get(INSTANCE_ID):
-            response.forwarded_lines = remove_fields(frozenset({INSTANCE_ID}), lines)
+            response.forwarded_head = CRLF.join([response.status_line, *remove_fields(frozenset({INSTANCE_ID}), lines)])
             response.is_plain = False
             self.extra_lines = [b"%b: %b" % (INSTANCE_ID, record.instance_id.encode("ascii"))]
 
@@ -274,16 +274,16 @@ class ResponseRelay(msgspec.Struct):
         """
         response, exchange = self.response, self.exchange
         if response.is_plain and not modified and not exchange.cors_lines:
-            lines = response.forwarded_lines
+            lines = [response.forwarded_head]
         else:
-            lines = self._edit_lines(modified=modified, decoded=decoded)
+            lines = [response.status_line, *self._edit_lines(modified=modified, decoded=decoded)]
             if response.status == 304 and exchange.route.rewrite:
                 length = None
         if exchange.id_scanner is not None:
             exchange.scan_for_id(body)
-        request_id = exchange.record.request_id or ""
+        lines.append(b"X-Request-Id: " + (exchange.record.request_id or "").encode())
         exchange.response.send_head(
-            [response.status_line, *lines, b"X-Request-Id: %b" % request_id.encode()],
+            lines,
             body,
             length,
             response.has_no_body,

@@ -524,8 +524,8 @@ def test_fields_are_sorted_and_keep_their_order_and_spelling() -> None:
     reader = started_parser()
     reader.feed(b"\r\n".join([b"HTTP/1.1 200 Fine  indeed", *lines, b"", b""]))
     assert reader.head is not None
-    assert reader.head.forwarded_lines == tuple(lines[:4])
-    assert reader.head.known_fields == {b"date": b"now", b"content-length": b"0"}
+    assert reader.head.forwarded_lines == lines[:4]
+    assert reader.head.known_fields == {b"date": b"now"}
     assert reader.head.deferred == ((b"location", b"Location: /"),)
     assert reader.head.status_line == b"HTTP/1.1 200 Fine  indeed"
 
@@ -535,16 +535,14 @@ def test_an_interim_head_leaves_nothing_behind() -> None:
     reader.feed(INTERIM + sized(0, b"", line=b"HTTP/1.1 201 Made"))
     assert reader.head is not None
     assert reader.head.status_line == b"HTTP/1.1 201 Made"
-    assert (reader.head.forwarded_lines, reader.head.deferred) == ((), ())
-    assert reader.head.known_fields == {b"content-length": b"0"}
+    assert (reader.head.forwarded_lines, reader.head.known_fields, reader.head.deferred) == ([], {}, ())
 
 
 def test_trailers_never_reach_the_fields() -> None:
     reader = started_parser()
     reader.feed(CHUNKED + b"0\r\nX-Late: 1\r\nSet-Cookie: a=b\r\nDate: late\r\n\r\n")
     assert reader.head is not None
-    assert (reader.head.forwarded_lines, reader.head.deferred) == ((), ())
-    assert reader.head.known_fields == {b"transfer-encoding": b"chunked"}
+    assert (reader.head.forwarded_lines, reader.head.known_fields, reader.head.deferred) == ([], {}, ())
 
 
 def test_the_bytes_of_heads_are_counted_and_none_behind_them() -> None:

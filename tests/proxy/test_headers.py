@@ -50,15 +50,15 @@ def passed(*lines: str, method: str = "GET") -> list[str]:
 
 def returned(*lines: str, ranges: bool = False, has_cookies: bool = False) -> list[str]:
     """The lines that a caller gets of a reply."""
-    fields = sort_fields([line.encode("latin-1") for line in lines], RESPONSE_RULES)
+    forwarded, known, deferred = sort_fields([line.encode("latin-1") for line in lines], RESPONSE_RULES)
     got = build_response_lines(
         ResponseHead(
-            *(200, b"HTTP/1.1 200 OK", *fields),
+            *(200, b"\r\n".join([b"HTTP/1.1 200 OK", *forwarded]), known, deferred),
             length=None,
             chunked=False,
             has_no_body=False,
             keep_alive=True,
-            connection_options=connection_options(fields[1].get(b"connection", b"")),
+            connection_options=connection_options(known.get(b"connection", b"")),
             is_plain=False,
         ),
         rewrite=lambda name, value: b"%b<%b>" % (name, value),
