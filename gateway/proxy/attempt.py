@@ -85,7 +85,11 @@ def decide(exchange: Exchange, response: ResponseHead, random_fraction: Callable
     """Decide by the response head: deliver, or try again. Raise UpstreamBroken or LoopDetected."""
     status, route = response.status, exchange.route
     is_awaiting_acceptance = route.token_source.renewal_policy.is_awaiting_acceptance
-    if status < 300 and exchange.place is None and not is_awaiting_acceptance:  # as most
+    if (
+        status < 300
+        and not is_awaiting_acceptance
+        and (exchange.place is None or not exchange.place.gate.reports_success)
+    ):  # as most
         return retry.DELIVER
     has_instance_id = exchange.record.instance_id is not None
     if (place := exchange.place) is not None and (status >= 400 or place.gate.reports_success):

@@ -37,7 +37,7 @@ from gateway.proxy.request_edits import TemplateValues
 from gateway.proxy.retry import RetryState
 from gateway.proxy.route_table import Route, RouteTable, UpstreamServer
 from gateway.proxy.routing import RouteMatch
-from gateway.services.service_gate import Place, ServiceGate
+from gateway.services.service_gate import Place
 
 if TYPE_CHECKING:
     from gateway.telemetry.request_trace import RequestTrace
@@ -218,16 +218,11 @@ class Exchange(msgspec.Struct, eq=False):
         has_keys = route.callers is not None and proofs.for_scope(route.file_scope).uses_keys
         return has_keys or bool(proofs.every.find_key(value))
 
-    def try_acquire_place(self, service: ServiceGate) -> bool:
-        """Take an idle place of the service. Return False if the request must wait for one."""
-        self.record.queue_ms = 0.0
-        self.place = service.try_acquire(time.monotonic())
-        return self.place is not None
-
     def release_place(self) -> None:
-        """Give back the place at the service, if the request has one."""
-        if self.place is not None:
-            self.place.release()
+        """Release the place at the service, if the request has one."""
+        place, self.place = self.place, None
+        if place is not None:
+            place.release()
 
     def _template_values(self) -> TemplateValues:
         record = self.record

@@ -150,7 +150,7 @@ class RequestPipeline:
     def _remove_in_flight(self, exchange: Exchange) -> None:
         try:
             if exchange.place is not None:
-                exchange.release_place()
+                exchange.place.release()
             if exchange.health_update is not None:
                 exchange.update_route_health(exchange.health_update)
             self._sink(exchange.finish(self._unrouted))
@@ -176,8 +176,12 @@ class RequestPipeline:
         if not body.is_complete:
             await body.collect(idle_timeout=route.idle_timeout)
             token = route.token_source.get_fresh_token() or await self._acquire_token(exchange)
-        if route.service is not None and not exchange.try_acquire_place(route.service):
-            token = await self._wait_for_place(exchange, route.service)
+        if route.service is not None:
+            exchange.record.queue_ms = 0.0
+            if route.service.try_acquire(time.monotonic()):
+                exchange.place = route.service.place
+            else:
+                token = await self._wait_for_place(exchange, route.service)
         method = match.method or head.method
         exchange.token, exchange.upstream, exchange.request_target = token, route.upstream, match.target
         exchange.request_lines = head.lines if exchange.trace is None else traced_lines(head, exchange.trace)

@@ -5,29 +5,30 @@ WINDOW = 10
 
 
 class RecentCount:
-    """The number of events in the present second and the nine before it."""
+    """The number of events in the present second and the nine before it. `events` counts all events: set it, after
+    `advance`, in place of a call of `add` for each event.
+    """
 
-    __slots__ = ("_counts", "_second")
+    __slots__ = ("_before", "_second", "events")
 
     def __init__(self) -> None:
-        self._counts = [0] * WINDOW
+        self.events = 0
+        self._before = [0] * WINDOW  # `events` at the beginning of each second
         self._second = 0
 
     def add(self, now: float) -> None:
         """Count one event."""
-        second = int(now)
-        if second != self._second:
-            self._forget_until(second)
-        self._counts[second % WINDOW] += 1
+        self.advance(now)
+        self.events += 1
 
     def total(self, now: float) -> int:
         """Return the number of events."""
-        second = int(now)
-        if second != self._second:
-            self._forget_until(second)
-        return sum(self._counts)
+        self.advance(now)
+        return self.events - self._before[(self._second + 1) % WINDOW]
 
-    def _forget_until(self, second: int) -> None:
-        for passed in range(max(self._second, second - WINDOW) + 1, second + 1):
-            self._counts[passed % WINDOW] = 0
+    def advance(self, now: float) -> None:
+        """Begin the present second: later events are counted for it."""
+        second = int(now)
+        for begun in range(max(self._second, second - WINDOW) + 1, second + 1):
+            self._before[begun % WINDOW] = self.events
         self._second = second

@@ -11,20 +11,17 @@ MIN_RETRIES = 3
 class RetryBudget:
     """The retries of one service in one process; `denied` counts those that were not allowed."""
 
-    __slots__ = ("_calls", "_retries", "denied")
+    __slots__ = ("_retries", "denied")
 
     def __init__(self) -> None:
-        self._calls = RecentCount()
         self._retries = RecentCount()
         self.denied = 0
 
-    def count_call(self, now: float) -> None:
-        """Count a call."""
-        self._calls.add(now)
-
-    def try_spend(self, now: float) -> bool:
-        """Return whether one more retry is allowed, and count it."""
-        if self._retries.total(now) >= max(MIN_RETRIES, int(self._calls.total(now) * RETRY_SHARE)):
+    def try_spend(self, now: float, calls: int) -> bool:
+        """Return whether one more retry is allowed, and count it. `calls` is the number of calls in the last ten
+        seconds.
+        """
+        if self._retries.total(now) >= max(MIN_RETRIES, int(calls * RETRY_SHARE)):
             self.denied += 1
             return False
         self._retries.add(now)

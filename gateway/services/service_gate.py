@@ -1,7 +1,7 @@
 """The gate of one service in one serving process: a request acquires a place here before it is sent.
 
-`try_acquire` takes an idle place at once; `acquire` waits for one. Every place must be released. The gate reports each
-failed call to the coordinator, and a successful one only after a failure.
+`try_acquire` takes an idle place at once; `acquire` waits for one. Every place must be released, once. The gate reports
+each failed call to the coordinator, and a successful one only after a failure.
 """
 
 import asyncio
@@ -35,20 +35,18 @@ LONGEST_RETRY_AFTER = 60.0
 """Maximum `Retry-After` in seconds for a request that got no place."""
 
 
-class Place(msgspec.Struct, gc=False):
+class Place(msgspec.Struct, frozen=True, eq=False):
     """The right of one request to use its service. `waiter` is the number of the request in the queue, 0 if it did not
-    wait. `release` may be called twice.
+    wait.
     """
 
     gate: "ServiceGate"
     waiter: int = 0
-    is_released: bool = False
 
     def release(self) -> None:
-        """Return the place to the gate."""
-        if not self.is_released:
-            self.is_released = True
-            self.gate.release(self.waiter)
+        """Return the place to the gate. Call this once."""
+        if self.gate.lease.release():
+            self.gate.after_release(self.waiter)
 
     def record_response(self, status: int, *, has_instance_id: bool, retry_after: float | None) -> None:
         """Record a response of the service; `retry_after` in seconds. One below 400 matters only while the gate
@@ -96,16 +94,18 @@ class ServiceGate:
     """The places of one service in this process. `configure` comes before the first request.
 
     Counters: `overloaded` counts requests that waited too long, `rejected` those that found the circuit open.
-    `queue_times` is a histogram of the seconds that requests waited for their places.
     """
 
     def __init__(self, origin: str, *, send: Callable[[GateMessage], None], now: Callable[[], float]) -> None:
         """`send` takes messages for the coordinator; `now` is a monotonic clock in seconds."""
+        self.lease = PlaceLease()
+        self.place = Place(self)
+        """That of each request that did not wait."""
+        self.try_acquire = self.lease.try_take
         self.origin = origin
         self.name = origin
         self.reports_success = False
         self.overloaded = self.rejected = 0
-        self.queue_times = new_histogram()
         self.retry_budget = RetryBudget()
         self.state = ServiceState(None, None, "closed", 0.0, is_watching=False)
         self._send = send
@@ -113,7 +113,7 @@ class ServiceGate:
         self._max_wait = 0.0
         self._is_circuit_closed = True
         self._open_until = 0.0
-        self._lease = PlaceLease()
+        self._wait_times = new_histogram()
         self._waits: dict[int, _PlaceWait] = {}
         self._recent_releases = RecentCount()
 
@@ -125,24 +125,23 @@ class ServiceGate:
     @property
     def running(self) -> int:
         """The number of places in use."""
-        return self._lease.running
+        return self.lease.running
 
     @property
     def waiting(self) -> int:
         """The number of requests that wait for a place."""
-        return self._lease.waiting
+        return self.lease.waiting
+
+    @property
+    def queue_times(self) -> list[float]:
+        """A histogram of the seconds that requests waited for their places."""
+        times = self._wait_times.copy()
+        times[0] += self.lease.taken
+        return times
 
     def open_for(self) -> float:
         """Return for how many seconds the circuit stays open."""
         return max(0.0, self._open_until - self._now()) if self.state.breaker == "open" else 0.0
-
-    def try_acquire(self, now: float) -> Place | None:
-        """Return an idle place, or None if the request must wait. `now` is the present time of the clock."""
-        if not self._is_circuit_closed or not self._lease.try_take():
-            return None
-        self.retry_budget.count_call(now)
-        self.queue_times[0] += 1
-        return Place(self)
 
     async def acquire(self, caller: str, share: int) -> Place:
         """Wait for a place. `caller` and its `share` decide which request is next. Raise Overloaded after the longest
@@ -151,7 +150,7 @@ class ServiceGate:
         started_at = self._now()
         if (seconds := self.open_for()) > 0:
             raise self._down_error(seconds)
-        waiter = self._lease.begin_waiting()
+        waiter = self.lease.begin_waiting()
         wait = self._waits[waiter] = _PlaceWait(asyncio.get_running_loop().create_future())
         try:
             self._send(WaitForPlace(waiter, caller, share))
@@ -162,7 +161,7 @@ class ServiceGate:
         except asyncio.CancelledError:
             self._leave_queue(waiter)
             if wait.is_granted:
-                self.release(waiter)
+                Place(self, waiter).release()
             raise
         finally:
             del self._waits[waiter]
@@ -172,17 +171,16 @@ class ServiceGate:
             self.overloaded += 1
             raise self._overloaded_error()
         now = self._now()
-        self.retry_budget.count_call(now)
-        observe(self.queue_times, now - started_at)
+        self.lease.count_waited(now)
+        observe(self._wait_times, now - started_at)
         return Place(self, waiter)
 
-    def release(self, waiter: int) -> None:
-        """Take back a place; `Place.release` calls this once."""
-        lease = self._lease
+    def after_release(self, waiter: int) -> None:
+        """Return idle places, and report the end of a call, after the release of a place of a contended lease."""
+        lease = self.lease
         if lease.is_recalled or lease.waiting:  # `retry_after` needs the rate only while requests wait
             self._recent_releases.add(self._now())
-        if count := lease.release():
-            self._send(ReturnPlaces(count))
+        self._return_places(lease.remove_surplus())
         if waiter and not self._is_circuit_closed:
             self._send(ReportOutcome(waiter, "none"))
 
@@ -202,38 +200,40 @@ class ServiceGate:
 
     def try_retry(self) -> bool:
         """Return whether one more retry is allowed."""
-        return self.retry_budget.try_spend(self._now())
+        now = self._now()
+        return self.retry_budget.try_spend(now, self.lease.recent_calls(now))
 
     def receive(self, message: CoordinatorMessage) -> None:
         """Act on a message of the coordinator."""
         match message:
             case GrantPlaces(waiters, spare):
-                served, surplus = self._lease.grant(waiters, spare)
+                served, surplus = self.lease.grant(waiters, spare)
                 self._return_places(surplus)
                 for waiter in served:
                     self._waits[waiter].grant()
             case RecallPlaces():
-                self._return_places(self._lease.recall())
+                self._return_places(self.lease.recall())
             case KeepPlaces():
-                self._lease.keep()
+                self.lease.keep()
             case RejectWaiter(waiter, retry_after):
-                if self._lease.end_waiting(waiter):
+                if self.lease.end_waiting(waiter):
                     self._waits[waiter].reject(retry_after)
             case ServiceState():
                 self.state = message
                 self._is_circuit_closed = message.breaker == "closed"
+                self.lease.pause(is_paused=not self._is_circuit_closed)
                 self._open_until = self._now() + message.open_for
                 self.reports_success = message.is_watching or not self._is_circuit_closed
 
     def retry_after(self) -> float:
         """Return the seconds until a place is likely, from the waiting requests and the recent release rate."""
         rate = self._recent_releases.total(self._now()) / WINDOW
-        seconds = (self._lease.waiting + 1) / rate if rate else LONGEST_RETRY_AFTER
+        seconds = (self.lease.waiting + 1) / rate if rate else LONGEST_RETRY_AFTER
         return min(LONGEST_RETRY_AFTER, max(1.0, math.ceil(seconds)))
 
     def _leave_queue(self, waiter: int) -> None:
         """Leave the queue. A place or a rejection may have arrived at the same moment."""
-        if self._lease.end_waiting(waiter):
+        if self.lease.end_waiting(waiter):
             self._send(LeaveQueue(waiter))
 
     def _return_places(self, count: int) -> None:

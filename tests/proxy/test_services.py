@@ -172,6 +172,25 @@ async def test_slow_upload_takes_no_place() -> None:
         assert (await slow.reply())[0] == 200
 
 
+async def test_caller_that_does_not_read_its_responses_takes_no_place() -> None:
+    body, count = b"x" * 60_000, 250  # more than the buffers of sockets
+
+    async def answer(peer: ScriptedConnection) -> None:
+        while True:
+            await peer.request()
+            await peer.send(reply(200, body))
+
+    async with scene(answer, service={"calls": 1}) as stage:
+        caller, service = await stage.gate.caller(), service_of(stage)
+        await caller.send(GET * count)
+        [connection] = stage.gate.server.connections
+        await until(lambda: connection.write_paused and stage.gate.forward.in_flight == 1 and service.running == 0)
+        assert (await stage.gate.get())[2] == body
+        assert [(await caller.reply())[2] == body for _ in range(count)] == [True] * count
+        await stage.gate.wait_for_records(count + 1)
+        assert service.running == 0
+
+
 async def test_token_is_taken_after_the_wait() -> None:
     """A token that was renewed while the request waited is not sent any more."""
     async with wait_for_calls(2, (token("old"), token("new")), calls=1) as (stage, calls, service):

@@ -45,7 +45,7 @@ class Shared:
 
     async def place(self, worker: int = 0, caller: str = "a") -> Place:
         gate = self.gates[worker]
-        return gate.try_acquire(self.clock.now) or await gate.acquire(caller, 1)
+        return gate.place if gate.try_acquire(self.clock.now) else await gate.acquire(caller, 1)
 
     async def fail(self, count: int = FAILURE_THRESHOLD) -> None:
         """Let so many calls fail, in turn on all workers."""

@@ -30,6 +30,10 @@ class Worker:
         self.from_ledger: deque[CoordinatorMessage] = deque()
         self.waiters: set[int] = set()
 
+    def release(self) -> None:
+        if self.lease.release():
+            self.put_back(self.lease.remove_surplus())
+
     def put_back(self, count: int) -> None:
         if count:
             self.to_ledger.append(ReturnPlaces(count))
@@ -63,7 +67,7 @@ class Leases(RuleBasedStateMachine):
     @rule(data=st.data(), caller=st.sampled_from("abc"), share=st.integers(1, 3))
     def call(self, data: st.DataObject, caller: str, share: int) -> None:
         worker = self._draw(data)
-        if not worker.lease.try_take():
+        if not worker.lease.try_take(0.0):
             waiter = worker.lease.begin_waiting()
             worker.waiters.add(waiter)
             worker.to_ledger.append(WaitForPlace(waiter, caller, share))
@@ -72,7 +76,7 @@ class Leases(RuleBasedStateMachine):
     @rule(data=st.data())
     def finish(self, data: st.DataObject) -> None:
         worker = self._draw(data, lambda worker: worker.lease.running)
-        worker.put_back(worker.lease.release())
+        worker.release()
 
     @precondition(lambda self: any(worker.waiters for worker in self.workers.values()))
     @rule(data=st.data())
@@ -124,7 +128,7 @@ class Leases(RuleBasedStateMachine):
             if not running:
                 return
             worker = next(worker for worker in self.workers.values() if worker.lease.running)
-            worker.put_back(worker.lease.release())
+            worker.release()
             self._settle()
         raise AssertionError("requests wait for ever")
 
@@ -186,3 +190,45 @@ def test_workers_leave_idle_places_to_each_other() -> None:
     assert ledger.dispatch() == [(0, GrantPlaces((1,), 11))]
     ledger.wait(1, 1, "a", 1)
     assert ledger.dispatch() == [(1, GrantPlaces((1,), 9))]
+
+
+def leased(count: int) -> PlaceLease:
+    lease = PlaceLease()
+    lease.grant((), count)
+    return lease
+
+
+def test_no_place_is_taken_at_once_while_the_lease_is_contended() -> None:
+    lease = leased(5)
+    assert lease.try_take(100.0)
+    lease.pause(is_paused=True)
+    assert not lease.try_take(100.1)
+    lease.pause(is_paused=False)
+    waiter = lease.begin_waiting()
+    assert not lease.try_take(100.2)
+    assert lease.end_waiting(waiter)
+    assert lease.try_take(100.3)
+    assert (lease.running, lease.idle) == (2, 3)
+
+
+def test_a_recalled_lease_returns_each_place_that_is_released() -> None:
+    lease = leased(3)
+    assert [lease.try_take(100.0) for _ in range(2)] == [True, True]
+    assert (lease.recall(), lease.running, lease.idle) == (1, 2, 0)
+    assert lease.release()
+    assert (lease.remove_surplus(), lease.running, lease.idle) == (1, 1, 0)
+    lease.keep()
+    assert not lease.release()
+    assert (lease.remove_surplus(), lease.running, lease.idle) == (0, 0, 1)
+
+
+def test_a_lease_counts_the_calls_of_ten_seconds() -> None:
+    lease = leased(100)
+    for second in range(100, 130):
+        for _ in range(2):
+            assert lease.try_take(second + 0.5)
+        lease.count_waited(second + 0.6)
+        assert lease.recent_calls(second + 0.9) == 3 * min(10, second - 99)
+    assert lease.recent_calls(138.0) == 3
+    assert lease.recent_calls(139.0) == 0
+    assert lease.taken == 60

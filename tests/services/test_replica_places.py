@@ -52,7 +52,7 @@ class Replica:
         self.calls += [asyncio.create_task(self._call()) for _ in range(count)]
 
     async def _call(self) -> None:
-        self.places.append(self.gate.try_acquire(0.0) or await self.gate.acquire("a", 1))
+        self.places.append(self.gate.place if self.gate.try_acquire(0.0) else await self.gate.acquire("a", 1))
 
     def end(self, count: int) -> None:
         """End so many calls."""
