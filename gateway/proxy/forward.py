@@ -48,7 +48,7 @@ from gateway.proxy.request_tracing import finish_trace, start_trace, traced_line
 from gateway.proxy.response import ResponseRelay
 from gateway.proxy.retry import RetryDecision, RetryState, RetryStep
 from gateway.proxy.route_table import Route, RouteTable
-from gateway.services.service_gate import ServiceGate
+from gateway.services.service_gate import Place, ServiceGate
 
 if TYPE_CHECKING:
     from gateway.telemetry.tracer import Tracer
@@ -172,18 +172,16 @@ class RequestPipeline:
         route = match.route
         if route.callers is not None or body is not NO_BODY:
             await check_caller_and_body(exchange)
-        token = route.token_source.get_fresh_token() or await self._acquire_token(exchange)
+        exchange.token = route.token_source.get_fresh_token() or await self._acquire_token(exchange)
         if not body.is_complete:
             await body.collect(idle_timeout=route.idle_timeout)
-            token = route.token_source.get_fresh_token() or await self._acquire_token(exchange)
+            exchange.token = route.token_source.get_fresh_token() or await self._acquire_token(exchange)
         if route.service is not None:
             exchange.record.queue_ms = 0.0
-            if route.service.try_acquire(time.monotonic()):
-                exchange.place = route.service.place
-            else:
-                token = await self._wait_for_place(exchange, route.service)
+            is_free = route.service.try_acquire(time.monotonic())
+            exchange.place = route.service.place if is_free else await self._wait_for_place(exchange, route.service)
         method = match.method or head.method
-        exchange.token, exchange.upstream, exchange.request_target = token, route.upstream, match.target
+        exchange.upstream, exchange.request_target = route.upstream, match.target
         exchange.request_lines = head.lines if exchange.trace is None else traced_lines(head, exchange.trace)
         exchange.retry_state = RetryState(method, route.replay, route.idempotent)
         if route.edits is not None or body.bytes_removed or head.has_special_fields:
@@ -259,18 +257,19 @@ class RequestPipeline:
         finally:
             exchange.record_token_wait(began)
 
-    async def _wait_for_place(self, exchange: Exchange, service: ServiceGate) -> str:
-        """Wait for one of the places of the service: without it the request is not sent. Return the token, which may
-        have been renewed meanwhile.
+    async def _wait_for_place(self, exchange: Exchange, service: ServiceGate) -> Place:
+        """Wait for one of the places of the service, and return it: without it the request is not sent. The exchange
+        has it from then on, also if no token can be had: the token may have been renewed meanwhile.
         """
         await exchange.caller.become_task()
         record, began = exchange.record, time.monotonic()
         share = exchange.route_table.shares.get(record.caller or "", 1)
         try:
-            exchange.place = await service.acquire(record.caller or record.client or "", share)
+            exchange.place = place = await service.acquire(record.caller or record.client or "", share)
         finally:
             now = time.monotonic()
             record.queue_ms = (now - began) * 1000
             if exchange.trace is not None:
                 exchange.trace.add_wait("queue", began, now)
-        return exchange.route.token_source.get_fresh_token() or await self._acquire_token(exchange)
+        exchange.token = exchange.route.token_source.get_fresh_token() or await self._acquire_token(exchange)
+        return place
