@@ -129,6 +129,8 @@ def test_text_without_a_url_of_ours_costs_few_calls(kind: str, flood: str) -> No
     [
         ("json", '{"tokenUrl":"%s/1"},'),
         ("json", '{"detail" : "%s/1"},'),
+        ("json", '{"detail":"see %s/1 too"},'),
+        ("json", '{"tokenUrl":"see %s/1"},'),
         ("json", '{"url":"%s"},'),
         ("json", '{"url":"%s?a=1"},{"tokenUrl": "%s/1"},'),
         ("xml", '<a xmlns:q="%s"/>'),

@@ -105,6 +105,30 @@ def test_an_escaped_letter_elsewhere_changes_no_url(urls: list[str], kind: str) 
         assert rewrite((body + escape).encode(), kind).decode() == whole + escape
 
 
+TEXTS = [
+    '{"a":"see %s"},',
+    '{"tokenUrl":"see %s"},',
+    '{"refreshUrl" : "%s, %s"},',
+    '["see %s"],',
+    '["x", "see %s"],',
+    '[ "see [ %s"],',
+    '{"see %s":1},',
+    '{"a":1,"see %s" : "x"},',
+    '{"a":"x\\" \\"tokenUrl\\":\\"see %s"},',
+    '{"tokenUrl":"x\\", \\"a\\": \\"%s"},',
+    '{"a\\"b":"see %s"},',
+    '{"tokenUrl":"\\n %s"},',
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(TEXTS), st.sampled_from([U, U.upper(), f"{U}/1"])), max_size=9))
+def test_text_decides_about_a_url_however_the_url_is_written(items: list[tuple[str, str]]) -> None:
+    body = "".join(template.replace("%s", url) for template, url in items)
+    seen = rewrite(body.replace("://", ":\\u002f/").encode()).decode().replace("\\u002f", "/")
+    assert seen == rewrite(body.encode()).decode()
+
+
 def test_more_beginnings_than_are_remembered() -> None:
     for count in (9, 300):
         urls = [f"https://{'h' * number}.example/x" for number in range(1, count)]

@@ -118,12 +118,12 @@ STRING_END = re.compile(rb'"[ \t\r\n]*+')
 ELEMENT_REST = re.compile(rb'[A-Za-z0-9_./?=&%-]{0,1000}+"[,\]]')
 BEFORE_ELEMENT = re.compile(rb',[ \t\r\n]*"\Z')
 BETWEEN_ELEMENTS = re.compile(rb'[A-Za-z0-9_./?=&%-]{0,1000}+",[ \t\r\n]{0,20}"')
-BEFORE_VALUE = re.compile(rb'(?:[^\\]"([^"\\]+)"[ \t\r\n]*:|\[)[ \t\r\n]*"\Z')
+BEFORE_TEXT = re.compile(rb'(?:[^\\]"([^"\\]+)"[ \t\r\n]*:|\[)[ \t\r\n]*"[^"\\]*\Z')
 
 
 def decide_path(before: bytes) -> bool | None:
     """Return whether a path that is the whole string behind these last bytes is a link, None if they do not decide."""
-    value = BEFORE_VALUE.search(before)
+    value = BEFORE_TEXT.search(before)
     return None if value is None else (value[1] or b"").lower() in LINK_NAMES
 
 
@@ -131,6 +131,7 @@ class JsonContext(UrlContext):
     """Rewrites URLs in member values and array elements, never in member names."""
 
     syntax = JSON
+    named_by = frozenset((b'"', b" "))
     between_elements = BETWEEN_ELEMENTS
 
     def __init__(self, text: bytes, *, final: bool) -> None:
@@ -144,8 +145,8 @@ class JsonContext(UrlContext):
 
     @classmethod
     def decide_before(cls, before: bytes) -> bool | None:
-        """Decide a link that is the whole value of a member, or the first element of an array."""
-        value = BEFORE_VALUE.search(before)
+        """Decide a link in the value of a member, or in the first element of an array."""
+        value = BEFORE_TEXT.search(before)
         return None if value is None else (value[1] or b"").lower() not in KEPT_NAMES
 
     @classmethod

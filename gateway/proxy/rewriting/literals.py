@@ -21,7 +21,6 @@ MANY_HOSTS = 8
 """If a domain has more hosts of ours than this, the scan looks for the end that their names have in common."""
 MANY_BRANCHES = 4
 """If more segments than this continue a path, its pattern ends before them."""
-PERCENT = b"%"[0]
 IN_HOST = rb"a-z0-9.\-_~@"
 LETTERS = b"[]abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~"
 SLASH_END = b"[/f;]"
@@ -116,11 +115,7 @@ class LiteralSearch:
 
     def has_dot_segment(self, text: bytes) -> bool:
         """Return False if no URL of a text has a dot segment."""
-        return (
-            text.rfind(b"/.") >= 0
-            or (PERCENT in text and text.rfind(b"%2") >= 0)
-            or text.rfind(self._syntax.escape_prefix) >= 0
-        )
+        return is_found(compile_scan((rb"/\.", b"%2", re.escape(self._syntax.escape_prefix))), text)
 
     @cached_property
     def _outer(self) -> tuple[bytes, ...]:

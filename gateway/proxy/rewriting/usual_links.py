@@ -55,6 +55,7 @@ class UsualLinks:
         self._identifier = context_type.identifier
         self._references = Memo(decide_path)
         self._repeated: dict[bytes, bytes] = {}
+        self._places: list[bytes] = []  # what replaces them, if that contains a place of a URL too
         self._trials = TRIALS
         self.changed = False
         """Whether some output differs from its source."""
@@ -79,13 +80,15 @@ class UsualLinks:
         decided, named_by, is_element = self._decided, self._context_type.named_by, self._context_type.is_element
         answers = self._decide_elements(parts)
         answers = [
-            answer or (decided[part[-NAME_CONTEXT:]] if old[0] != SLASH else self._references[part[-LINK_CONTEXT:]])
+            answer or (decided if old[0] != SLASH else self._references)[part[-NAME_CONTEXT:]]
             for part, old, answer in zip(parts[::2], parts[1::2], answers, strict=False)
         ]
         for number in [number for number, answer in enumerate(answers) if answer is None]:
             part, old, after = parts[2 * number : 2 * number + 3]
-            if old[0] != SLASH:
-                before_link = part[-LINK_CONTEXT:]
+            before_link = part[-LINK_CONTEXT:]
+            if old[0] == SLASH:
+                answers[number] = self._references[before_link]
+            else:
                 answer = decided[before_link] if part[-1:] in named_by else None
                 answers[number] = True if answer is None and is_element(before_link, after) else answer
         if None in answers:
@@ -121,10 +124,13 @@ class UsualLinks:
         before, end = window[-LINK_CONTEXT:], max(map(data.rfind, URL_ENDS)) + 1
         text = before + data[:end]
         if not self._literals.has_dot_segment(text):
-            rest = out = text
+            out = text
             for old, new in self._repeated.items():
-                rest, out = rest.replace(old, b"\0"), out.replace(old, new)
-            if rest is not text and out.startswith(before) and not self._has_others(window, rest):
+                out = out.replace(old, new)
+            rest = out
+            for place in self._places:
+                rest = rest.replace(place, b"\0")
+            if out is not text and out.startswith(before) and not self._has_others(window, rest):
                 self.changed = self.changed or out != text
                 return [out[len(before) :]], end, []
         self._trials -= 1
@@ -141,6 +147,7 @@ class UsualLinks:
             repeated[name + old] = name + new
         if self._trials and len(repeated) <= MAX_REPEATED:
             self._repeated = repeated
+            self._places = [*filter(self._literals.find, repeated.values())]
 
     def _shortest_name(self, before: bytes) -> bytes:
         """Return the last bytes that decide about a link, whatever is before them."""
