@@ -35,7 +35,7 @@ AMBIGUOUS_PATH = re.compile(
 )
 INVALID_IN_QUERY = re.compile(r"[\x00-\x20\x7f#]")
 # Most targets, found at half the cost: segments of unreserved characters, none of which begins with a dot, and a query.
-PLAIN_TARGET = re.compile(r"((?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*+)*+/?)(|\?[^\x00-\x20\x7f#]*+)")
+PLAIN_TARGET = re.compile(r"((?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*+)++/?|/)(|\?[^\x00-\x20\x7f#]*+)")
 CACHED_LENGTH = 128  # maximum characters of a cached authority: callers and responses choose them
 ABSOLUTE_FORM = re.compile(r"(https?)://([^/?#]*)(.*)", re.IGNORECASE | re.ASCII | re.DOTALL)
 
@@ -83,7 +83,8 @@ class PrefixTable(Generic[R]):
         self._by_prefix: dict[str, R] = {}
         for prefix, value in entries:
             self._by_prefix.setdefault(prefix.rstrip("/"), value)
-        self._longest = max(map(len, self._by_prefix), default=0)
+        self._search_size = max(map(len, self._by_prefix), default=0) + 1
+        """Where the slash behind a prefix may be, at most."""
 
     @property
     def prefixes(self) -> Collection[str]:
@@ -92,7 +93,7 @@ class PrefixTable(Generic[R]):
 
     def find(self, path: str) -> tuple[R, str] | None:
         """Return the value and the rest of the path behind its prefix ("" or beginning with a slash), or None."""
-        end = len(path) if len(path) <= self._longest else path.rfind("/", 0, self._longest + 1)
+        end = path.rfind("/", 0, self._search_size) if len(path) >= self._search_size else len(path)
         while end >= 0:
             found = self._by_prefix.get(path[:end])
             if found is not None:
@@ -187,9 +188,13 @@ class Router(Generic[R]):
     def resolve_path(self, target: str) -> RouteMatch[R]:
         """Resolve an origin-form target. Raise BadRequest for an ambiguous path, NoRoute if no prefix matches."""
         plain = PLAIN_TARGET.fullmatch(target)
-        path, query = _split(target) if plain is None else plain.groups()
-        found = self._paths.find(path) if path[:1] == "/" else None
-        if found is None:
+        if plain is not None:
+            path, query = plain.groups()
+        elif target[:1] == "/":
+            path, query = _split(target)
+        else:
+            raise NoRoute
+        if (found := self._paths.find(path)) is None:
             raise NoRoute
         (whole, stem, route), rest = found
         # The route's own path leads to the upstream URL as written; other paths replace its trailing slash.
