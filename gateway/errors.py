@@ -330,6 +330,7 @@ ERRORS: tuple[type[GatewayError], ...] = (
     Lost,
     Internal,
 )
+BLAME_BY_CODE = {error.code: error.blame for error in ERRORS}
 
 
 def defect_origin(error: BaseException) -> str:

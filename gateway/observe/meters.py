@@ -3,11 +3,14 @@
 A histogram is a list: one count for each bucket (not cumulative), one for longer values, and the sum.
 """
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from functools import partial
+from operator import attrgetter, is_not
+from typing import NamedTuple
 
+from gateway.errors import BLAME_BY_CODE
 from gateway.observe.record import METHODS, Record
 
 OTHER_METHOD = "other"  # the label of other methods: callers must not be able to add labels
@@ -34,9 +37,16 @@ BUCKETS = (
     300.0,
     330.0,
 )
+_find_bucket = partial(bisect_left, tuple(1000 * seconds for seconds in BUCKETS))  # of milliseconds
 
-BATCH_SIZE = 128
-"""Number of ended requests of a route that are counted at once."""
+BATCH_SIZE = 32
+"""Number of ended requests of a route that are counted at once: few, since there may be thousands of routes."""
+
+_COUNTED = attrgetter(
+    *("method", "status", "error", "bytes_in", "bytes_out", "messages", "duration_ms", "upstream_ms", "token_wait_ms"),
+    *("upstream_status", "instance_id"),
+)
+_is_known = partial(is_not, None)
 
 
 def new_histogram() -> list[float]:
@@ -50,18 +60,11 @@ def observe(counts: list[float], seconds: float) -> None:
     counts[-1] += seconds
 
 
-def _observe_all(counts: list[float], durations: Iterable[float]) -> None:
-    """Add durations to a histogram. Sorting many is cheaper than a search for each."""
-    times = sorted(durations)
-    begin = 0
-    for index, bound in enumerate(BUCKETS):
-        end = bisect_right(times, bound, begin)
-        counts[index] += end - begin
-        begin = end
-        if end == len(times):
-            break
-    counts[len(BUCKETS)] += len(times) - begin
-    counts[-1] += sum(times)
+def _observe_all(counts: list[float], milliseconds: Sequence[float]) -> None:
+    """Add durations to a histogram."""
+    for index, count in Counter(map(_find_bucket, milliseconds)).items():
+        counts[index] += count
+    counts[-1] += sum(milliseconds) / 1000
 
 
 class Exemplar(NamedTuple):
@@ -73,33 +76,26 @@ class Exemplar(NamedTuple):
 
 
 class RouteMeter:
-    """The counters of one route. Call `begin` and `record` once for each request, `record_retry` for each further
-    attempt.
+    """The counters of one route. Increment `begun` when a request begins, append its record to `ended` at its end, and
+    call `record_retry` for each further attempt.
 
-    The facts of ended requests are counted in batches, and before any counter is read.
+    Records are counted in batches: before any counter is read, and by `count_full_batch`.
     """
 
     __slots__ = (
-        *(
-            "_bytes_in",
-            "_bytes_out",
-            "_duration",
-            "_ended",
-            "_in_flight",
-            "_messages",
-            "_requests",
-            "_token_wait",
-            "_upstream",
-        ),
-        *("_with_id", "_without_id", "exemplars", "replays"),
+        *("_bytes_in", "_bytes_out", "_counted", "_duration", "_messages", "_requests", "_token_wait", "_upstream"),
+        *("_with_id", "_without_id", "begun", "ended", "exemplars", "replays"),
     )
 
     def __init__(self) -> None:
-        self._ended: list[tuple[Any, ...]] = []
+        self.begun = 0
+        """Requests that have begun."""
+        self.ended: list[Record] = []
+        """Records of requests that have ended and are not counted yet."""
         self._requests: dict[tuple[str, int, str | None], int] = {}
         self._duration, self._upstream, self._token_wait = new_histogram(), new_histogram(), new_histogram()
         self._bytes_in = self._bytes_out = self._with_id = self._without_id = self._messages = 0
-        self._in_flight = 0
+        self._counted = 0
         self.replays: dict[str, int] = {}
         self.exemplars: dict[int, Exemplar] = {}
         """The last exported trace of each bucket of `duration`."""
@@ -161,33 +157,11 @@ class RouteMeter:
     @property
     def in_flight(self) -> int:
         """Requests that have begun and not ended."""
-        self._count_ended()
-        return self._in_flight
+        return self.begun - self._counted - len(self.ended)
 
-    def begin(self) -> None:
-        """Count the beginning of a request; `record` ends it."""
-        self._in_flight += 1
-
-    def record(self, record: Record, blame: str | None, duration_s: float) -> None:
-        """Count the end of a request; `blame` is from `gateway.errors`, or None. `duration_s` is the exact duration."""
-        ended = self._ended
-        # Not the record itself: it is rounded when it is written.
-        ended.append(
-            (
-                record.method,
-                record.status,
-                blame,
-                record.bytes_in,
-                record.bytes_out,
-                duration_s,
-                record.upstream_ms,
-                record.token_wait_ms,
-                record.upstream_status,
-                record.instance_id,
-                record.messages,
-            )
-        )
-        if len(ended) >= BATCH_SIZE:
+    def count_full_batch(self) -> None:
+        """Count the ended requests if there are many, so that their records do not fill the memory."""
+        if len(self.ended) >= BATCH_SIZE:
             self._count_ended()
 
     def record_exemplar(self, trace_id: str, duration_s: float, now: float) -> None:
@@ -200,26 +174,28 @@ class RouteMeter:
 
     def _count_ended(self) -> None:
         """Count the batch, column by column: sums and counts of a column need no step of Python for each request."""
-        if not self._ended:
+        if not self.ended:
             return
-        columns = zip(*self._ended, strict=True)
-        self._in_flight -= len(self._ended)
-        self._ended = []
-        methods, statuses, blames, bytes_in, bytes_out, durations, upstream, waits, answers, ids, messages = columns
-        for (method, status, blame), count in Counter(zip(methods, statuses, blames, strict=True)).items():
+        records, self.ended = self.ended, []
+        self._counted += len(records)
+        columns = zip(*map(_COUNTED, records), strict=True)
+        methods, statuses, errors, bytes_in, bytes_out, messages, durations, upstream, waits, answers, ids = columns
+        for (method, status, error), count in Counter(zip(methods, statuses, errors, strict=True)).items():
+            blame = None if error is None else BLAME_BY_CODE[error]
             key = (method if method in METHODS else OTHER_METHOD, (status or 0) // 100, blame)
             self._requests[key] = self._requests.get(key, 0) + count
         self._bytes_in += sum(bytes_in)
         self._bytes_out += sum(bytes_out)
         self._messages += sum(messages)
         _observe_all(self._duration, durations)
-        _observe_all(self._upstream, [time / 1000 for time in upstream if time is not None])
+        _observe_all(self._upstream, list(filter(_is_known, upstream)))
         self._token_wait[0] += waits.count(0.0)
         for time in filter(None, waits):
             observe(self._token_wait, time / 1000)
-        has_id = [each is not None for status, each in zip(answers, ids, strict=True) if status is not None]
-        self._with_id += sum(has_id)
-        self._without_id += len(has_id) - sum(has_id)
+        # Only a response has an id.
+        with_id = len(ids) - ids.count(None)
+        self._with_id += with_id
+        self._without_id += len(answers) - answers.count(None) - with_id
 
 
 class CallerMeter:

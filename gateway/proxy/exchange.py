@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from gateway.errors import ERRORS, BodyTooLarge, CallerGone, GatewayError
+from gateway.errors import BodyTooLarge, CallerGone, GatewayError
 from gateway.http.caller_connection import CallerConnection
 from gateway.http.fields import COOKIE, field_value, remove_fields
 from gateway.http.request_body import RequestBody
@@ -44,13 +44,19 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("gateway.forward")
 
-BLAME_BY_CODE = {error.code: error.blame for error in ERRORS}
 # After these statuses the framing is in doubt, or the caller still sends: no further request is read from it.
 CLOSING_STATUSES = frozenset({400, 408, 413, 414, 431})
 UNREADABLE_HEAD = RequestHead("", "", is_http11=True, lines=[], known_fields={})
 """The head of a request that cannot be read."""
 UNKNOWN: Any = None
 """The value of an attribute before the step that finds it out."""
+
+
+class RecordSink(Protocol):
+    """Takes each finished record."""
+
+    def __call__(self, record: Record, meter: RouteMeter, service: str, /) -> None:
+        """Write the record without blocking. `meter` has it already; `service` is that of its usage, if any."""
 
 
 class BodyIdScanner(Protocol):
@@ -80,7 +86,6 @@ class Exchange(msgspec.Struct, eq=False):
     """That of the arrival: a reload does not change it."""
     host: bytes | None = None
     """The name of the gateway that the caller used."""
-    meter: RouteMeter | None = None
     caller_meter: CallerMeter | None = None
     """On routes with `callers`."""
     limit_gate: LimitGate | None = None
@@ -185,7 +190,7 @@ class Exchange(msgspec.Struct, eq=False):
     def record_token_wait(self, began: float) -> None:
         """Record that the request has waited for a token since then."""
         now = time.monotonic()
-        self.record.token_wait_ms += (now - began) * 1000
+        self.record.token_wait_ms = round(self.record.token_wait_ms + (now - began) * 1000, 3)
         if self.trace is not None:
             self.trace.add_wait("token", began, now, self.route.token_source.fetch_trace)
 
@@ -262,7 +267,7 @@ class Exchange(msgspec.Struct, eq=False):
         """
         record, response, head = self.record, self.response, self.head
         record.error = error.code
-        record.reason = error.reason or (error.detail if error.detail != error.meaning else None)
+        record.reason = error.reason or (error.detail if error.detail != error.meaning else msgspec.UNSET)
         if silently or response.started or isinstance(error, CallerGone):
             record.status = record.status or error.status
             response.abort()
@@ -306,67 +311,64 @@ class Exchange(msgspec.Struct, eq=False):
 
     # The record -----------------------------------------------------------------------------------------------------
 
-    def update_route_health(self, health_update: Callable[[], None]) -> None:
+    def finish(self, unrouted: RouteMeter, sink: RecordSink) -> None:
+        """Release what the request holds, count it for its route, or as `unrouted`, and pass its record to `sink`. Call
+        once, at the end.
+        """
+        if self.place is not None:
+            self.place.release()
+        if self.health_update is not None:
+            self._update_route_health(self.health_update)
+        record, now = self.record, time.monotonic()
+        # This rounds to three decimals at half the cost of round().
+        record.duration_ms = int((now - self.started_at) * 1e6 + 0.5) / 1000
+        if self.upstream_started_at:
+            record.upstream_ms = int(((self.upstream_ended_at or now) - self.upstream_started_at) * 1e6 + 0.5) / 1000
+        record.bytes_out = self.response.bytes_sent
+        record.bytes_in = self.body.bytes_read
+        if record.reason is msgspec.UNSET and (trailing := self.caller.trailing_size()):
+            record.reason = f"{trailing} bytes after the body"
+        if self.id_scanner is not None:
+            record.instance_id = self._scanned_id(self.id_scanner)
+        if record.upstream_status is not None:
+            # Only the last response can be that of a flow: no call with one is retried.
+            record.messages = count_messages(
+                record.bytes_in - self.body.bytes_removed,
+                self.retry_state.method,
+                self.request_target,
+                record.upstream_status,
+                has_instance_id=record.instance_id is not None,
+            )
+        if self.caller_meter is not None:
+            self.caller_meter.record(record.status or 0)
+            self.caller_meter.messages += record.messages
+            if self.limit_gate is not None and record.messages:
+                self.limit_gate.count_messages(record.messages)
+        if record.route is None:
+            meter, service = unrouted, ""
+            meter.begun += 1
+            record.path = self.head.target.partition("?")[0] or None
+        else:
+            meter, service = self.route.meter, self.route.service_name
+        meter.ended.append(record)
+        sink(record, meter, service)
+
+    def _update_route_health(self, health_update: Callable[[], None]) -> None:
         """Run the health update. The response is out and must not suffer: a defect is logged."""
         try:
             health_update()
         except Exception:
             log.exception("cannot update the health of a route", extra={"event": "defect"})
 
-    def finish(self, unrouted: RouteMeter) -> Record:
-        """Count the request for its route, or as `unrouted`, and return its record. Call once, at the end."""
-        record, meter = self.record, self.meter
-        now = time.monotonic()
-        elapsed = now - self.started_at
-        record.duration_ms = elapsed * 1000
-        record.bytes_out = self.response.bytes_sent
-        record.bytes_in = self.body.bytes_read
-        if self.upstream_started_at:
-            ended_at = self.upstream_ended_at or now
-            record.upstream_ms = (ended_at - self.upstream_started_at) * 1000
-        if record.reason is None and (trailing := self.caller.trailing_size()):
-            record.reason = f"{trailing} bytes after the body"
-        if meter is None:  # no route was found
-            meter = unrouted
-            meter.begin()
-            record.path = self.head.target.partition("?")[0] or None
-        if self.id_scanner is not None:
-            record.instance_id = self._scanned_id()
-        if record.upstream_status is not None:
-            self._count_messages(record, record.upstream_status)
-        if self.caller_meter is not None:
-            self.caller_meter.record(record.status or 0)
-        meter.record(record, BLAME_BY_CODE[record.error] if record.error else None, elapsed)
-        return record
-
-    def _count_messages(self, record: Record, upstream_status: int) -> None:
-        """Count what OIC bills for this call. Only its last response can be that of a flow: no call with one is
-        retried.
-        """
-        record.messages = messages = count_messages(
-            record.bytes_in - self.body.bytes_removed,
-            self.retry_state.method,
-            self.request_target,
-            upstream_status,
-            has_instance_id=record.instance_id is not None,
-        )
-        if messages:
-            self.route.usage.count(record)
-            if self.caller_meter is not None:
-                self.caller_meter.messages += messages
-            if self.limit_gate is not None:
-                self.limit_gate.count_messages(messages)
-
-    def _scanned_id(self) -> str | None:
+    @staticmethod
+    def _scanned_id(scanner: BodyIdScanner) -> str | None:
         """Return the instance id found in the streamed body."""
         try:
-            if self.id_scanner is None:
-                return None
-            self.id_scanner.end()
+            scanner.end()
         except Exception:
             log.exception("cannot search a body for the instance id", extra={"event": "defect"})
             return None
-        return self.id_scanner.instance_id
+        return scanner.instance_id
 
 
 def new_request_id() -> str:

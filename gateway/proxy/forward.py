@@ -10,7 +10,7 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from gateway.errors import (
     CallerGone,
@@ -41,7 +41,7 @@ from gateway.proxy.attempt import (
     start_upload,
 )
 from gateway.proxy.error_response import soap_namespace_of_broken_head
-from gateway.proxy.exchange import UNREADABLE_HEAD, Exchange
+from gateway.proxy.exchange import UNREADABLE_HEAD, Exchange, RecordSink
 from gateway.proxy.headers import PSEUDONYM
 from gateway.proxy.request_checks import check_caller_and_body, match_route
 from gateway.proxy.request_tracing import finish_trace, start_trace, traced_lines
@@ -57,13 +57,6 @@ log = logging.getLogger("gateway.forward")
 
 LIMIT_KEYS = {RefusalReason.LIMIT: "connections", RefusalReason.ADDRESS: "address_share"}
 """The key of `limits` that a refused connection exceeds."""
-
-
-class RecordSink(Protocol):
-    """Takes each finished record."""
-
-    def __call__(self, record: Record) -> None:
-        """Write the record without blocking."""
 
 
 class RequestPipeline:
@@ -149,11 +142,7 @@ class RequestPipeline:
 
     def _remove_in_flight(self, exchange: Exchange) -> None:
         try:
-            if exchange.place is not None:
-                exchange.place.release()
-            if exchange.health_update is not None:
-                exchange.update_route_health(exchange.health_update)
-            self._sink(exchange.finish(self._unrouted))
+            exchange.finish(self._unrouted, self._sink)
             if exchange.trace is not None and self.tracer is not None:
                 finish_trace(exchange, exchange.trace, self.tracer)
         finally:
@@ -268,7 +257,7 @@ class RequestPipeline:
             exchange.place = place = await service.acquire(record.caller or record.client or "", share)
         finally:
             now = time.monotonic()
-            record.queue_ms = (now - began) * 1000
+            record.queue_ms = round((now - began) * 1000, 3)
             if exchange.trace is not None:
                 exchange.trace.add_wait("queue", began, now)
         exchange.token = exchange.route.token_source.get_fresh_token() or await self._acquire_token(exchange)

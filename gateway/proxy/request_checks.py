@@ -52,9 +52,9 @@ def match_route(exchange: Exchange, pseudonym: str) -> RouteMatch[Route] | None:
             return None
         match = found
     route, record = match.route, exchange.record
-    exchange.host, exchange.route_match, exchange.route, exchange.meter = host, match, route, route.meter
+    exchange.host, exchange.route_match, exchange.route = host, match, route
     caller.last_route = route
-    route.meter.begin()
+    route.meter.begun += 1
     record.route, record.credential, record.path = route.name, route.credential, match.path
     if exchange.body is not NO_BODY and SOAP_TRIGGER_PREFIX in match.target:
         exchange.soap_namespace = expected_soap_namespace(head)

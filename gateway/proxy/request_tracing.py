@@ -46,7 +46,7 @@ def trace_line(exchange: Exchange, trace: "RequestTrace") -> str:
 
 
 def finish_trace(exchange: Exchange, trace: "RequestTrace", tracer: "Tracer") -> None:
-    """Export the trace if it is sampled, or if the request ended with an error, after the record is written."""
+    """Export the trace if it is sampled, or if the request ended with an error, with its complete record."""
     record = exchange.record
     if not trace.flags & SAMPLED and not tracer.ended_with_error(record):
         return
@@ -55,5 +55,4 @@ def finish_trace(exchange: Exchange, trace: "RequestTrace", tracer: "Tracer") ->
         if record.attempts > trace.ended_attempts:
             trace.server, trace.target = exchange.upstream.url, exchange.request_target
             trace.attempt_started_at = exchange.upstream_started_at
-    trace.record = record
-    tracer.export(trace)
+    tracer.finish(trace, record)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from gateway.callers.directory import CallerDirectory
 from gateway.diagnosis.route_health import RouteHealth
 from gateway.errors import BadRequest, NoRoute
-from gateway.history.usage_buckets import RouteUsage
 from gateway.http.local_address import LocalAddress
 from gateway.http.pool import ConnectionPool, PoolShare
 from gateway.http.request_head import RequestHead
@@ -77,7 +76,8 @@ class Route:
     is_developer: bool
     """The upstream URL names the design host: every request is one for the developer API."""
     meter: RouteMeter
-    usage: RouteUsage
+    service_name: str
+    """The service in `services` to whose usage the calls belong, else the host of the upstream."""
     health: RouteHealth
     """The current problem of the route."""
     service: ServiceGate | None = None

@@ -83,7 +83,7 @@ class Gateway(AdminBackend):
         )
         self._active = ActiveRuntime(self._components, config)
         self._history = CallHistory(config, self._components.usage)
-        self._record_writer = RecordWriter(records, self._history)
+        self._record_writer = RecordWriter(records, self._history, self._components.usage)
         self._usage_reader = UsageReader(config)
         self._checks = BackgroundChecks(self._components)
         self._proof_watch = CallerProofWatch()
@@ -315,6 +315,7 @@ class Gateway(AdminBackend):
 
     async def usage_in_memory(self) -> tuple[list[UsageRow], int]:
         """Return the usage that is not in the file, and the number of messages that were counted but not stored."""
+        self._record_writer.flush()
         return await self._history.usage_in_memory(), self._components.usage.lost
 
     async def flush_history(self) -> int:

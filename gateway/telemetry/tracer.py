@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Protocol
 
-from gateway.observe.record import Record, record_level
+from gateway.observe.record import Record, complete_record, record_level
 from gateway.telemetry.request_trace import FetchTrace, RequestTrace
 from gateway.telemetry.trace_context import (
     FLAGS_DIGIT,
@@ -94,6 +94,12 @@ class Tracer:
     def ended_with_error(record: Record) -> bool:
         """Return whether the trace of a request is exported even if it is not sampled."""
         return record_level(record) != "info"
+
+    def finish(self, trace: RequestTrace, record: Record) -> None:
+        """Export the trace of a request that has ended, with its complete record."""
+        complete_record(record)
+        trace.record = record
+        self.export(trace)
 
     def start_fetch(self, credential: str, token_url: str, now: float) -> FetchTrace:
         """Return the trace of a fetch of a token, which is always exported."""

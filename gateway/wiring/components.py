@@ -223,9 +223,7 @@ class Components:
         for name in sorted({prepared.route.credential for prepared in loaded.routes}):
             draft.sources[name] = self._reuse_or_build(name, config.credentials[name], draft, loaded.contexts)
             yield
-        compiler = RouteCompiler(
-            config, metrics=self.metrics, budget=self._upstreams, gates=self.services.gates, usage=self.usage
-        )
+        compiler = RouteCompiler(config, metrics=self.metrics, budget=self._upstreams, gates=self.services.gates)
         for prepared in loaded.routes:
             draft.routes.append(compiler.compile(prepared, draft.sources[prepared.route.credential]))
             yield

@@ -7,7 +7,6 @@ from gateway.config.model import Config
 from gateway.config.resolved import ResolvedRoute, services_by_origin
 from gateway.content.untrusted_text import browser_origin
 from gateway.diagnosis.route_health import RouteHealth
-from gateway.history.usage_buckets import RouteUsage, UsageBuckets
 from gateway.http.pool import ConnectionBudget, ConnectionPool
 from gateway.network.dial import Origin
 from gateway.oauth.token_source import TokenSource
@@ -77,19 +76,15 @@ class RouteCompiler:
         *,
         metrics: Metrics,
         gates: ServiceGates,
-        usage: UsageBuckets,
         budget: ConnectionBudget | None = None,
     ) -> None:
-        """`budget` bounds the connections to all upstreams together; `gates` are those of all services; `usage` counts
-        messages.
-        """
+        """`budget` bounds the connections to all upstreams together; `gates` are those of all services."""
         self._config = config
         self._limits = config.pool
         self._scopes = {name: credential.scope or "" for name, credential in config.credentials.items()}
         self._metrics = metrics
         self._budget = budget
         self._gates = gates
-        self._usage = usage
         self._services = services_by_origin(config)
         self._pools: dict[Origin, ConnectionPool] = {}
 
@@ -133,7 +128,7 @@ class RouteCompiler:
             is_developer=route.design is not None,
             design_upstream=None if design is None else self._upstream_server(route, design),
             meter=self._metrics.route(route.name),
-            usage=RouteUsage(self._usage, service=self._service_name(prepared), route=route.name),
+            service_name=self._service_name(prepared),
             health=RouteHealth(route.upstream, self._scopes[route.credential]),
             service=None if route.service is None else self._gates.gate(route.service),
             file_scope=route.file_scope,

@@ -17,6 +17,7 @@ from gateway.config.model import Config
 from gateway.http.pool import ConnectionPool as Pool
 from gateway.http.request_head import RequestLimits
 from gateway.http.server import CallerServer
+from gateway.observe.meters import RouteMeter
 from gateway.observe.metrics import Metrics
 from gateway.observe.record import Record
 from gateway.proxy.forward import RequestPipeline
@@ -226,8 +227,9 @@ class Gate:
             await self._change.wait_for(lambda: len(self.records) >= count)
         return self.records
 
-    def _sink(self, record: Record) -> None:
+    def _sink(self, record: Record, _meter: RouteMeter, service: str) -> None:
         self.records.append(record)
+        self.components.usage.count_calls([record], [service])
         task = asyncio.get_running_loop().create_task(self._wake())
         self._woken.add(task)
         task.add_done_callback(self._woken.discard)

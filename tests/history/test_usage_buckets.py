@@ -2,23 +2,29 @@
 
 import threading
 
-from gateway.history.usage_buckets import BATCH_SIZE, OTHER_OWNERS, RouteUsage, UsageBuckets, UsageRow
+from gateway.history.usage_buckets import OTHER_OWNERS, UsageBuckets, UsageRow
 from gateway.observe.record import Record
 
 A, B, C = (("acme", "orders", caller) for caller in ("a", "b", "c"))
 NOON, ONE, TWO = (f"2026-01-31T{hour}" for hour in (12, 13, 14))
 
 
+def count(buckets: UsageBuckets, *calls: tuple[str, str | None, int]) -> None:
+    """Count calls by time, caller and messages."""
+    records = [Record(time=time, route="orders", caller=caller, messages=messages) for time, caller, messages in calls]
+    buckets.count_calls(records, ["acme"] * len(records))
+
+
 def test_calls_add_up_by_hour_and_owner() -> None:
     buckets = UsageBuckets()
-    usage = RouteUsage(buckets, service="acme", route="orders")
-    for time, caller, messages in (
+    count(
+        buckets,
         ("2026-01-31T12:59:59.999Z", "a", 1),
         ("2026-01-31T12:00:00.000Z", "a", 3),
         ("2026-01-31T13:00:00.000Z", "a", 2),
         ("2026-01-31T12:30:00.000Z", None, 1),
-    ):
-        usage.count(Record(time=time, caller=caller, messages=messages))
+        ("2026-01-31T12:30:00.000Z", None, 0),
+    )
     expected = [UsageRow(NOON, *A, 2, 4), UsageRow(NOON, "acme", "orders", "", 1, 1), UsageRow(ONE, *A, 1, 2)]
     assert buckets.rows() == expected
     assert buckets
@@ -27,27 +33,11 @@ def test_calls_add_up_by_hour_and_owner() -> None:
     assert buckets.drain() == buckets.rows() == []
 
 
-def test_calls_are_read_before_their_batch_is_full() -> None:
-    buckets = UsageBuckets(limit=1)
-    usage = RouteUsage(buckets, service="acme", route="orders")
-    usage.count(Record(time="2026-01-31T12:00:00.000Z", caller="a", messages=5))
-    assert buckets
-    assert buckets.rows() == [UsageRow(NOON, *A, 1, 5)]
-    usage.count(Record(time="2026-01-31T12:00:00.001Z", caller="a", messages=1))
-    assert buckets.drain() == [UsageRow(NOON, *A, 2, 6)]
-    assert not buckets
-    for hour in (12, 13):
-        usage.count(Record(time=f"2026-01-31T{hour}:00:00.000Z", messages=2))
-    assert buckets.lost == 2
-
-
-def test_full_batches_use_no_memory() -> None:
+def test_a_call_without_messages_is_no_usage() -> None:
     buckets = UsageBuckets()
-    usage = RouteUsage(buckets, service="acme", route="orders")
-    for _ in range(3 * BATCH_SIZE + 1):
-        usage.count(Record(time="2026-01-31T12:00:00.000Z", messages=1))
-    assert len(buckets.calls) == 1
-    assert buckets.rows() == [UsageRow(NOON, "acme", "orders", "", 3 * BATCH_SIZE + 1, 3 * BATCH_SIZE + 1)]
+    count(buckets, ("2026-01-31T12:00:00.000Z", "a", 0))
+    assert not buckets
+    assert buckets.rows() == []
 
 
 def test_unwritten_rows_are_added_again() -> None:
@@ -85,7 +75,6 @@ def test_one_full_hour_loses_names_but_no_messages() -> None:
 
 def test_threads_lose_nothing() -> None:
     buckets, drained = UsageBuckets(), list[UsageRow]()
-    usage = RouteUsage(buckets, service="acme", route="orders")
     done = threading.Event()
 
     def drain() -> None:
@@ -95,7 +84,7 @@ def test_threads_lose_nothing() -> None:
     thread = threading.Thread(target=drain)
     thread.start()
     for number in range(20_000):
-        usage.count(Record(time=f"2026-01-31T{number % 24:02}", messages=2))
+        count(buckets, (f"2026-01-31T{number % 24:02}", None, 2))
     done.set()
     thread.join()
     drained.extend(buckets.drain())

@@ -15,16 +15,27 @@ from gateway.observe.scrape import ProcessStats, render_processes
 from gateway.observe.snapshots import Snapshot, counters_only, join_snapshot, merge_snapshots, split_snapshot
 
 
+def answered(
+    duration_ms: float = 100.0, *, method: str = "GET", status: int = 200, bytes_in: int = 1, bytes_out: int = 1
+) -> Record:
+    return Record(
+        method=method,
+        status=status,
+        duration_ms=duration_ms,
+        upstream_ms=duration_ms / 2,
+        bytes_in=bytes_in,
+        bytes_out=bytes_out,
+    )
+
+
 def used() -> Metrics:
     metrics = Metrics("1.2.3")
     orders = metrics.route("orders")
     for duration in (0.002, 0.7, 400.0):
-        orders.begin()
-        orders.record(
-            Record(method="POST", status=202, upstream_ms=500 * duration, bytes_in=10, bytes_out=20), None, duration
-        )
+        orders.begun += 1
+        orders.ended.append(answered(1000 * duration, method="POST", status=202, bytes_in=10, bytes_out=20))
     orders.record_retry("401")
-    orders.begin()
+    orders.begun += 1
     token = metrics.token("orders-app")
     token.record_fetch("ok", 0.3)
     token.expiry = 1_700_000_000.5
@@ -156,7 +167,7 @@ def test_a_route_never_used_has_no_series() -> None:
     metrics = Metrics("1")
     metrics.route("idle")
     assert b'route="idle"' not in text_of(metrics)
-    metrics.route("idle").begin()
+    metrics.route("idle").begun += 1
     assert value(text_of(metrics), "requests_in_flight", route="idle") == 1
 
 
@@ -171,9 +182,7 @@ def test_a_credential_without_token_requests_has_no_series() -> None:
 def test_the_parts_of_a_snapshot_are_joined_unchanged() -> None:
     metrics = used()
     for number in range(2500):
-        metrics.route(f"route-{number}").record(
-            Record(method="GET", status=200, upstream_ms=100.0, token_wait_ms=100.0, bytes_in=1, bytes_out=1), None, 0.1
-        )
+        metrics.route(f"route-{number}").ended.append(answered())
     snapshot = metrics.snapshot()
     parts = list(split_snapshot(snapshot))
     assert max(len(rows) for part in parts for rows in part.values()) <= 1000
@@ -183,9 +192,7 @@ def test_the_parts_of_a_snapshot_are_joined_unchanged() -> None:
 async def test_a_scrape_of_thousands_of_routes_yields_to_the_loop() -> None:
     metrics = Metrics("1")
     for number in range(3000):
-        metrics.route(f"route-{number}").record(
-            Record(method="GET", status=200, upstream_ms=100.0, token_wait_ms=100.0, bytes_in=1, bytes_out=1), None, 0.1
-        )
+        metrics.route(f"route-{number}").ended.append(answered())
     steps = 0
     scrape = asyncio.ensure_future(metrics.text())
     while not scrape.done():
@@ -205,14 +212,14 @@ def test_token_sources_are_read_at_each_scrape() -> None:
 
 def test_a_request_without_a_status_has_status_none() -> None:
     metrics = Metrics("1")
-    metrics.route("a").record(Record(method="GET", status=0), "caller", 0.0)
+    metrics.route("a").ended.append(Record(method="GET", status=0, error="bad-request"))
     assert value(text_of(metrics), "requests_total", route="a", method="GET", status="none", blame="caller") == 1
 
 
 def test_snapshots_of_several_processes_become_one() -> None:
     one, other = used(), used()
     other.token("orders-app").expiry = 1_800_000_000.0
-    other.route("bills").begin()
+    other.route("bills").begun += 1
     merged = merge_snapshots([one.snapshot(), other.snapshot()])
     assert merged[PREFIX + "requests_total"]["orders", "POST", "2xx", "none"] == 6
     assert merged[PREFIX + "requests_in_flight"] == {("orders",): 2, ("bills",): 1}
@@ -224,7 +231,7 @@ def test_snapshots_of_several_processes_become_one() -> None:
 def test_a_snapshot_is_a_copy() -> None:
     metrics = used()
     before = metrics.snapshot()
-    metrics.route("orders").record(Record(method="GET", status=200, upstream_ms=100.0, token_wait_ms=100.0), None, 0.1)
+    metrics.route("orders").ended.append(answered())
     metrics.token("orders-app").record_fetch("ok", 1.0)
     assert before == used().snapshot()
 

@@ -15,6 +15,8 @@ from gateway.observe.record import (
     MAX_PATH,
     MAX_REASON,
     Record,
+    complete_record,
+    complete_records,
     record_line,
     record_text,
 )
@@ -28,9 +30,9 @@ FULL = Record(
     method="POST",
     path="/orders/7?token=hidden",
     status=202,
-    duration_ms=12.34567,
-    upstream_ms=11.9996,
-    token_wait_ms=0.0004,
+    duration_ms=12.346,
+    upstream_ms=12.0,
+    token_wait_ms=0.001,
     attempts=1,
     upstream_status=202,
     instance_id="lJrSjUUVEfGXW0tyvl-GZA",
@@ -38,7 +40,7 @@ FULL = Record(
     bytes_in=10,
     bytes_out=20,
     caller="erp",
-    queue_ms=1.00049,
+    queue_ms=1.0,
     trace_id="4bf92f3577b34da6a3ce929d0e0e4736",
     messages=2,
 )
@@ -63,7 +65,7 @@ def test_a_full_record_has_all_fields_in_order() -> None:
         "status": 202,
         "duration_ms": 12.346,
         "upstream_ms": 12.0,
-        "token_wait_ms": 0.0,
+        "token_wait_ms": 0.001,
         "attempts": 1,
         "upstream_status": 202,
         "instance_id": "lJrSjUUVEfGXW0tyvl-GZA",
@@ -130,6 +132,32 @@ def test_a_long_path_is_cut_to_fit_into_a_pipe_write(start: str) -> None:
     assert len(written) <= select.PIPE_BUF
     whole = "/" + "a" * (MAX_PATH - 1)
     assert json.loads(record_line(Record(path=whole)))["path"] == whole
+
+
+USUAL = Record(method="GET", path="/orders/7", status=200, upstream_status=200, instance_id="i", opc_request_id="o")
+UNUSUAL: list[tuple[str, list[object]]] = [
+    ("error", ["internal", "token-refused"]),
+    ("reason", ["", "Bearer abcdefgh was cut", "r" * 2 * MAX_REASON]),
+    ("upstream_status", [None, 99, 404, 500, 599, 999]),
+    ("method", [None, "", "PURGE", "M" * 2 * MAX_METHOD]),
+    (
+        "path",
+        [None, "", "/", "*", "/a?b", "/a\n?b", "http://joe:pw@host/", "/" + "p" * (MAX_PATH - 1), "/" + "p" * MAX_PATH],
+    ),
+    ("instance_id", [None, "", "i" * MAX_ID, "i" * (MAX_ID + 1)]),
+    ("opc_request_id", [None, "", "o" * MAX_ID, "o" * (MAX_ID + 1)]),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in UNUSUAL for value in values])
+def test_each_record_of_a_batch_is_completed(name: str, value: object) -> None:
+    batch = [msgspec.structs.replace(USUAL) for _ in range(3)]
+    setattr(batch[1], name, value)
+    expected = [msgspec.structs.replace(record) for record in batch]
+    for record in expected:
+        complete_record(record)
+    complete_records(batch)
+    assert batch == expected
 
 
 LONG = msgspec.structs.replace(

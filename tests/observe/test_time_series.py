@@ -22,11 +22,17 @@ class Scene:
     def route(self, name: str = "orders") -> RouteMeter:
         return self.metrics.route(name)
 
-    def call(self, route: str = "orders", *, blame: str | None = None, seconds: float = 0.02, count: int = 1) -> None:
+    def call(self, route: str = "orders", *, error: str | None = None, seconds: float = 0.02, count: int = 1) -> None:
         for _ in range(count):
-            self.route(route).begin()
-            self.route(route).record(
-                Record(method="GET", status=502 if blame else 200, upstream_ms=seconds * 1000), blame, seconds
+            self.route(route).begun += 1
+            self.route(route).ended.append(
+                Record(
+                    method="GET",
+                    status=200 if error is None else 502,
+                    error=error,
+                    duration_ms=seconds * 1000,
+                    upstream_ms=seconds * 1000,
+                )
             )
 
     def turn(self, seconds: float = 1.0) -> None:
@@ -37,9 +43,9 @@ class Scene:
 def test_each_second_has_its_calls_errors_and_percentiles() -> None:
     scene = Scene()
     scene.call(count=99)
-    scene.call(seconds=0.9, blame="upstream")
+    scene.call(seconds=0.9, error="upstream-timeout")
     scene.turn()
-    scene.route().begin()
+    scene.route().begun += 1
     scene.turn(1.5)
     series = scene.series.read(SeriesQuery("route", "orders"), scene.now)
     assert series.times == (START + 1, START + 2.5)
@@ -155,8 +161,8 @@ def test_a_day_of_busy_routes_and_services_stays_below_the_bound() -> None:
         )
     )
     for number in range(60):
-        for blame in ("caller", "gateway", "identity", "upstream"):
-            scene.call(f"route-{number}", blame=blame)
+        for error in ("bad-request", "internal", "token-refused", "upstream-timeout"):  # one for each blame
+            scene.call(f"route-{number}", error=error)
     for _ in range(40):
         scene.turn(10)
     lengths = [len(scene.series.read(SeriesQuery(step=step), scene.now).times) for step in INTERVALS]

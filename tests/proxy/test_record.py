@@ -1,7 +1,11 @@
 """The record of a request: one on every way out, with what is known by then."""
 
+import asyncio
 import time
 
+from msgspec import UNSET
+
+from gateway.observe.meters import RouteMeter
 from gateway.observe.record import Record
 from gateway.observe.timestamp import timestamp
 from tests.fakes.gate import Gate, config, scene, until
@@ -21,11 +25,19 @@ async def test_a_record_describes_the_request() -> None:
         assert (record.status, record.upstream_status, record.attempts) == (202, 202, 1)
         assert (record.instance_id, record.opc_request_id) == ("lJrSjUUVEfGXW0tyvl-GZA", "A/B/C")
         assert (record.bytes_in, record.bytes_out) == (5, 4)
-        assert (record.error, record.reason) == (None, None)
+        assert (record.error, record.reason) == (None, UNSET)
         assert record.upstream_ms is not None
         assert 0 < record.upstream_ms <= record.duration_ms
         assert 0 < record.token_wait_ms < record.duration_ms
         assert "token-1" not in repr(record)
+
+
+async def test_times_have_three_decimals() -> None:
+    async with scene(service={"calls": 1}) as (gate, _, _):
+        await asyncio.gather(*(gate.get() for _ in range(3)))
+        for record in gate.records:
+            times = (record.duration_ms, record.upstream_ms, record.token_wait_ms, record.queue_ms)
+            assert all(time is not None and round(time, 3) == time for time in times)
 
 
 async def test_a_kept_token_costs_no_wait() -> None:
@@ -54,7 +66,7 @@ async def test_a_refused_method_is_counted_for_its_route() -> None:
 class Full(Gate):
     """A gateway whose records go nowhere."""
 
-    def _sink(self, record: Record) -> None:
+    def _sink(self, record: Record, _meter: RouteMeter, _service: str) -> None:
         raise OSError("no space left")
 
 

@@ -10,7 +10,9 @@ import pytest
 
 from gateway.history.query import HistoryQuery
 from gateway.history.usage_buckets import UsageBuckets
+from gateway.observe import meters
 from gateway.observe.log import Log, set_up_log
+from gateway.observe.meters import RouteMeter
 from gateway.observe.record import Record
 from gateway.observe.timestamp import timestamp
 from gateway.server.gateway import Gateway
@@ -46,15 +48,25 @@ def history() -> CallHistory:
 
 
 @pytest.fixture
-def writer(log: Log, history: CallHistory) -> RecordWriter:
-    return RecordWriter(log, history)
+def usage() -> UsageBuckets:
+    return UsageBuckets()
+
+
+@pytest.fixture
+def writer(log: Log, history: CallHistory, usage: UsageBuckets) -> RecordWriter:
+    return RecordWriter(log, history, usage)
+
+
+def write(writer: RecordWriter, *records: Record, meter: RouteMeter | None = None) -> None:
+    for record in records:
+        writer.write(record, meter or RouteMeter(), "acme")
 
 
 async def test_one_record_is_written_without_another(writer: RecordWriter) -> None:
     lines: asyncio.Queue[Sequence[bytes]] = asyncio.Queue()
     writer.watch(lines.put_nowait)
     for number in range(3):  # each in a batch of its own
-        writer.write(call(number))
+        write(writer, call(number))
         async with asyncio.timeout(TIME_LIMIT):
             (line,) = await lines.get()
             assert json.loads(line)["request_id"] == f"request-{number}"
@@ -63,8 +75,7 @@ async def test_one_record_is_written_without_another(writer: RecordWriter) -> No
 async def test_a_full_batch_is_written_at_once(writer: RecordWriter, log: Log, tmp_path: Path) -> None:
     lines: list[bytes] = []
     writer.watch(lines.extend)
-    for number in range(2 * BATCH_SIZE + 1):
-        writer.write(call(number))
+    write(writer, *map(call, range(2 * BATCH_SIZE + 1)))
     assert len(lines) == 2 * BATCH_SIZE
     writer.flush()
     assert log.close()
@@ -73,20 +84,33 @@ async def test_a_full_batch_is_written_at_once(writer: RecordWriter, log: Log, t
     assert logged_ids(tmp_path / "log") == expected
 
 
-async def test_a_record_is_complete_before_its_batch_is_written(writer: RecordWriter) -> None:
-    record = call(1)
-    record.upstream_status, record.duration_ms = 503, 1.23456
-    writer.write(record)
-    assert (record.level, record.path, record.duration_ms) == ("warning", "/orders/1", 1.235)
+async def test_full_batches_of_a_route_use_no_memory(writer: RecordWriter) -> None:
+    meter = RouteMeter()
+    for number in range(3 * meters.BATCH_SIZE + BATCH_SIZE):
+        record = call(number)
+        meter.begun += 1
+        meter.ended.append(record)
+        write(writer, record, meter=meter)
+        assert len(meter.ended) < meters.BATCH_SIZE + BATCH_SIZE
+    assert meter.in_flight == 0
+    assert sum(meter.requests.values()) == 3 * meters.BATCH_SIZE + BATCH_SIZE
+
+
+async def test_messages_are_counted_with_their_batch(writer: RecordWriter, usage: UsageBuckets) -> None:
+    for number in range(BATCH_SIZE):
+        write(writer, Record(time=timestamp(START), route="orders", caller="erp", messages=number % 3))
+    [row] = usage.rows()
+    assert (row.service, row.route, row.caller) == ("acme", "orders", "erp")
+    assert (row.calls, row.messages) == (21, 31)
 
 
 async def test_a_watcher_gets_the_records_of_its_time(writer: RecordWriter) -> None:
     lines: list[bytes] = []
-    writer.write(call(1))
+    write(writer, call(1))
     writer.watch(lines.extend)
-    writer.write(call(2))
+    write(writer, call(2))
     writer.watch(None)
-    writer.write(call(3))
+    write(writer, call(3))
     writer.flush()
     assert [json.loads(line)["request_id"] for line in lines] == ["request-2"]
 
@@ -94,8 +118,7 @@ async def test_a_watcher_gets_the_records_of_its_time(writer: RecordWriter) -> N
 async def test_a_text_that_is_not_utf_8_changes_no_other_line(writer: RecordWriter, log: Log, tmp_path: Path) -> None:
     odd = call(2)
     odd.path = "/caf\udce9\x85\u2028"
-    for record in (call(1), odd, call(3)):
-        writer.write(record)
+    write(writer, call(1), odd, call(3))
     writer.flush()
     assert log.close()
     text = (tmp_path / "log").read_text()
@@ -115,25 +138,29 @@ def endless_delay(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("endless_delay")
 async def test_a_gateway_shows_and_stops_with_every_record(log: Log, tmp_path: Path) -> None:
     gateway = Gateway(CONFIG, log, environ={"GATE_SECRET": SECRET}, pseudonym="gate")
-    write = gateway._record_writer.write
-    write(call(1))
+    writer = gateway._record_writer
+    write(writer, call(1))
     assert (await gateway.instances(HistoryQuery())).kept == 1
-    write(call(2))
+    write(writer, call(2))
     assert await gateway.flush_history() == 0
     assert (await gateway._history.find(HistoryQuery())).kept == 2
-    write(call(3))
+    billed = call(3)
+    billed.messages = 2
+    write(writer, billed)
+    assert [row.messages for row in (await gateway.usage_in_memory())[0]] == [2]
+    write(writer, call(4))
     await gateway.drain()
     await gateway.finish(force_stop=asyncio.Event())
     assert log.close()
-    assert logged_ids(tmp_path / "log") == ["request-1", "request-2", "request-3"]
-    assert (await gateway._history.find(HistoryQuery())).kept == 3
+    assert logged_ids(tmp_path / "log") == [f"request-{number}" for number in range(1, 5)]
+    assert (await gateway._history.find(HistoryQuery())).kept == 4
 
 
 @pytest.mark.usefixtures("endless_delay")
 async def test_a_reload_moves_no_record_to_another_history(log: Log, tmp_path: Path) -> None:
     gateway = Gateway(CONFIG, log, environ={"GATE_SECRET": SECRET}, pseudonym="gate")
     await gateway.open(["127.0.0.1:8080"], [[socket.create_server(("127.0.0.1", 0))]])
-    gateway._record_writer.write(call(1))
+    write(gateway._record_writer, call(1))
     before = gateway._history._history
     await gateway.prepare(config("http://127.0.0.1:1", "http://127.0.0.1:1", state=state_in(tmp_path)))
     gateway.adopt()

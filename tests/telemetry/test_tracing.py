@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gateway.observe.record import MAX_ID
 from tests.fakes.collector import Collector, ReceivedSpan
 from tests.fakes.gate import SECRET, Scene, scene, until
 from tests.fakes.identity import CLOSE as NO_ANSWER
@@ -422,6 +423,12 @@ async def test_an_unknown_method_is_no_name_of_a_span() -> None:
     assert server.name == "HTTP /orders"
     assert server.attributes["http.request.method"] == "_OTHER"
     assert server.attributes["http.request.method_original"] == "SPLICE"
+
+
+async def test_long_values_are_cut_in_spans_as_in_records() -> None:
+    async with traced(reply(200, b"", f"x-oracle-ics-instance-id: {'i' * 2 * MAX_ID}")) as at:
+        await at.gate.get("/orders/1")
+    assert one(of_calls(at.collector), "server").attributes["oic.instance_id"] == "i" * MAX_ID
 
 
 async def test_no_secret_is_in_any_export() -> None:
