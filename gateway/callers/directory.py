@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import msgspec
+
 from gateway.callers.proof_table import ProofTable
 from gateway.callers.replay_cache import ReplayCache
 from gateway.observe.meters import CallerMeter
@@ -11,16 +13,14 @@ UNKNOWN_LABEL = "-"
 """The label of requests to routes with `callers` that have no known caller."""
 
 
-@dataclass(frozen=True, slots=True)
-class KnownCaller:
+class KnownCaller(msgspec.Struct, frozen=True):
     """A caller of the configuration."""
 
     name: str
     meter: CallerMeter
 
 
-@dataclass(frozen=True, slots=True)
-class ScopedProofs:
+class ScopedProofs(msgspec.Struct, frozen=True):
     """The proofs of the callers of each scope (`SourceFile.scope`): its own callers, and those of the main file."""
 
     every: ProofTable

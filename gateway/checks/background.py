@@ -8,9 +8,10 @@ token requests and without running a flow. Later responses of `/status` have the
 import asyncio
 import time
 from collections.abc import Coroutine, Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from gateway.config.model import Config
 from gateway.diagnosis.connections import diagnose_connection
@@ -38,8 +39,7 @@ MAX_CONCURRENT = 8
 CheckKey = tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class _CachedFinding:
+class _CachedFinding(msgspec.Struct, frozen=True):
     """The finding for a failure with this reason."""
 
     reason: str

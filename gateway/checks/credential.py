@@ -5,10 +5,11 @@ import json
 import re
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from msgspec.structs import replace
 from pydantic import SecretStr
 
 from gateway.checks.connect import check_connection

@@ -4,7 +4,9 @@ No flow runs: `oic.urls` chooses the harmless request for each kind of URL. A re
 itself would follow it with the token (`proxy.redirects`).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from gateway.checks.http_probe import send_probe
 from gateway.config.resolved import ResolvedRoute

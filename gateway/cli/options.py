@@ -12,8 +12,9 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
+
+from msgspec.structs import replace
 
 from gateway.cli.commands import did_you_mean
 from gateway.config.default_addresses import DEFAULT_ADMIN

@@ -9,9 +9,10 @@ import json
 import operator
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
+
+import msgspec
 
 from gateway.config.hidden_values import hide_values
 from gateway.config.listen_model import START_KEYS
@@ -33,8 +34,7 @@ Canonical = Mapping[str, Any]
 """A configuration as nested mappings; a leaf is any value that can be compared."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigDifference:
+class ConfigDifference(msgspec.Struct, frozen=True):
     """The dotted keys that differ. A credential, caller, service, route or listener that is new, or gone, is one key.
 
     `restart` are those among them that take effect only at a restart, `sign_in` are the names of credentials for which

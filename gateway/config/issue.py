@@ -5,8 +5,9 @@ No message shows a value of the file. A key is shown only if it cannot be a misp
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 Severity = Literal["error", "warning"]
 Steps = tuple[str | int, ...]
@@ -28,8 +29,7 @@ _FREE_KEYS = frozenset(
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_.$-]{1,64}")
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigIssue:
+class ConfigIssue(msgspec.Struct, frozen=True):
     """A problem at `steps`, such as `("routes", 2, "upstream")`. `line` is 0 if it is the line of the steps.
 
     A problem between two places has the steps of the `other` one, and `{other}` in its text stands for that place.
@@ -43,8 +43,7 @@ class ConfigIssue:
     other: Steps = ()
 
 
-@dataclass(frozen=True, slots=True)
-class LocatedIssue:
+class LocatedIssue(msgspec.Struct, frozen=True):
     """One problem, ready to print. `line` counts from 1; for command line flags `file` is empty and `line` is 0.
     `owner` is the team that owns the file, if one is named.
     """

@@ -6,10 +6,10 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from pydantic import ValidationError
 
 from gateway.config import messages
@@ -40,16 +40,14 @@ _SETTINGS: dict[Steps, str] = {
 """By steps of a key: the argument of `one_route` that sets it."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigFile:
+class ConfigFile(msgspec.Struct, frozen=True):
     """A file of a configuration as it was read; `sha256` is the hash of its content in hexadecimal digits."""
 
     path: str
     sha256: str
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(msgspec.Struct, frozen=True):
     """A usable configuration, its warnings and the files that it was read from. File paths in `config` are absolute.
     `sha256` is the hash of the contents of all files, one after the other; empty without a file.
     """
@@ -58,10 +56,10 @@ class Loaded:
     warnings: tuple[LocatedIssue, ...] = ()
     files: tuple[ConfigFile, ...] = ()
     sha256: str = ""
-    watched: WatchedFiles = field(default_factory=WatchedFiles)
-    positions: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    watched: WatchedFiles = msgspec.field(default_factory=WatchedFiles)
+    positions: Mapping[str, tuple[str, int]] = msgspec.field(default_factory=dict)
     """File and line of each block, for the console; empty without one."""
-    credential_scopes: Mapping[str, str] = field(default_factory=dict)
+    credential_scopes: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Scope of each credential of an included file: its owner, or else its file. All others are of the main file."""
 
 

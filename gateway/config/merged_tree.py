@@ -2,8 +2,9 @@
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from gateway.config.include_model import INCLUDED_KEYS
 from gateway.config.issue import ConfigIssue, LocatedIssue, Steps, dotted_path, is_plain

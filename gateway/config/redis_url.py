@@ -4,7 +4,8 @@ The message of a ValueError is "problem; remedy" and never contains the value.
 """
 
 import re
-from dataclasses import dataclass
+
+import msgspec
 
 from gateway.config.values import split_address
 
@@ -26,8 +27,7 @@ _PATH_PROBLEMS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class RedisUrl:
+class RedisUrl(msgspec.Struct, frozen=True):
     """`hosts` are (name, port), or `path` is a socket. With a `service` the hosts are sentinels of the master of that
     name; with `is_cluster` they are nodes of a cluster.
     """

@@ -7,10 +7,11 @@ import os
 import re
 import ssl
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+from msgspec.structs import replace
 from pydantic import ValidationError
 
 from gateway.config.issue import (
@@ -30,8 +31,7 @@ from gateway.system.confined_path import join_folder
 from gateway.system.files import MAX_BYTES, library_path, read_file
 
 
-@dataclass(frozen=True, slots=True)
-class ReferenceReader:
+class ReferenceReader(msgspec.Struct, frozen=True):
     """Checks everything that a plain value references; relative paths are relative to `base`."""
 
     base: Path

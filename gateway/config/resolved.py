@@ -1,10 +1,11 @@
 """Routes with `defaults` and the built-in defaults applied, and values derived from credentials. Pure."""
 
 from collections.abc import Container, Iterable
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, TypedDict, TypeVar
 from urllib.parse import urlsplit
+
+import msgspec
 
 from gateway.config.listen_model import START_KEYS, ListenSettings
 from gateway.config.model import BudgetSettings, Config, CredentialSettings
@@ -33,8 +34,7 @@ ReplayPolicy = Literal["any", "safe", "never"]
 Value = TypeVar("Value")
 
 
-@dataclass(frozen=True, slots=True)
-class ResolvedRoute:
+class ResolvedRoute(msgspec.Struct, frozen=True):
     """One route with all settings.
 
     `path` has no trailing slash and is empty for `/`; `upstream` and `credential` are as written; `callers` is None if

@@ -4,16 +4,16 @@ import glob
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from gateway.system.files import FileState, file_state
 
 Fingerprint = tuple[tuple[str, FileState | None], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class WatchedFiles:
+class WatchedFiles(msgspec.Struct, frozen=True):
     """Patterns of files, absolute, and their fingerprint from before they were read."""
 
     patterns: tuple[str, ...] = ()

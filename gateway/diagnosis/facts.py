@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class ServerCertificate:
+
+class ServerCertificate(msgspec.Struct, frozen=True):
     """Contents of a server's certificate; times in epoch seconds."""
 
     subject: str
@@ -16,8 +17,7 @@ class ServerCertificate:
     not_after: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionProbe:
+class ConnectionProbe(msgspec.Struct, frozen=True):
     """Result of a connection attempt.
 
     `step` is the step that failed: `name`, `connect`, `egress proxy`, `TLS`, `time`, `files`; empty after success.
@@ -37,8 +37,7 @@ class ConnectionProbe:
     now: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Discovery:
+class Discovery(msgspec.Struct, frozen=True):
     """Response of /.well-known/openid-configuration; status 0 without a response. `skew` is by how many seconds the
     identity domain's clock is ahead of the local one, from the `Date` of the response.
     """
@@ -48,8 +47,7 @@ class Discovery:
     skew: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CredentialConfig:
+class CredentialConfig(msgspec.Struct, frozen=True):
     """Configuration of a credential. `suspicious_secrets` describes what is suspicious about each client
     secret, without the secret itself; it is empty for a plausible secret.
     """
@@ -64,8 +62,7 @@ class CredentialConfig:
     suspicious_client_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class CredentialProbe:
+class CredentialProbe(msgspec.Struct, frozen=True):
     """Result of a token request: `reason` is the refusal, `CODE: text`; empty if there is a token."""
 
     config: CredentialConfig
@@ -73,7 +70,7 @@ class CredentialProbe:
     discovery: Discovery = Discovery()
     reason: str = ""
     lifetime: float = 0.0
-    claims: Mapping[str, Any] = field(default_factory=dict)
+    claims: Mapping[str, Any] = msgspec.field(default_factory=dict)
     skew: float | None = None
 
 
@@ -86,8 +83,7 @@ class ProbeResponse:
     text: str = field(default="", repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class RouteProbe:
+class RouteProbe(msgspec.Struct, frozen=True):
     """Result of a harmless request with a token.
 
     `response` is None if there was none; then `error` is the cause, `CODE: text`. `status_without_token` is the status
@@ -101,7 +97,7 @@ class RouteProbe:
     """The configured URL."""
     method: str
     target: str
-    query: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Query parameters that the route sets."""
     response: ProbeResponse | None = None
     error: str = ""

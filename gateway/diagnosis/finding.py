@@ -1,8 +1,10 @@
 """Finding: the result of one check, with its meaning and its remedy."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from gateway.diagnosis.catalog import MISTAKES
 
@@ -10,8 +12,7 @@ SKIPPED_CODE = "not-tried"
 _KEYS = ("ok", "subject", "step", "code", "seen", "means", "remedy")
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(msgspec.Struct, frozen=True):
     """The result of a check, its meaning and its remedy; the last two are empty after success."""
 
     ok: bool

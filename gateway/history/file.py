@@ -14,8 +14,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from gateway.history.history_file import HistoryFile, UnusableHistoryFile
 from gateway.history.interface import HistoryHealth, HistoryLimits, SearchResult

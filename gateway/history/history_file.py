@@ -9,9 +9,10 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from gateway.history import sqlite_tables, usage_table
 from gateway.history.free_space import bytes_used, volume_of

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Literal, Protocol
+
+import msgspec
 
 from gateway.history.query import HistoryQuery, newest_lines
 from gateway.observe.record import Record
@@ -22,8 +23,7 @@ class HistoryDisabled(Unsearchable):
         super().__init__("no calls are stored: `history.calls` is 0; remove the key and reload the configuration")
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryLimits:
+class HistoryLimits(msgspec.Struct, frozen=True):
     """What is stored: at most the last `calls` (None: no limit; 0: none), those of the last `keep` seconds, `size`
     bytes.
     """
@@ -33,8 +33,7 @@ class HistoryLimits:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class SearchResult:
+class SearchResult(msgspec.Struct, frozen=True):
     """The matching lines, newest first; the numbers of stored calls (`kept`) and of `lost` calls.
 
     `stuck` are the process ids of workers that did not respond. Their calls in memory are missing.
@@ -47,8 +46,7 @@ class SearchResult:
     stuck: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryHealth:
+class HistoryHealth(msgspec.Struct, frozen=True):
     """Whether calls are stored as configured, and the cause if they are not."""
 
     where: StorageKind

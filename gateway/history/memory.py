@@ -4,7 +4,8 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from gateway.history.interface import HistoryHealth, HistoryLimits, SearchResult
 from gateway.history.query import MIN_TIME, HistoryQuery, filter_lines, format_time, newest_lines, time_of

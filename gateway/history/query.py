@@ -7,9 +7,10 @@ contains no unescaped quote, so `"route":"orders"` occurs only in lines whose fi
 import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NoReturn
+
+import msgspec
 
 from gateway.observe.json_line import json_line
 from gateway.observe.record import MAX_ID
@@ -36,8 +37,7 @@ class BadQuery(ValueError):
     """A parameter is unknown or has an invalid value. The text names the parameter and the remedy."""
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryQuery:
+class HistoryQuery(msgspec.Struct, frozen=True):
     """The conditions that a call must match; None: no condition. `status` is `502` or `5xx`. `since` and `until` are
     epoch milliseconds, inclusive. The result is the newest `limit` calls.
     """

@@ -13,11 +13,11 @@ import re
 import sqlite3
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from operator import attrgetter
 from zlib import crc32
 
 import msgspec
+from msgspec.structs import replace
 
 from gateway.history.interface import HistoryLimits
 from gateway.history.query import HistoryQuery, filter_lines, format_time, newest_lines, parse_time, time_of

@@ -1,8 +1,10 @@
 """Read the parameters of a usage report, and write the report as JSON. Pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
+
+import msgspec
+from msgspec.structs import asdict
 
 from gateway.history.interface import StorageKind
 from gateway.history.query import (
@@ -28,8 +30,7 @@ FLOOR = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class UsageQuery:
+class UsageQuery(msgspec.Struct, frozen=True):
     """How usage is grouped, and its first and last hour, like `2026-01-31T12` in UTC."""
 
     by: Grouping
@@ -37,8 +38,7 @@ class UsageQuery:
     last_hour: str
 
 
-@dataclass(frozen=True, slots=True)
-class PackAllowance:
+class PackAllowance(msgspec.Struct, frozen=True):
     """The message packs of a service, and how many messages an hour they include."""
 
     packs: int
@@ -46,8 +46,7 @@ class PackAllowance:
     hourly_messages: int
 
 
-@dataclass(frozen=True, slots=True)
-class UsageGroup:
+class UsageGroup(msgspec.Struct, frozen=True):
     """The sums of one caller, route, service or hour, and its hour with the most messages. `name` is empty for calls on
     routes that do not identify callers.
     """
@@ -59,8 +58,7 @@ class UsageGroup:
     peak_messages: int
 
 
-@dataclass(frozen=True, slots=True)
-class UsageReport:
+class UsageReport(msgspec.Struct, frozen=True):
     """The groups (hours by time, others by number of messages), the sums of each service, and the packs of services.
 
     `lost` is the number of messages that were counted and could not be stored. `stuck` are the process ids of workers

@@ -5,8 +5,10 @@ import errno
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from gateway.config.corrections.client_secret import secret_file
 from gateway.config.corrections.pasted_text import InvalidInput

@@ -4,11 +4,13 @@ All problems of the flags are reported at once. Each correction is displayed whe
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 from urllib.parse import urlsplit
+
+from msgspec.structs import replace
 
 from gateway.config.corrections.client_secret import client_id, refuse_secret
 from gateway.config.corrections.identity_domain import token_url

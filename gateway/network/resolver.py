@@ -15,6 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 FRESH_FOR = 5.0
 """Seconds for which an answer is used without a new lookup."""
 MAX_LOOKUP_WAIT = 0.5
@@ -48,8 +50,7 @@ _NO_ADDRESS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class StaleServing:
+class StaleServing(msgspec.Struct, frozen=True):
     """The last good `addresses` of `name` are used, because the lookup hangs or failed with `error`.
 
     An empty `error` means that the lookup works again. `addresses` is its result; it is empty if the name has none.

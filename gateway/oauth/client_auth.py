@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import quote, quote_plus
 
+import msgspec
+
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 # Error codes after which the next of several client secrets is tried at once: another secret helps only if this one was
@@ -25,8 +27,7 @@ class ClientProof:
     secret_texts: tuple[str, ...] = field(default=(), repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class ClientAuth:
+class ClientAuth(msgspec.Struct, frozen=True):
     """One method: `make_proof` takes the client id and the value that `needs` names (empty: no value)."""
 
     make_proof: Callable[[str, str], ClientProof]

@@ -6,8 +6,10 @@ failure, also one with an unknown code, is transient: it is retried soon, with f
 """
 
 import json
-from dataclasses import asdict, dataclass
 from typing import NamedTuple
+
+import msgspec
+from msgspec.structs import asdict
 
 from gateway.diagnosis.catalog import MISTAKES
 from gateway.errors import TokenRefused, TokenUnavailable
@@ -45,8 +47,7 @@ FAILURE_KINDS: dict[str, FailureKind] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(msgspec.Struct, frozen=True):
     """The last of `count` failures in a row, `at` in epoch seconds. No new try starts before `until` (monotonic)."""
 
     code: str

@@ -15,6 +15,8 @@ from itertools import chain
 from typing import NoReturn
 from urllib.parse import urlencode
 
+import msgspec
+
 from gateway.content.redaction import MASK, safe_text
 from gateway.content.untrusted_text import read_date, read_retry_after
 from gateway.errors import TokenRefused, TokenUnavailable
@@ -61,8 +63,7 @@ class TokenResponse:
     status: int = 200
 
 
-@dataclass(frozen=True, slots=True)
-class GrantType:
+class GrantType(msgspec.Struct, frozen=True):
     """One grant: `type` is the value of `grant_type`; `needs` are the parameters that it requires, in order."""
 
     type: str

@@ -6,6 +6,8 @@ A token has three states. Fresh: use it. Stale: use it and renew in the backgrou
 from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
+
 from gateway.oauth.failures import Failure
 from gateway.oauth.grants import MAX_LIFETIME, TokenResponse
 
@@ -24,8 +26,7 @@ TokenState = Literal["none", "fresh", "stale", "dead"]
 DecisionKind = Literal["use", "renew", "fetch", "refuse"]
 
 
-@dataclass(frozen=True, slots=True)
-class RenewalMargin:
+class RenewalMargin(msgspec.Struct, frozen=True):
     """When a token becomes stale: when `share` of its lifetime is left, but at least `min_seconds` before its end.
 
     The margin is at most half of the lifetime, so that a short-lived token is used too, and at least the time that a
@@ -54,8 +55,7 @@ class Token:
     usable_until_wall: float
 
 
-@dataclass(frozen=True, slots=True)
-class TokenDecision:
+class TokenDecision(msgspec.Struct, frozen=True):
     """What to do: `use`, `renew` (use, and renew in the background), `fetch` (and wait), or `refuse` until `until`
     (monotonic).
     """

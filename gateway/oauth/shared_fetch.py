@@ -2,7 +2,8 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from gateway.errors import TokenRefused, TokenUnavailable, defect_origin
 from gateway.oauth.clock import Clock
@@ -17,8 +18,7 @@ POLL_INTERVAL = 1.0
 """Seconds between two polls of the store and of the secret's files during a back-off."""
 
 
-@dataclass(frozen=True, slots=True)
-class FetchReason:
+class FetchReason(msgspec.Struct, frozen=True):
     """Why a token is fetched: `trigger`, for observers; the upstream refused the token `rejected`. With `forced`, no
     existing token is accepted; with `shared_only`, only a result in the store is used, and no request is sent.
     """

@@ -1,7 +1,8 @@
 """The interface of the store that holds tokens between fetches. Its implementations are in `stores`."""
 
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from gateway.oauth.lifetime import Token
 
@@ -16,8 +17,7 @@ class EntryUnreadable(Exception):
     """
 
 
-@dataclass(frozen=True, slots=True)
-class StoreHealth:
+class StoreHealth(msgspec.Struct, frozen=True):
     """Whether a store of this kind (`memory`, `file`, `redis`) works; if not, why. No secrets."""
 
     ok: bool

@@ -1,14 +1,15 @@
 """What `/readyz` and `/status` show of a token source. Pure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+import msgspec
 
 from gateway.oauth.failures import Failure
 from gateway.oauth.lifetime import Token, token_state
 
 
-@dataclass(frozen=True, slots=True)
-class Readiness:
+class Readiness(msgspec.Struct, frozen=True):
     """Whether there is a token, or one can be obtained; if not, code, cause and remedy of the failure, and the seconds
     until the next try. A failure may also accompany a token that is still valid.
     """
@@ -31,13 +32,12 @@ class SourceCounters:
     """When the present token was obtained, in epoch seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointFacts:
+class EndpointFacts(msgspec.Struct, frozen=True):
     """What a token source knows of its token endpoint: `fetches` by result, requests left in the rate limit, clock skew
     in seconds.
     """
 
-    fetches: Mapping[str, int] = field(default_factory=dict)
+    fetches: Mapping[str, int] = msgspec.field(default_factory=dict)
     budget_left: int | None = None
     clock_skew: float | None = None
 

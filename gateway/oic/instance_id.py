@@ -7,9 +7,10 @@ services.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
+
+import msgspec
 
 from gateway.content.charsets import decode_to_utf8, is_wide_text
 from gateway.content.media_type import read_media_type
@@ -39,8 +40,7 @@ MediaKind = Literal["json", "xml"]
 LocationKind = Literal["header", "json", "xml"]
 
 
-@dataclass(frozen=True, slots=True)
-class InstanceIdLocation:
+class InstanceIdLocation(msgspec.Struct, frozen=True):
     """One place that may contain an id."""
 
     where: LocationKind
@@ -105,8 +105,7 @@ def media_kind(content_type: bytes | None) -> MediaKind | None:
     return kind if kind in {"json", "xml"} else None  # type: ignore[return-value] # mypy does not narrow by `in`
 
 
-@dataclass(frozen=True, slots=True)
-class IdMatcher:
+class IdMatcher(msgspec.Struct, frozen=True):
     """Finds ids in one location."""
 
     where: LocationKind
@@ -127,8 +126,7 @@ class IdMatcher:
         return cls("json", path=path, needle=json_needle(path))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class InstanceIdFinder:
+class InstanceIdFinder(msgspec.Struct, frozen=True, eq=False):
     """The matchers of one route. The first one that finds an id wins; a value that is not an id is skipped. An id is 1
     to 128 visible ASCII characters without quotes and commas.
     """

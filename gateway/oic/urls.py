@@ -7,9 +7,10 @@ the name of the instance as `integrationInstance`. Ordinary clients drop the tok
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import quote, urlencode
+
+import msgspec
 
 # Hosts ----------------------------------------------------------------------------------------------------------------
 
@@ -25,8 +26,7 @@ _OIC = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class OicHost:
+class OicHost(msgspec.Struct, frozen=True):
     """Host name of an OIC instance, its design host or an audience: `NAME.integration.REGION.ocp.oraclecloud.com`."""
 
     name: str
@@ -95,8 +95,7 @@ FIRST_VERSION = "1.0"
 """The version that almost every integration has."""
 
 
-@dataclass(frozen=True, slots=True)
-class OicTarget:
+class OicTarget(msgspec.Struct, frozen=True):
     """The endpoint that an upstream's path leads to, and a request to it that runs no flow."""
 
     kind: TargetKind

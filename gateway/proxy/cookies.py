@@ -5,8 +5,9 @@ the name of its route as a prefix: only the route that set it sends it on. The p
 the conditions of `__Host-` and `__Secure-`, which the gateway's path and a plain listener do not fulfil.
 """
 
-from dataclasses import dataclass
 from urllib.parse import urlsplit
+
+import msgspec
 
 from gateway.proxy.routing import UpstreamUrl
 
@@ -16,8 +17,7 @@ HOST_BOUND = frozenset({b"domain", b"path"})  # attributes that are written agai
 SECURE_ONLY = frozenset({b"secure", b"partitioned"})  # browsers accept them only with https
 
 
-@dataclass(frozen=True, slots=True)
-class CookieScope:
+class CookieScope(msgspec.Struct, frozen=True):
     """The cookies of one route."""
 
     prefix: bytes

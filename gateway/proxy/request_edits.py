@@ -6,8 +6,9 @@ passes unchanged. Values may contain variables: `${name}`.
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from urllib.parse import quote, unquote_plus
+
+import msgspec
 
 from gateway.proxy.method_override import OVERRIDE_FIELDS, QUERY_PARAMETER
 
@@ -20,8 +21,7 @@ NameValuePairs = tuple[tuple[str, str], ...]
 """Pairs of name and value; the value may contain variables."""
 
 
-@dataclass(frozen=True, slots=True)
-class RequestEdits:
+class RequestEdits(msgspec.Struct, frozen=True):
     """The edits of one route."""
 
     fields: NameValuePairs

@@ -5,7 +5,6 @@ flow ran. Without one, a 401 allows one retry with a new token, a connection tha
 another connection, and 429 or 503 with Retry-After, 502 and 504 allow one retry after a pause. The body must be whole.
 """
 
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Literal
 
@@ -31,8 +30,7 @@ class RetryStep(Enum):
     """Send again, after the pause."""
 
 
-@dataclass(frozen=True, slots=True)
-class RetryDecision:
+class RetryDecision(msgspec.Struct, frozen=True):
     """The step, and for RESEND the seconds to wait before it."""
 
     step: RetryStep

@@ -1,7 +1,8 @@
 """The compiled configuration that the request pipeline looks up: the routes, and what holds for all of them."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from gateway.callers.directory import CallerDirectory
 from gateway.diagnosis.route_health import RouteHealth
@@ -27,8 +28,7 @@ from gateway.services.service_gate import ServiceGate
 GENERAL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamServer:
+class UpstreamServer(msgspec.Struct, frozen=True):
     """An origin that a route sends requests to."""
 
     url: UpstreamUrl
@@ -39,8 +39,7 @@ class UpstreamServer:
     """The Host field line, without CRLF."""
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(msgspec.Struct, frozen=True):
     """A compiled route: everything a request needs."""
 
     name: str
@@ -100,8 +99,7 @@ class Route:
         return (self.upstream,) if self.design_upstream is None else (self.upstream, self.design_upstream)
 
 
-@dataclass(frozen=True, slots=True)
-class RouteTable:
+class RouteTable(msgspec.Struct, frozen=True):
     """All routes of one configuration; a reload replaces the whole table."""
 
     router: Router[Route]
@@ -114,10 +112,10 @@ class RouteTable:
     body_rate: int
     public_url: str
     """The gateway's URL in responses; empty: the host that the caller used."""
-    shares: Mapping[str, int] = field(default_factory=dict)
+    shares: Mapping[str, int] = msgspec.field(default_factory=dict)
     """By name of the caller: its share of the places of a service; callers that are not listed have 1."""
 
-    limits: Mapping[str, LimitGate] = field(default_factory=dict)
+    limits: Mapping[str, LimitGate] = msgspec.field(default_factory=dict)
     """By name of the caller: the gate of its limits; callers without limits are not listed."""
 
     def resolve_other_form(

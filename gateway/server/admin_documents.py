@@ -1,8 +1,9 @@
 """Parts of the answers of the admin port: readiness, routes, credentials, and why a peer is rejected."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
+
+from msgspec.structs import asdict
 
 from gateway.content.untrusted_text import read_authority
 from gateway.diagnosis import Finding

@@ -7,8 +7,9 @@ import asyncio
 import itertools
 import socket
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
+
+from msgspec.structs import asdict
 
 from gateway import __version__
 from gateway.admin.backend import AdminBackend

@@ -1,14 +1,14 @@
 """The outcome of a reload: what changed, or why the former configuration stays in use. Pure."""
 
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from gateway.config.difference import ConfigDifference
 from gateway.config.issue import LocatedIssue
 
 
-@dataclass(frozen=True, slots=True)
-class ReloadReport:
+class ReloadReport(msgspec.Struct, frozen=True):
     """One reload. `at` is its end, in seconds since 1970; `message` is one line for people.
 
     `difference` is to the configuration before. `restart_needed` are the keys that differ from those at the start and
@@ -18,7 +18,7 @@ class ReloadReport:
     at: float
     is_ok: bool
     message: str
-    difference: ConfigDifference = field(default_factory=ConfigDifference)
+    difference: ConfigDifference = msgspec.field(default_factory=ConfigDifference)
     restart_needed: tuple[str, ...] = ()
     problems: tuple[LocatedIssue, ...] = ()
     """Errors and warnings of the configuration that was read."""

@@ -8,10 +8,11 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
+
+from msgspec.structs import asdict
 
 from gateway import __version__
 from gateway.config.difference import (

@@ -5,7 +5,8 @@ import logging
 import secrets as random_bytes
 from collections.abc import Container, Hashable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+
+import msgspec
 
 from gateway.callers.directory import UNKNOWN_LABEL, CallerDirectory, KnownCaller, ScopedProofs
 from gateway.callers.proof_table import CallerProofs, ProofTable
@@ -27,8 +28,7 @@ CHECK_INTERVAL = 1.0
 _WITH_SECRETS = ("basic", "api_key", "wsse")
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedProofs:
+class LoadedProofs(msgspec.Struct, frozen=True):
     """The proofs of all callers, read from files, variables and servers. `problems` are unreadable secrets by caller.
     `fingerprint` changes when a file or a secret of a server changes.
     """
@@ -39,8 +39,7 @@ class LoadedProofs:
     reader: "CallerProofReader"
 
 
-@dataclass(frozen=True, slots=True)
-class ConfiguredCallers:
+class ConfiguredCallers(msgspec.Struct, frozen=True):
     """The callers of a configuration, and the proofs that were read for them."""
 
     directory: CallerDirectory

@@ -6,8 +6,11 @@ sources of credentials that did not change. It builds everything else for each c
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
+
+import msgspec
+from msgspec.structs import replace
 
 from gateway.callers.directory import CallerDirectory
 from gateway.callers.replay_cache import ReplayCache
@@ -41,8 +44,7 @@ from gateway.wiring.telemetry import Telemetry
 from gateway.wiring.token_stores import StoreFiles, TokenStores, load_store_files
 
 
-@dataclass(frozen=True, slots=True)
-class Runtime:
+class Runtime(msgspec.Struct, frozen=True):
     """One configuration, compiled."""
 
     config: Config
@@ -66,8 +68,7 @@ class Runtime:
                 source.prefetch()
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedFiles:
+class LoadedFiles(msgspec.Struct, frozen=True):
     """The content of the files and of the secrets that `Components.build_runtime` needs for one configuration."""
 
     secrets: SecretReader

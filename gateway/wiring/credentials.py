@@ -5,9 +5,9 @@ import math
 import ssl
 import uuid
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 
+import msgspec
 from pydantic_core import to_json
 
 from gateway.config.model import CredentialSettings, SigningSettings
@@ -62,8 +62,7 @@ class RateLimiters:
                 self._limiters[endpoint] = RateLimiter(window, clock=self._clock)
 
 
-@dataclass(frozen=True, slots=True)
-class CredentialBuilder:
+class CredentialBuilder(msgspec.Struct, frozen=True):
     """Builds the objects that obtain the tokens of credentials, with these secrets and this store."""
 
     secrets: SecretReader

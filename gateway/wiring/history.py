@@ -3,8 +3,9 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from gateway.config.model import Config
 from gateway.history.interface import History, HistoryDisabled, HistoryHealth, HistoryLimits, SearchResult

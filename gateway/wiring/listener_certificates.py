@@ -2,7 +2,8 @@
 
 import ssl
 import time
-from dataclasses import dataclass
+
+import msgspec
 
 from gateway.config.listen_model import ListenTls
 from gateway.config.secrets import SecretReader
@@ -10,8 +11,7 @@ from gateway.network.caller_tls import server_tls_context
 from gateway.system.files import MAX_BYTES, read_file
 
 
-@dataclass(frozen=True, slots=True)
-class ListenerCertificate:
+class ListenerCertificate(msgspec.Struct, frozen=True):
     """A loaded certificate: the context of new connections; `loaded_at` and `expires_at` in seconds since 1970."""
 
     context: ssl.SSLContext

@@ -3,8 +3,9 @@
 import ssl
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import partial
+
+import msgspec
 
 from gateway.config.secrets import SecretReader
 from gateway.config.strict_model import ClientTlsSettings, ProxySettings, TlsSettings
@@ -55,8 +56,7 @@ def client_certificate_context(tls: ClientTlsSettings, password: Callable[[], st
     return context
 
 
-@dataclass(frozen=True, slots=True)
-class EgressSelector:
+class EgressSelector(msgspec.Struct, frozen=True):
     """Selects the egress proxy of a URL: the configured one, else the one that HTTPS_PROXY and NO_PROXY name for it."""
 
     environment: ProxyEnvironment

@@ -1,7 +1,8 @@
 """From resolved routes to compiled ones: upstreams, edits, and the connection pools that routes share."""
 
-from dataclasses import dataclass
 from functools import lru_cache
+
+import msgspec
 
 from gateway.config.model import Config
 from gateway.config.resolved import ResolvedRoute, services_by_origin
@@ -32,16 +33,14 @@ from gateway.wiring.outbound import EgressSelector, TlsContexts
 _ALL_METHODS = frozenset(GENERAL_METHODS)
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamEndpoint:
+class UpstreamEndpoint(msgspec.Struct, frozen=True):
     """An upstream URL and how it is reached."""
 
     url: UpstreamUrl
     origin: Origin
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedRoute:
+class PreparedRoute(msgspec.Struct, frozen=True):
     """A resolved route whose certificate files and proxy secrets have been read."""
 
     route: ResolvedRoute

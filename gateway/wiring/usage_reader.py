@@ -3,7 +3,8 @@
 import asyncio
 import time
 from collections.abc import Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from gateway.config.model import Config
 from gateway.history.usage_buckets import UsageRow

@@ -1,8 +1,7 @@
 """A connection that failed is explained by the step that failed, and by the certificate that was shown."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from gateway.diagnosis.catalog import MISTAKES
 from gateway.diagnosis.connections import connection_failure_code, diagnose_connection, dial_failure_code

@@ -9,6 +9,7 @@ from contextlib import aclosing
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from gateway.admin.console_backend import ConsoleBackend, SeriesQuery
@@ -54,7 +55,9 @@ class JsonConsole:
 
 
 def plain(value: Any) -> Any:
-    """Return dataclasses as dictionaries."""
+    """Return dataclasses and structures as dictionaries."""
+    if isinstance(value, msgspec.Struct):
+        return msgspec.structs.asdict(value)
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     return [plain(each) for each in value] if isinstance(value, list | tuple) else value

@@ -7,9 +7,10 @@ parameter `integrationInstance` selects the instance.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import parse_qsl
+
+import msgspec
 
 from gateway.config.corrections.pasted_text import InvalidInput, PastedUrl, read_url
 from gateway.config.issue import Severity
@@ -53,8 +54,7 @@ _CONSOLE_HOST = re.compile(r"(?:.+\.)?oracle\.com|console\..+")
 _INSTANCE = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
 
-@dataclass(frozen=True, slots=True)
-class Integration:
+class Integration(msgspec.Struct, frozen=True):
     """The target of a route. `code` is the code of the integration or the resource of the developer API; `instance` is
     the value of `integrationInstance`, or empty; `subpath` is the pasted path after the trigger's own URL.
     """

@@ -5,8 +5,10 @@ No message contains the pasted text: it may be a secret that belongs to another 
 
 import ipaddress
 import re
-from dataclasses import dataclass, replace
 from urllib.parse import SplitResult, urlsplit
+
+import msgspec
+from msgspec.structs import replace
 
 from gateway.config.typography import INVISIBLE
 from gateway.config.values import HOST_PATTERN, is_local
@@ -23,8 +25,7 @@ class InvalidInput(ValueError):
     """The pasted text is not the requested value. The message is "problem; remedy", without the text."""
 
 
-@dataclass(frozen=True, slots=True)
-class Corrected:
+class Corrected(msgspec.Struct, frozen=True):
     """A value that the configuration accepts. `changes` are the differences from the pasted text, with reasons. `notes`
     are possible problems, "problem; remedy". Each is one line.
     """
@@ -34,8 +35,7 @@ class Corrected:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class PastedUrl:
+class PastedUrl(msgspec.Struct, frozen=True):
     """A parsed URL: scheme and host in lower case, no port if it is the default, the path as written."""
 
     scheme: str

@@ -4,9 +4,10 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import replace
 from functools import lru_cache
 from urllib.parse import urlencode
+
+from msgspec.structs import replace
 
 from gateway.console.page import Page, PageRequest, PageStream
 from gateway.console.pages.missing_page import missing_page

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import NamedTuple
 
+import msgspec
+
 from gateway.proxy.rewriting.decoded_url import (
     CODED_HOST,
     CODED_PATH,
@@ -44,8 +46,7 @@ QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
 NEEDS_PAIR = re.compile(r'["\\]')
 
 
-@dataclass(frozen=True, slots=True)
-class RequestContext:
+class RequestContext(msgspec.Struct, frozen=True):
     """The request whose response is rewritten."""
 
     upstream: UpstreamUrl
