@@ -56,15 +56,16 @@ class ServerState(Protocol):
 
 
 class CallerConnection(CallerChannel):
-    """One caller's connection. `refusal` is set if it is not admitted; `is_serving` while a request is under way. The
-    handler keeps the route of the last request in `last_route`, the rules that accepted address and Host in
-    `accepted_by` and `accepted_host`, and what the last proofs of a caller proved in `verified_head`.
+    """One caller's connection. `refusal` is set if it is not admitted; `is_serving` while a request is under way;
+    `reader.pending` are the bytes behind it, usually none. The handler keeps the route of the last request in
+    `last_route`, the rules that accepted address and Host in `accepted_by` and `accepted_host`, and what the last
+    proofs of a caller proved in `verified_head`.
     """
 
     __slots__ = (
         *("_info", "_body", "_deadline", "_discarding", "_error", "_half_close_monitor", "_head_timeout"),
-        *("_idle_timeout", "_loop", "_reader", "_server", "_timer", "_trailing_size"),
-        *("accepted_by", "accepted_host", "is_serving", "last_route", "refusal", "verified_head"),
+        *("_idle_timeout", "_loop", "_server", "_timer", "_trailing_size"),
+        *("accepted_by", "accepted_host", "is_serving", "last_route", "reader", "refusal", "verified_head"),
     )
 
     def __init__(
@@ -82,7 +83,7 @@ class CallerConnection(CallerChannel):
         self._loop = loop
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
-        self._reader = HeadReader(server.limits, server.rules, server.shapes)
+        self.reader = HeadReader(server.limits, server.rules, server.shapes)
         self.handler_task = EagerTask(loop, on_done=self._on_served, on_failed=self._on_handler_failed)
         self.accepted_by: object = None
         self.accepted_host: bytes | None = None
@@ -101,8 +102,8 @@ class CallerConnection(CallerChannel):
 
     def trailing_size(self) -> int:
         """Return the number of bytes that came behind the current request and cannot begin another."""
-        pending = self._reader.pending
-        if pending and not self._discarding and self._reader.is_trailing(pending):
+        pending = self.reader.pending
+        if pending and not self._discarding and self.reader.is_trailing(pending):
             self._trailing_size = len(pending)
         return self._trailing_size
 
@@ -110,13 +111,13 @@ class CallerConnection(CallerChannel):
 
     def is_idle(self, since: float) -> bool:
         """Return whether no request is under way or complete, and no byte of one has come after `since`."""
-        timeout = self._head_timeout if self._reader.head_started else self._idle_timeout
+        timeout = self._head_timeout if self.reader.head_started else self._idle_timeout
         is_waiting = not self.is_serving and not self._discarding and self._transport is not None
         return is_waiting and self._deadline - timeout <= since
 
     def close_idle(self) -> None:
         """Close a connection that `is_idle`; a head that has begun is answered first."""
-        if b"\r".startswith(self._reader.pending) or self._discarding:
+        if b"\r".startswith(self.reader.pending) or self._discarding:
             self.close()
         else:
             self._fail(Draining(retry_after=1))
@@ -150,7 +151,7 @@ class CallerConnection(CallerChannel):
                 self._discarding = body.error is not None
             if not data:
                 return
-        reader = self._reader
+        reader = self.reader
         reader.feed(data)
         if not self.is_serving:
             self._serve_next()
@@ -161,7 +162,7 @@ class CallerConnection(CallerChannel):
         """asyncio: the caller closed its side. After a whole request it may still wait for the response; else the
         transport closes.
         """
-        has_request = self.is_serving or self._reader.contains_head
+        has_request = self.is_serving or self.reader.contains_head
         if self._discarding or self._body is not None or not has_request or self._transport is None:
             return False
         self._is_half_closed = True
@@ -194,7 +195,7 @@ class CallerConnection(CallerChannel):
 
     def _serve_next(self) -> None:
         """Begin the next request, if its head has come. Requests are served one after the other."""
-        reader = self._reader
+        reader = self.reader
         had_started = reader.head_started
         try:
             if self._error is not None:
@@ -227,7 +228,7 @@ class CallerConnection(CallerChannel):
             self.handler_task.start(self._wait_for_caller(keep_alive=keep_alive))
             return
         self._deadline = self._loop.time() + self._idle_timeout
-        if keep_alive and self._reader.pending:
+        if keep_alive and self.reader.pending:
             self._loop.call_soon(self._serve_pipelined)
             return
         self.is_serving = False
@@ -260,7 +261,7 @@ class CallerConnection(CallerChannel):
 
     def _fail(self, error: GatewayError, data: bytes | None = None) -> None:
         """Answer a request that cannot be read, and end the connection."""
-        self._reject(error, self._reader.pending if data is None else data)
+        self._reject(error, self.reader.pending if data is None else data)
         self._close_gracefully()
 
     def _begin_body(self, head: RequestHead) -> RequestBody:
@@ -271,7 +272,7 @@ class CallerConnection(CallerChannel):
         chunks = ChunkedDecoder(CHUNK_OVERHEAD) if head.chunked else None
         body = RequestBody(head.length or 0, decoder=chunks, read_control=self)
         self._body = body
-        data = self._reader.take_pending()
+        data = self.reader.take_pending()
         if self._reading_paused:
             self.resume_reading()
         if data:
@@ -299,8 +300,8 @@ class CallerConnection(CallerChannel):
         response: a client's pool would take it for the response to its next request.
         """
         self._discarding = True
-        pending = self._reader.pending
-        if not self._reader.is_trailing(data):
+        pending = self.reader.pending
+        if not self.reader.is_trailing(data):
             self._server.handler.reject(self, error, data)
         elif not self._trailing_size:
             rest = 0 if data is pending else len(END_OF_HEAD) + len(pending)
@@ -311,7 +312,7 @@ class CallerConnection(CallerChannel):
         RST, which can destroy the response on its way (RFC 9112 §9.6): close only our side, and the rest once the
         caller has closed its own.
         """
-        may_receive = (self._discarding or self._body is not None or self._reader.pending) and not self._is_half_closed
+        may_receive = (self._discarding or self._body is not None or self.reader.pending) and not self._is_half_closed
         self._discarding = True
         transport = self._transport
         if transport is None or transport.is_closing():
@@ -339,7 +340,7 @@ class CallerConnection(CallerChannel):
             due = now + min(CALLER_TIMEOUT, self._idle_timeout)
         elif now < self._deadline:
             due = self._deadline
-        elif self._reader.may_time_out and not self._discarding:
+        elif self.reader.may_time_out and not self._discarding:
             self._fail(RequestTimeout("The head of the request did not come to its end in time."))
             due = max(now + self._server.linger, self._deadline)
         elif self._transport is not None and self._transport.is_closing():  # the caller does not read the last bytes

@@ -326,8 +326,8 @@ class Exchange(msgspec.Struct, eq=False):
             record.upstream_ms = int(((self.upstream_ended_at or now) - self.upstream_started_at) * 1e6 + 0.5) / 1000
         record.bytes_out = self.response.bytes_sent
         record.bytes_in = self.body.bytes_read
-        if record.reason is msgspec.UNSET and (trailing := self.caller.trailing_size()):
-            record.reason = f"{trailing} bytes after the body"
+        if self.caller.reader.pending and record.reason is msgspec.UNSET and (size := self.caller.trailing_size()):
+            record.reason = f"{size} bytes after the body"
         if self.id_scanner is not None:
             record.instance_id = self._scanned_id(self.id_scanner)
         if record.upstream_status is not None:

@@ -287,7 +287,7 @@ class ResponseRelay(msgspec.Struct):
             body,
             length,
             response.has_no_body,
-            exchange.body.is_complete and not exchange.caller.trailing_size(),
+            exchange.body.is_complete and not (exchange.caller.reader.pending and exchange.caller.trailing_size()),
         )
 
     def _edit_lines(self, *, modified: bool, decoded: bool) -> list[bytes]:

@@ -115,7 +115,7 @@ class Listener:
     async def resting(self, buffered: int = 0) -> CallerConnection:
         """The one connection, once it waits for more of a head of which so many bytes have come."""
         connection = await self.connection()
-        await until(lambda: not connection.is_serving and len(connection._reader.pending) == buffered)
+        await until(lambda: not connection.is_serving and len(connection.reader.pending) == buffered)
         return connection
 
 
@@ -237,7 +237,7 @@ async def test_reading_pauses_while_many_requests_are_pipelined() -> None:
         count = 8 * PIPELINE_READ_AHEAD // len(GET)
         flood = asyncio.create_task(caller.send(GET * count))
         await until(lambda: connection._reading_paused)
-        assert len(connection._reader.pending) < 2 * PIPELINE_READ_AHEAD + 256 * 1024
+        assert len(connection.reader.pending) < 2 * PIPELINE_READ_AHEAD + 256 * 1024
         at.handler.go_on.set()
         for _ in range(count + 1):
             assert await caller.head() == OK
@@ -320,7 +320,7 @@ async def test_empty_lines_alone_are_never_answered(first: bytes, lines: bytes) 
         connection = await at.resting()
         due = connection._deadline
         await caller.send(lines)
-        await until(lambda: connection._reader._skipped + len(connection._reader.pending) == len(lines))
+        await until(lambda: connection.reader._skipped + len(connection.reader.pending) == len(lines))
         assert connection._deadline == due
         overdue(connection)
         assert await caller.read_to_end() == b""
@@ -333,7 +333,7 @@ async def test_empty_lines_with_a_pause_between_come_before_a_request() -> None:
         assert await caller.head() == OK
         connection = await at.resting()
         await caller.send(b"\r\n")
-        await until(lambda: connection._reader._skipped == 4)
+        await until(lambda: connection.reader._skipped == 4)
         await caller.send(GET)
         assert await caller.head() == OK
         assert [target for _, target, _ in at.handler.served] == ["/", "/1"]
@@ -344,8 +344,8 @@ async def test_so_many_empty_lines_are_skipped_and_no_more(count: int, answer: b
     async with listening() as at:
         caller = await at.caller(b"\r\n" * count)
         connection = await at.connection()
-        await until(lambda: connection._reader._skipped == 2 * count)
-        assert (at.handler.refused, connection._reader.pending) == ([], b"")
+        await until(lambda: connection.reader._skipped == 2 * count)
+        assert (at.handler.refused, connection.reader.pending) == ([], b"")
         await caller.send(GET)
         assert await caller.head() == answer
 
@@ -536,7 +536,7 @@ async def test_who_leaves_takes_all_of_it_along(data: bytes, leave: object) -> N
         caller = await at.caller(data)
         connection = await at.connection()
         await until(
-            lambda: connection.is_serving if b"\r\n\r\n" in data else len(connection._reader.pending) == len(data)
+            lambda: connection.is_serving if b"\r\n\r\n" in data else len(connection.reader.pending) == len(data)
         )
         assert callable(leave)
         leave(caller)

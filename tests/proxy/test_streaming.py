@@ -54,7 +54,7 @@ def buffered_bytes(at: Scene) -> int:
         total += connection._transport.get_write_buffer_size() if connection._transport else 0
     for caller in at.gate.server.connections:
         total += caller._transport.get_write_buffer_size() if caller._transport else 0
-        total += len(caller._reader.pending)
+        total += len(caller.reader.pending)
         total += sum(map(len, caller._body._pieces)) if caller._body else 0
     return total
 
