@@ -21,6 +21,7 @@ MANY_HOSTS = 8
 """If a domain has more hosts of ours than this, the scan looks for the end that their names have in common."""
 MANY_BRANCHES = 4
 """If more segments than this continue a path, its pattern ends before them."""
+SLASH_BYTE, PERCENT = b"/%"
 IN_HOST = rb"a-z0-9.\-_~@"
 LETTERS = b"[]abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~"
 SLASH_END = b"[/f;]"
@@ -45,10 +46,13 @@ class LiteralSearch:
         self._own_paths = own_paths
         self._ends = _host_ends(origins)
         hosts = _host_searches(self._ends, syntax)
-        others = {re.escape(syntax.escape_prefix): list[bytes]()} | _path_searches(own_paths, syntax)
+        self._escape_byte = syntax.escape_start[0]
+        escape = re.escape(syntax.escape_prefix)
+        others = {escape: list[bytes]()} | _path_searches(own_paths, syntax)
         self._places = [*hosts.values(), *others.values()]
         self._escape = len(hosts)
         self._scan_hosts, self._scan_others = compile_scan(tuple(hosts)), compile_scan(tuple(others), self._escape)
+        self._scan_dots = compile_scan((rb"/\.", b"%2", escape))
         self._in_host = LETTERS + syntax.escape_bytes
         self._alphabet = self._in_host + b":/"
         self._not_first = bytes(byte for byte in self._alphabet if byte not in syntax.first_bytes)
@@ -58,6 +62,8 @@ class LiteralSearch:
     def find(self, text: bytes, before: bytes = b"") -> list[re.Pattern[bytes]]:
         """Return patterns that find all places in a text, with the last bytes before it, if it is in lower case."""
         text = before + text
+        if SLASH_BYTE not in text and PERCENT not in text and self._escape_byte not in text:
+            return []  # no slash in any encoding
         found: list[int] = []
         self._scan_hosts(text, append_number, 0, found)
         self._scan_others(text, append_number, 0, found)
@@ -115,7 +121,7 @@ class LiteralSearch:
 
     def has_dot_segment(self, text: bytes) -> bool:
         """Return False if no URL of a text has a dot segment."""
-        return is_found(compile_scan((rb"/\.", b"%2", re.escape(self._syntax.escape_prefix))), text)
+        return is_found(self._scan_dots, text)
 
     @cached_property
     def _outer(self) -> tuple[bytes, ...]:
