@@ -3,11 +3,21 @@
 import asyncio
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Generator
-from types import coroutine
+from collections.abc import Awaitable
+from typing import Final
 
 from gateway.http.eager_task import SUSPENDED, EagerTask
 from gateway.http.flow_control import FlowControl
+
+
+class Suspension(tuple[object]):
+    """Awaited, it yields its item: a generator would be one more object for each wait."""
+
+    __slots__ = ()
+    __await__ = tuple.__iter__
+
+
+SUSPENSION: Final = Suspension((SUSPENDED,))
 
 
 class EventWait(FlowControl, ABC):
@@ -26,19 +36,16 @@ class EventWait(FlowControl, ABC):
         self._timer_due = math.inf
         self._deadline: float | None = None
 
-    @coroutine
-    def _next_event(self) -> Generator[object, None, None]:
-        """Wait for bytes, or for the end of the connection."""
+    def _next_event(self) -> Awaitable[object]:
+        """Return what the reader awaits: it ends with bytes, or with the connection. Then the reader sets `_suspended`
+        to None, also if the wait is cancelled.
+        """
         reader = self._reader_task
         if reader is None or reader.task is not None:
             self._waiter = self._loop.create_future()
-            yield from self._waiter
-            return
+            return self._waiter
         self._suspended = reader
-        try:
-            yield SUSPENDED
-        finally:
-            self._suspended = None
+        return SUSPENSION  # type: ignore[return-value] # PEP 492: any iterator
 
     def _wake(self) -> None:
         if self._transport is None:

@@ -88,6 +88,7 @@ class ConnectionPool:
         self._expiry_timer: asyncio.TimerHandle | None = None
         self._closed = False
         self._loop = asyncio.get_running_loop()
+        self._time = self._loop.time
         self._default_share = PoolShare()
 
     def get_share(self, route: str) -> PoolShare:
@@ -116,7 +117,7 @@ class ConnectionPool:
         idle = self._idle
         while idle:
             connection = idle.pop()
-            if self._loop.time() - connection.opened_at < self._max_age and connection.is_idle_clean():
+            if self._time() < connection.expires_at and connection.is_idle_clean():
                 self._busy[connection] = share
                 share.in_use += 1
                 return connection
@@ -150,7 +151,7 @@ class ConnectionPool:
         """
         self._busy.pop(connection).in_use -= 1
         if (is_unused or connection.end_exchange()) and not self._closed:
-            connection.idle_since = self._loop.time()
+            connection.idle_since = self._time()
             self._idle.append(connection)
             if self._expiry_timer is None:
                 self._expiry_timer = self._loop.call_later(self._idle_timeout, self._close_expired)
@@ -265,6 +266,7 @@ class ConnectionPool:
             connection = await dial(self.origin, self._on_lost, self._rules, self._shapes)
             if not connection.is_open:
                 raise UpstreamUnreachable(reason=f"{self.origin.name}: the connection closed as soon as it was made")
+            connection.expires_at = self._time() + self._max_age
             self._busy[connection] = share
             share.in_use += 1
         finally:
@@ -283,7 +285,7 @@ class ConnectionPool:
         is reused.
         """
         self._expiry_timer = None
-        while self._idle and self._loop.time() - self._idle[0].idle_since >= self._idle_timeout:
+        while self._idle and self._time() - self._idle[0].idle_since >= self._idle_timeout:
             self._idle.popleft().abort()
         if self._idle:
             self._expiry_timer = self._loop.call_at(self._idle[0].idle_since + self._idle_timeout, self._close_expired)

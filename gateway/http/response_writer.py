@@ -44,7 +44,7 @@ class ResponseWriter(msgspec.Struct, eq=False):
 
     def send_head(
         self,
-        lines: list[bytes],
+        head: bytes,
         body: list[bytes],
         length: int | None,
         has_no_body: bool,  # noqa: FBT001 - positional arguments cost less, and every response passes here
@@ -52,36 +52,31 @@ class ResponseWriter(msgspec.Struct, eq=False):
     ) -> None:
         """Send the head, and the pieces of the body that are available. Raise CallerGone.
 
-        `lines` are the status line and field lines, without CRLF; those of the framing are added to them. `length` is
-        that of the body, if known; None for 204 (RFC 9110 §8.6). `has_no_body`: no body follows (HEAD, 204, 304), and
-        `length` is only announced. `is_request_complete`: the caller has sent the whole request, and no bytes after it.
+        `head` is the status line and field lines, each with CRLF; those of the framing follow. `length` is that of the
+        body, if known; None for 204 (RFC 9110 §8.6). `has_no_body`: no body follows (HEAD, 204, 304), and `length` is
+        only announced. `is_request_complete`: the caller has sent the whole request, and no bytes after it.
         """
         if not is_request_complete:  # the rest of its body would be read as the next request (RFC 9112 §9.3)
             self.keep_alive = False
+        framing = b""
         if length is not None:
-            lines.append(b"Content-Length: %d" % length)
+            framing = b"Content-Length: %d\r\n" % length
         elif not has_no_body:
             self.chunked = self.is_http11
             if self.chunked:
-                lines.append(b"Transfer-Encoding: chunked")
+                framing = b"Transfer-Encoding: chunked\r\n"
             else:
                 self.keep_alive = False
         if not self.keep_alive:
-            lines.append(b"Connection: close")
+            framing += b"Connection: close\r\n"
         elif not self.is_http11:
-            lines.append(b"Connection: keep-alive")
+            framing += b"Connection: keep-alive\r\n"
         self.started = True
-        if len(body) == 1 and not self.chunked:  # as most
-            piece = body[0]
-            self.bytes_sent = size = len(piece)
-            if size <= MAX_JOINED_BODY:
-                lines += (b"", piece)
-                self.transport.write(b"\r\n".join(lines))
-                return
-        size = self.bytes_sent = sum(map(len, body))
-        lines += (b"", b"")
-        parts = [b"\r\n".join(lines), *self._frame_pieces(body, size)]
-        if size <= MAX_JOINED_BODY:
+        self.bytes_sent = size = sum(map(len, body))
+        if self.chunked:
+            body = self._frame_pieces(body, size)
+        parts = [head, framing, b"\r\n", *body]
+        if size <= MAX_JOINED_BODY:  # as most
             self.transport.write(b"".join(parts))
         else:
             self.transport.write_pieces(parts)

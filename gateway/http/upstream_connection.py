@@ -6,6 +6,7 @@ aborted first, unless a response has begun while the upload stalls: it may end. 
 """
 
 import asyncio
+import math
 import select
 import socket
 import ssl
@@ -52,8 +53,9 @@ class UpstreamConnection(EventWait):
         are those of the upstream's earlier responses.
         """
         super().__init__(loop)
-        self._poll = select.poll()  # a third of the cost of recv
-        self._poll.register(sock.fileno(), select.POLLIN)
+        poller = select.poll()  # a third of the cost of recv
+        poller.register(sock.fileno(), select.POLLIN)
+        self._poll = poller.poll
         self._on_lost = on_lost
         self._parser = ResponseParser(rules, head_limit=HEAD_LIMIT, shapes=shapes)
         self._is_busy = False
@@ -61,8 +63,9 @@ class UpstreamConnection(EventWait):
         self._broken_head: UpstreamBroken | None = None
         self._reading_paused = False
         self.exchanges = 0
-        self.opened_at = loop.time()
-        self.idle_since = self.opened_at
+        self.idle_since = loop.time()
+        self.expires_at = math.inf
+        """When the pool uses it no more."""
 
     # The exchange ---------------------------------------------------------------------------------------------------
 
@@ -88,6 +91,7 @@ class UpstreamConnection(EventWait):
         self.exchanges += 1
         transport = self._transport
         if transport is None:
+            self._on_eof(None)
             return
         if body:
             transport.writelines([head, *body])
@@ -121,14 +125,16 @@ class UpstreamConnection(EventWait):
     async def read_head(self) -> ResponseHead:
         """Return the final head. Raise UpstreamTimeout, UpstreamBroken or StaleConnection."""
         parser = self._parser
-        while parser.head is None:
-            if self._transport is None or self._error is not None:
-                self._raise_if_failed()
-            await self._next_event()
-        self._deadline = None
+        try:
+            while (head := parser.head) is None:
+                if self._error is not None:
+                    raise self._error
+                await self._next_event()
+        finally:
+            self._suspended = self._deadline = None
         if self._error is not None:  # raise now, while nothing is sent to the caller
             raise self._error
-        return parser.head
+        return head
 
     def read_whole(self) -> list[bytes] | None:
         """Return the pieces of the body that have not been read, if all of it has come; None if `read_body` must wait,
@@ -154,11 +160,14 @@ class UpstreamConnection(EventWait):
         UpstreamTimeout after `idle_timeout` seconds of silence, UpstreamBroken if the body breaks off.
         """
         parser = self._parser
-        while not parser.body and not parser.is_complete:
-            self._raise_if_failed()
-            self._set_deadline(idle_timeout)
-            await self._next_event()
-        self._deadline = None
+        try:
+            while not parser.body and not parser.is_complete:
+                if self._error is not None:
+                    raise self._error
+                self._set_deadline(idle_timeout)
+                await self._next_event()
+        finally:
+            self._suspended = self._deadline = None
         return self.read_available()
 
     @property
@@ -179,7 +188,7 @@ class UpstreamConnection(EventWait):
     def end_exchange(self) -> bool:
         """End the exchange. Return whether it ended cleanly and another may follow."""
         parser = self._parser
-        if self._transport is None or not parser.can_keep_alive:
+        if not parser.can_keep_alive or self._transport is None:
             return False
         self._is_busy = False
         parser.body = []
@@ -204,7 +213,7 @@ class UpstreamConnection(EventWait):
         transport = self._transport
         if transport is None or transport.is_closing():
             return False
-        if not self._poll.poll(0):
+        if not self._poll(0):
             return True
         # The bytes may be TLS records: a session ticket, a new key.
         return isinstance(transport, TlsTransport) and transport.is_idle_clean()
@@ -235,8 +244,8 @@ class UpstreamConnection(EventWait):
             return
         if not parser.is_complete and len(parser.body) > 1 and not self._reading_paused:
             self._pause(parser.body)
-        if self._suspended is not None:  # as in most
-            self._suspended.resume()
+        if (suspended := self._suspended) is not None:  # as in most
+            suspended.resume()
         else:
             self._wake()
 
@@ -298,13 +307,6 @@ class UpstreamConnection(EventWait):
         except MalformedMessage as error:
             return str(error)
         return ""
-
-    def _raise_if_failed(self) -> None:
-        """Raise the error if the exchange has failed."""
-        if self._transport is None:  # lost before the exchange began
-            self._on_eof(None)
-        if self._error is not None:
-            raise self._error
 
     def _on_timeout(self) -> None:
         reason = NO_RESPONSE if self._parser.head is None else SILENCE

@@ -2,10 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from gateway.errors import GatewayError, LoopDetected, UpstreamBroken, UpstreamTimeout, UpstreamUnreachable
-from gateway.http.pool import ConnectionPool
 from gateway.http.request_body import NO_BODY
 from gateway.http.response_parser import ResponseHead
 from gateway.http.upstream_connection import StaleConnection, UpstreamConnection
@@ -58,16 +57,18 @@ def send_request(exchange: Exchange, connection: UpstreamConnection, pseudonym: 
         pseudonym,
         "" if exchange.trace is None else trace_line(exchange, exchange.trace),
     )
-    parts = () if body is NO_BODY else body.buffered()
-    is_buffered = parts is not None
+    parts: Sequence[bytes] | None = ()
+    response_timeout: float | None = exchange.route.response_timeout
+    if body is not NO_BODY and (parts := body.buffered()) is None:
+        response_timeout = None  # it runs from the end of the upload
     connection.start_exchange(
         start,
         parts,
         is_head_request=head.method == "HEAD",
-        response_timeout=exchange.route.response_timeout if is_buffered else None,
+        response_timeout=response_timeout,
         reader_task=exchange.caller.handler_task,
     )
-    return is_buffered
+    return parts is not None
 
 
 async def start_upload(exchange: Exchange, connection: UpstreamConnection) -> BodyTask:
@@ -163,12 +164,11 @@ def record_no_response(exchange: Exchange, connection: UpstreamConnection, error
         exchange.place.record_failure(error.reason)
 
 
-def release_connection(pool: ConnectionPool, connection: UpstreamConnection, upload: BodyTask | None) -> None:
-    """Return the connection to its pool; abort it if the upload is unfinished."""
-    if upload is not None and (not upload.done() or _task_error(upload) is not None):
+def end_upload(upload: BodyTask, connection: UpstreamConnection) -> None:
+    """End an upload after the response; if it is unfinished, no other request may follow on the connection."""
+    if not upload.done() or _task_error(upload) is not None:
         upload.cancel()
         connection.abort()
-    pool.release(connection)
 
 
 def _task_error(upload: BodyTask) -> BaseException | None:

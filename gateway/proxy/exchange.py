@@ -296,13 +296,15 @@ class Exchange(msgspec.Struct, eq=False):
         """Send a response that the gateway makes; `body` is None where none may follow."""
         is_head = self.head.method == "HEAD"
         self.response.send_head(
-            [
-                make_status_line(status, REASONS[status].encode()),
-                *lines,
-                *self.cors_lines,
-                date_line(time.time()),
-                b"X-Request-Id: %b" % (self.record.request_id or "").encode(),
-            ],
+            b"\r\n".join(
+                [
+                    make_status_line(status, REASONS[status].encode()),
+                    *lines,
+                    *self.cors_lines,
+                    date_line(time.time()),
+                    b"X-Request-Id: %b\r\n" % (self.record.request_id or "").encode(),
+                ]
+            ),
             [] if is_head or body is None else [body],
             None if body is None else len(body),
             has_no_body=is_head or body is None,

@@ -32,9 +32,9 @@ from gateway.proxy import retry
 from gateway.proxy.attempt import (
     acquire_connection,
     decide,
+    end_upload,
     primary_error,
     record_no_response,
-    release_connection,
     renew_token,
     retry_stale_connection,
     send_request,
@@ -202,8 +202,8 @@ class RequestPipeline:
             return RetryDecision(RetryStep.RESEND, retry.SHORT_PAUSE * self._random_fraction())
         exchange.needs_fresh_connection = True
         try:
-            if not send_request(exchange, connection, self._pseudonym):
-                upload = await start_upload(exchange, connection)
+            is_sent = send_request(exchange, connection, self._pseudonym)
+            upload = None if is_sent else await start_upload(exchange, connection)
             response = await connection.read_head()
             relay = ResponseRelay(exchange, connection, response)
             if not relay.record_ids():
@@ -226,7 +226,9 @@ class RequestPipeline:
         else:
             return decision
         finally:
-            release_connection(pool, connection, upload)
+            if upload is not None:
+                end_upload(upload, connection)
+            pool.release(connection)
 
     # The steps, in the same order -----------------------------------------------------------------------------------
 

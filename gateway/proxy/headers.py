@@ -117,7 +117,6 @@ def build_request_head(  # noqa: PLR0917 - keywords cost time at each request
     A body keeps its framing. POST, PUT and PATCH without a body get `Content-Length: 0` (RFC 9110 §8.6): some servers
     answer 411 otherwise.
     """
-    known = head.known_fields
     framing = ""
     if head.length is not None:
         framing = f"Content-Length: {head.length - removed}\r\n"
@@ -125,11 +124,15 @@ def build_request_head(  # noqa: PLR0917 - keywords cost time at each request
         framing = "Transfer-Encoding: chunked\r\n"
     elif head.method in METHODS_WITH_BODY:
         framing = "Content-Length: 0\r\n"
-    hops = f"{known[b'via'].decode('latin-1')}, " if b"via" in known else ""
-    via_line = f"Via: {hops}{'1.1' if head.is_http11 else '1.0'} {pseudonym}"
-    tail = f"{framing}{via_line}\r\nX-Request-Id: {request_id}\r\n{trace_line}Authorization: Bearer {bearer}\r\n\r\n"
-    line = f"{head.method} {target} HTTP/1.1"
-    return b"\r\n".join([line.encode("ascii"), host, *(head.lines if lines is None else lines), tail.encode("latin-1")])
+    version = "1.1" if head.is_http11 else "1.0"
+    if head.has_special_fields and (hops := head.known_fields.get(b"via")) is not None:
+        version = f"{hops.decode('latin-1')}, {version}"
+    line = f"{head.method} {target} HTTP/1.1".encode("ascii")
+    end = (
+        f"{framing}Via: {version} {pseudonym}\r\nX-Request-Id: {request_id}\r\n"
+        f"{trace_line}Authorization: Bearer {bearer}\r\n\r\n"
+    ).encode("latin-1")
+    return b"\r\n".join([line, host, *(head.lines if lines is None else lines), end])
 
 
 def build_response_lines(

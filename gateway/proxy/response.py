@@ -116,24 +116,24 @@ class ResponseRelay(msgspec.Struct):
         exchange.record.status = status
         if status >= 300 or route.health.has_problem:
             self._defer_health_update()
-        plan, is_changed = None, False
+        plan = None
         if route.rewrite and status not in NEVER_REWRITTEN:
             known = response.known_fields
             self.plan = plan = make_plan(known.get(b"content-type"), known.get(b"content-encoding"), route.rewrite)
-        if plan is not None and response.has_no_body:
-            self._send_head([], None, modified=True, decoded=bool(plan.coding))
-            return True
         pieces = self.connection.read_whole()
         if pieces is None:
             return False
         if self.first_pieces:
             pieces = [*self.first_pieces, *pieces]
-        if plan is not None:
-            if not has_no_urls(plan, pieces, exchange.route_table.url_maps[route.file_scope], route.upstream.url):
-                self.first_pieces, self.may_have_urls = pieces, True
-                return False
-            is_changed = length is None or length > BUFFERED_LIMIT
-        self._send_head(pieces, length, modified=is_changed)
+        if plan is None:
+            self._send_head(pieces, length)
+        elif response.has_no_body:
+            self._send_head(pieces, None, modified=True, decoded=bool(plan.coding))
+        elif has_no_urls(plan, pieces, exchange.route_table.url_maps[route.file_scope], route.upstream.url):
+            self._send_head(pieces, length, modified=length is None or length > BUFFERED_LIMIT)
+        else:
+            self.first_pieces, self.may_have_urls = pieces, True
+            return False
         if length is None:
             exchange.response.end_body()
         return True
@@ -274,16 +274,15 @@ class ResponseRelay(msgspec.Struct):
         """
         response, exchange = self.response, self.exchange
         if response.is_plain and not modified and not exchange.cors_lines:
-            lines = [response.forwarded_head]
+            head = response.forwarded_head
         else:
-            lines = [response.status_line, *self._edit_lines(modified=modified, decoded=decoded)]
+            head = CRLF.join([response.status_line, *self._edit_lines(modified=modified, decoded=decoded)])
             if response.status == 304 and exchange.route.rewrite:
                 length = None
         if exchange.id_scanner is not None:
             exchange.scan_for_id(body)
-        lines.append(b"X-Request-Id: " + (exchange.record.request_id or "").encode())
         exchange.response.send_head(
-            lines,
+            b"%b\r\nX-Request-Id: %b\r\n" % (head, (exchange.record.request_id or "").encode()),
             body,
             length,
             response.has_no_body,

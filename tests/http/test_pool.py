@@ -374,7 +374,7 @@ class Crowd:
     async def age(self, number: int) -> None:
         known = [*self.pool._idle, *self.held]
         if known:
-            known[number % len(known)].opened_at -= LONG
+            known[number % len(known)].expires_at -= LONG
 
     async def pass_time(self, _: int) -> None:
         for connection in self.pool._idle:
