@@ -72,6 +72,12 @@ def install_interpreter() -> None:
     """Make the environment of the measured Python unless it is there. Raise BenchFailed if pip fails."""
     chosen = interpreter()
     print(f"bench: the gateway runs on {chosen}", file=sys.stderr)
+    _install_packages(chosen)
+    # As pip does when it installs the gateway: with PYTHONDONTWRITEBYTECODE, each start would compile all modules.
+    subprocess.run(python("-m", "compileall", "-q", str(HERE.parent / "gateway")), check=True)
+
+
+def _install_packages(chosen: Interpreter) -> None:
     done = ENVIRONMENT / ".installed"
     wanted = f"{chosen.program} {chosen.release}\n{_LOCK.read_text()}"
     if done.exists() and done.read_text() == wanted:
