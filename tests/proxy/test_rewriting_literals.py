@@ -206,6 +206,23 @@ def test_links_are_rewritten_however_many_routes_there_are(count: int) -> None:
     assert json.loads(seen) == [{"href": link} for link in wanted * 5]
 
 
+@pytest.mark.parametrize(
+    "paths", [["/".join(names) for names in product("abc", repeat=6)], ["a" * 9000, "a" * 8999 + "b"], ["x/" * 2000]]
+)
+def test_links_are_rewritten_however_paths_branch(paths: list[str]) -> None:
+    routes = [(UpstreamUrl.parse(f"https://{HOST}/ic/{path}"), f"/r{n}") for n, path in enumerate(paths)]
+    routes += [(UpstreamUrl.parse(f"https://other.example/{path}"), f"/s{n}") for n, path in enumerate(paths)]
+    url_map = UrlMap.from_routes(routes)
+    for upstream, path in (routes[-1], routes[0], routes[len(paths) - 1]):
+        here = RequestContext(upstream, GATE, route_path=path)
+        for link in (f"https://{upstream.host}{upstream.path}", upstream.path):
+            rewriter = Rewriter(RewritePlan("json", "", ""), url_map, here)
+            body = json.dumps({"href": link.rstrip("/") + "/1"}).encode()
+            steps = (rewriter.feed([body]), rewriter.end())
+            seen = json.loads(b"".join(piece for step in steps for out in step for piece in out))["href"]
+            assert seen in {f"{GATE}{path}/1", f"{path}/1"}
+
+
 def test_a_path_after_a_link_is_rewritten_too() -> None:
     links = [{"self": f"{U}/{number}", "href": f"{FLOW}/{number}", "path": FLOW} for number in range(200)]
     wanted = [{"self": f"{GATE}/orders/{n}", "href": f"/orders/{n}", "path": FLOW} for n in range(200)]

@@ -11,7 +11,7 @@ from itertools import chain, pairwise
 
 from gateway.proxy.rewriting.decoded_url import MAX_ESCAPE, MAX_START, UrlSyntax
 from gateway.proxy.rewriting.links import MANY_PATHS, Origins, common_prefix, link_pattern, reference_pattern
-from gateway.proxy.rewriting.pattern_scan import MAX_PATTERN, Scan, append_number, compile_scan, is_found
+from gateway.proxy.rewriting.pattern_scan import Scan, append_number, compile_scan, is_found
 from gateway.proxy.routing import UpstreamUrl
 
 NEIGHBOURS = 16  # bytes before a URL that make it one
@@ -21,6 +21,10 @@ MANY_HOSTS = 8
 """If a domain has more hosts of ours than this, the scan looks for the end that their names have in common."""
 MANY_BRANCHES = 4
 """If more segments than this continue a path, its pattern ends before them."""
+MAX_SEGMENTS = 8  # of a path in a pattern
+MAX_SEGMENT = 256  # characters of each
+MAX_PATHS_PATTERN = 4 * 1024
+"""Bytes: a scan has less than 16,000, and longer ones take long to compile."""
 SLASH_BYTE, PERCENT = b"/%"
 IN_HOST = rb"a-z0-9.\-_~@"
 LETTERS = b"[]abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~"
@@ -178,9 +182,8 @@ def _host_ends(origins: Origins) -> dict[str, bytes]:
 
 def _host_end(ports: Iterable[int], paths: Iterable[str]) -> bytes:
     known = b"|".join(b"%d" % port for port in sorted(ports))
-    any_path = rb"(?:[^%b:]|\Z)" % IN_HOST
-    path = _paths_pattern(paths) or any_path
-    return rb"(?:(?::(?:0*(?:%b))?)?%b|:[0-9]*%b)" % (known, path if len(path) < MAX_PATTERN else any_path, OPEN)
+    path = _paths_pattern(paths) or rb"(?:[^%b:]|\Z)" % IN_HOST
+    return rb"(?:(?::(?:0*(?:%b))?)?%b|:[0-9]*%b)" % (known, path, OPEN)
 
 
 def _host_searches(ends: Mapping[str, bytes], syntax: UrlSyntax) -> Searches:
@@ -242,24 +245,26 @@ def _path_searches(paths: Collection[str], syntax: UrlSyntax) -> Searches:
 
 
 def _branches(paths: Iterable[str]) -> dict[str, list[str]] | None:
-    """Return the rest of each path by its first segment, in lower case; None if one has no segment."""
+    """Return the rest of each path by its first segment, in lower case; None if one has no segment, or a long one."""
     branches: dict[str, list[str]] = {}
     for path in paths:
         segment, slash, rest = path.lower().removeprefix("/").partition("/")
-        if not segment:
+        if not 0 < len(segment) <= MAX_SEGMENT:
             return None
         branches.setdefault(segment, []).append(slash + rest)
     return branches
 
 
-def _paths_pattern(paths: Iterable[str]) -> bytes:
+def _paths_pattern(paths: Iterable[str], depth: int = MAX_SEGMENTS) -> bytes:
     """Return a pattern for what a URL has in place of these paths, if it belongs to one of them; empty for anything."""
     branches = _branches(paths)
-    if branches is None or len(branches) > MANY_BRANCHES:
+    if branches is None or len(branches) > MANY_BRANCHES or not depth:
         return b""
     segments = b"|".join(
-        re.escape(segment.encode()) + (_paths_pattern(below) or SEGMENT_END) for segment, below in branches.items()
+        re.escape(segment.encode()) + (_paths_pattern(below, depth - 1) or SEGMENT_END)
+        for segment, below in branches.items()
     )
     firsts = re.escape("".join({segment[0] for segment in branches})).encode()
     may_be_escaped = rb'(?:[%b][^/?#"<>\s\\%%&]*)?%b' % (firsts, OPEN)
-    return rb"(?:%b(?:%b|%b)|%b)" % (SLASH, segments, may_be_escaped, OPEN)
+    pattern = rb"(?:%b(?:%b|%b)|%b)" % (SLASH, segments, may_be_escaped, OPEN)
+    return pattern if len(pattern) <= MAX_PATHS_PATTERN else b""

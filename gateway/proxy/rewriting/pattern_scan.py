@@ -6,9 +6,6 @@ from typing import Protocol
 
 from hyperscan import HS_FLAG_CASELESS, HS_FLAG_DOTALL, HS_FLAG_SINGLEMATCH, HS_MODE_BLOCK, Database, ScanTerminated
 
-MAX_PATTERN = 8 * 1024
-"""Bytes. Hyperscan reads patterns of twice this size."""
-
 
 class Scan(Protocol):
     """Calls a function for each pattern that a text contains: with the pattern's number, other facts and the context.
@@ -25,7 +22,7 @@ class Scan(Protocol):
 def compile_scan(patterns: tuple[bytes, ...], first: int = 0) -> Scan:
     r"""Compile patterns for a scan, in any letter case. Their numbers begin with `first`.
 
-    The syntax is that of `re`, without assertions other than `^` and `\Z`.
+    The syntax is that of `re`, without assertions other than `^` and `\Z`. A pattern has less than 16,000 bytes.
     """
     database = Database(mode=HS_MODE_BLOCK)
     database.compile(
