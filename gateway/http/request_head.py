@@ -89,6 +89,8 @@ class RequestHead(msgspec.Struct, frozen=True):
     """Why the request cannot be served, although its head is well-formed."""
     has_body: bool = False
     """A body follows."""
+    has_framing: bool = False
+    """A line that frames the body goes with the request, even if the body is empty."""
     has_special_fields: bool = False
     """It has fields that are `FieldRules.special`."""
     keeps_alive: bool = True
@@ -180,7 +182,8 @@ def _parse_lines(head_bytes: bytes, limits: RequestLimits, rules: FieldRules) ->
     length, chunked = None if value is None else int(value), b"transfer-encoding" in known
     has_body = chunked or bool(length)
     keeps_alive = is_persistent(known.get(b"connection"), is_http11=is_http11)
-    return replace(head, length=length, chunked=chunked, has_body=has_body, keeps_alive=keeps_alive), lines
+    head = replace(head, length=length, chunked=chunked, has_body=has_body, keeps_alive=keeps_alive)
+    return replace(head, has_framing=has_body or length is not None or method in METHODS_WITH_BODY), lines
 
 
 def _parse_request_line(line: bytes) -> tuple[str, str, bool]:

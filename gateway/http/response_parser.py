@@ -42,7 +42,7 @@ HEAD_TOO_LARGE = "the head is too large"
 BROKEN_STATUS_LINE = re.compile(rb"[\r\n]*HTTP/[0-9.]{1,3} ([1-5][0-9]{2})[ \r\n]")
 
 
-class ResponseHead(msgspec.Struct):
+class ResponseHead(msgspec.Struct, gc=False):
     """The head of a final response, its fields sorted by `fields.sort_fields`."""
 
     status: int

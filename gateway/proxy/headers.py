@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from gateway.content.untrusted_text import read_retry_after
 from gateway.errors import BadRequest
 from gateway.http.fields import COOKIE, FieldAction, FieldRules, field_value, remove_fields
-from gateway.http.request_head import METHODS_WITH_BODY, RequestHead
+from gateway.http.request_head import RequestHead
 from gateway.http.response_parser import ResponseHead
 from gateway.proxy.cors import REQUEST_HEADERS, REQUEST_METHOD
 from gateway.proxy.method_override import OVERRIDE_FIELDS
@@ -117,22 +117,22 @@ def build_request_head(  # noqa: PLR0917 - keywords cost time at each request
     A body keeps its framing. POST, PUT and PATCH without a body get `Content-Length: 0` (RFC 9110 §8.6): some servers
     answer 411 otherwise.
     """
-    framing = ""
-    if head.length is not None:
-        framing = f"Content-Length: {head.length - removed}\r\n"
-    elif head.chunked:
-        framing = "Transfer-Encoding: chunked\r\n"
-    elif head.method in METHODS_WITH_BODY:
-        framing = "Content-Length: 0\r\n"
+    framing = _framing_line(head, removed) if head.has_framing else ""
     version = "1.1" if head.is_http11 else "1.0"
     if head.has_special_fields and (hops := head.known_fields.get(b"via")) is not None:
         version = f"{hops.decode('latin-1')}, {version}"
-    line = f"{head.method} {target} HTTP/1.1".encode("ascii")
+    line = f"{head.method} {target} HTTP/1.1".encode()
     end = (
         f"{framing}Via: {version} {pseudonym}\r\nX-Request-Id: {request_id}\r\n"
         f"{trace_line}Authorization: Bearer {bearer}\r\n\r\n"
     ).encode("latin-1")
     return b"\r\n".join([line, host, *(head.lines if lines is None else lines), end])
+
+
+def _framing_line(head: RequestHead, removed: int) -> str:
+    if head.chunked:
+        return "Transfer-Encoding: chunked\r\n"
+    return f"Content-Length: {(head.length or 0) - removed}\r\n"
 
 
 def build_response_lines(

@@ -8,7 +8,7 @@ header fields that depend on the whole body are left out.
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 
@@ -55,9 +55,9 @@ class ResponseRelay(msgspec.Struct):
     exchange: Exchange
     connection: UpstreamConnection
     response: ResponseHead
-    first_pieces: list[bytes] = []
+    first_pieces: Sequence[bytes] = ()
     """Pieces of the body that are read already."""
-    extra_lines: list[bytes] = []
+    extra_lines: Sequence[bytes] = ()
     """Field lines to add to the head."""
     url_context: RequestContext | None = None
     plan: RewritePlan | None = None
@@ -111,9 +111,10 @@ class ResponseRelay(msgspec.Struct):
         """Send the response if all of it has come and nothing in it is rewritten, as in most cases. Return False if
         `deliver` must relay it. Raise CallerGone.
         """
-        response, exchange = self.response, self.exchange
-        route, status, length = exchange.route, response.status, response.length
-        exchange.record.status = status
+        exchange, response = self.exchange, self.response
+        route = exchange.route
+        length = response.length
+        status = exchange.record.status = response.status
         if status >= 300 or route.health.has_problem:
             self._defer_health_update()
         plan = None
@@ -309,7 +310,7 @@ class ResponseRelay(msgspec.Struct):
             lines.append(date_line(time.time()))
         if exchange.cors_lines:
             lines = [*remove_fields(CORS_FIELDS, lines), *exchange.cors_lines]
-        return lines + self.extra_lines
+        return [*lines, *self.extra_lines]
 
     def _rewrite_field(self, name: bytes, value: bytes) -> bytes:
         url_map = self._url_map()
