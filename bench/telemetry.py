@@ -17,7 +17,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from gateway.observe.record import Record
-from gateway.proxy.request_tracing import finish_trace, start_trace, trace_line, traced_lines
+from gateway.proxy.request_tracing import finish_trace, start_trace, trace_line
 from gateway.proxy.routing import UpstreamUrl
 from gateway.telemetry.export_counters import ExportCounters
 from gateway.telemetry.otlp_client import ExportCredentials, OtlpClient
@@ -68,8 +68,6 @@ def call(one: Any, tracer: Tracer) -> None:
     """Run the steps of tracing in one call."""
     start_trace(one, tracer)
     trace = one.trace
-    if trace.replaces_fields:
-        traced_lines(one.head, trace)
     trace_line(one, trace)
     trace.status = 202
     finish_trace(one, trace, tracer)

@@ -20,8 +20,10 @@ class KnownCaller(msgspec.Struct, frozen=True):
     meter: CallerMeter
 
 
-class ScopedProofs(msgspec.Struct, frozen=True):
-    """The proofs of the callers of each scope (`SourceFile.scope`): its own callers, and those of the main file."""
+class ScopedProofs(msgspec.Struct, frozen=True, eq=False):
+    """The proofs of the callers of each scope (`SourceFile.scope`): its own callers, and those of the main file. Equal
+    only to itself.
+    """
 
     every: ProofTable
     """The proofs of all callers: none of them may be forwarded."""

@@ -5,7 +5,7 @@ Requests of one connection are served one after the other (RFC 9112 §9.3.2).
 """
 
 import asyncio
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from gateway.errors import CallerGone, Draining, GatewayError, RequestTimeout
 from gateway.http.body_reader import READ_SIZE, BodyReader
@@ -88,7 +88,7 @@ class CallerConnection(CallerChannel):
         self.accepted_by: object = None
         self.accepted_host: bytes | None = None
         self.last_route: object = None
-        self.verified_head: object = None
+        self.verified_head: Any = None
         self._trailing_size = 0
         self._half_close_monitor: HalfCloseMonitor | None = None
         self._idle_timeout = server.keepalive

@@ -62,14 +62,17 @@ class FieldRules(dict[bytes, FieldRule | None]):
         dropped_prefixes: tuple[bytes, ...] = (),
         underscore_aliases: Collection[bytes] = (),
         special: Collection[bytes] = (),
+        credentials: Collection[bytes] = (),
     ) -> None:
         """`table` contains the actions by lower-case name. Fields whose names begin with one of the `dropped_prefixes`
         are dropped. If there are such prefixes, a name with `_` instead of `-` is dropped if the name with `-` is
         dropped or consumed, or is read as that name if that is in `underscore_aliases`. `special` are known fields that
-        most heads have not, and that need a step of their own.
+        most heads have not, and that need a step of their own. `credentials` are forwarded fields that may contain the
+        caller's credentials.
         """
         super().__init__()
         self.special = frozenset(special)
+        self.credentials = frozenset(credentials)
         self._table = table
         self._dropped_prefixes = dropped_prefixes
         self._underscore_aliases = frozenset(underscore_aliases)

@@ -93,6 +93,10 @@ class RequestHead(msgspec.Struct, frozen=True):
     """A line that frames the body goes with the request, even if the body is empty."""
     has_special_fields: bool = False
     """It has fields that are `FieldRules.special`."""
+    may_have_credentials: bool = False
+    """It has a Content-Length, a Transfer-Encoding, or fields that are `FieldRules.credentials`: the caller's
+    credentials may be in its body or in them.
+    """
     keeps_alive: bool = True
     """The caller keeps the connection: in HTTP/1.1 by default, in HTTP/1.0 with `keep-alive`. After a head with an
     `error` nothing more is read.
@@ -182,8 +186,10 @@ def _parse_lines(head_bytes: bytes, limits: RequestLimits, rules: FieldRules) ->
     length, chunked = None if value is None else int(value), b"transfer-encoding" in known
     has_body = chunked or bool(length)
     keeps_alive = is_persistent(known.get(b"connection"), is_http11=is_http11)
+    has_framing = has_body or length is not None or method in METHODS_WITH_BODY
+    has_credentials = chunked or length is not None or not rules.credentials.isdisjoint(known)
     head = replace(head, length=length, chunked=chunked, has_body=has_body, keeps_alive=keeps_alive)
-    return replace(head, has_framing=has_body or length is not None or method in METHODS_WITH_BODY), lines
+    return replace(head, has_framing=has_framing, may_have_credentials=has_credentials), lines
 
 
 def _parse_request_line(line: bytes) -> tuple[str, str, bool]:

@@ -23,13 +23,11 @@ from gateway.observe.timestamp import timestamp
 from gateway.oic.billed_messages import count_messages
 from gateway.proxy.error_response import REASONS, build_error_response, error_status, request_soap_namespace
 from gateway.proxy.headers import (
-    API_KEY,
     DIGEST_FIELDS,
     RANGE_AND_CODING,
     choose_request_id,
     decrement_max_forwards,
     read_max_forwards,
-    remove_api_key,
     request_whole_response,
 )
 from gateway.proxy.redirects import MAX_REDIRECTS, resolve_redirect
@@ -84,6 +82,8 @@ class Exchange(msgspec.Struct, eq=False):
     started_at: float
     route_table: RouteTable
     """That of the arrival: a reload does not change it."""
+    request_lines: list[bytes]
+    """The caller's field lines to send upstream."""
     host: bytes | None = None
     """The name of the gateway that the caller used."""
     caller_meter: CallerMeter | None = None
@@ -117,14 +117,15 @@ class Exchange(msgspec.Struct, eq=False):
     token: str = UNKNOWN
     upstream: UpstreamServer = UNKNOWN
     request_target: str = UNKNOWN
-    request_lines: list[bytes] = UNKNOWN
 
     @classmethod
     def begin(cls, caller: CallerConnection, head: RequestHead, body: RequestBody, table: RouteTable) -> "Exchange":
         """Return the state of a request that has arrived, with a request id."""
         request_id = choose_request_id(head, new_request_id) if head.has_special_fields else new_request_id()
         record = Record(timestamp(time.time()), request_id=request_id, client=caller.peer, method=head.method or None)
-        return cls(caller, head, body, ResponseWriter(caller, head.is_http11), record, time.monotonic(), table)
+        return cls(
+            caller, head, body, ResponseWriter(caller, head.is_http11), record, time.monotonic(), table, head.lines
+        )
 
     # The request ----------------------------------------------------------------------------------------------------
 
@@ -147,8 +148,6 @@ class Exchange(msgspec.Struct, eq=False):
     def edit_request(self) -> None:
         """Apply to target and field lines what the route, or a shortened body, changes."""
         route, known = self.route, self.head.known_fields
-        if API_KEY in known and self._has_api_key(known[API_KEY]):
-            self.request_lines = remove_api_key(self.request_lines, known[API_KEY])
         if route.rewrite and not RANGE_AND_CODING.isdisjoint(known):
             self.request_lines = request_whole_response(self.request_lines, known)
         if self.body.bytes_removed:
@@ -216,12 +215,6 @@ class Exchange(msgspec.Struct, eq=False):
         if route.edits is not None:
             self.request_target = route.edits.edit_target(self.request_target, self._template_values())
         return True
-
-    def _has_api_key(self, value: bytes) -> bool:
-        """Return whether X-Api-Key is a proof here: callers prove themselves by keys, or it is the key of a caller."""
-        proofs, route = self.route_table.callers.proofs, self.route
-        has_keys = route.callers is not None and proofs.for_scope(route.file_scope).uses_keys
-        return has_keys or bool(proofs.every.find_key(value))
 
     def release_place(self) -> None:
         """Release the place at the service, if the request has one."""

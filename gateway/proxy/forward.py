@@ -40,11 +40,12 @@ from gateway.proxy.attempt import (
     send_request,
     start_upload,
 )
+from gateway.proxy.caller_check import recognize_caller
 from gateway.proxy.error_response import soap_namespace_of_broken_head
 from gateway.proxy.exchange import UNREADABLE_HEAD, Exchange, RecordSink
 from gateway.proxy.headers import PSEUDONYM
 from gateway.proxy.request_checks import check_caller_and_body, match_route
-from gateway.proxy.request_tracing import finish_trace, start_trace, traced_lines
+from gateway.proxy.request_tracing import finish_trace, start_trace
 from gateway.proxy.response import ResponseRelay
 from gateway.proxy.retry import RetryDecision, RetryState, RetryStep
 from gateway.proxy.route_table import Route, RouteTable
@@ -159,7 +160,8 @@ class RequestPipeline:
         if match is None:
             return
         route = match.route
-        if route.callers is not None or body is not NO_BODY:
+        # Most requests have no credentials, or those that their connection has had before.
+        if head.may_have_credentials if route.callers is None else not recognize_caller(exchange):
             await check_caller_and_body(exchange)
         exchange.token = route.token_source.get_fresh_token() or await self._acquire_token(exchange)
         if not body.is_complete:
@@ -171,7 +173,6 @@ class RequestPipeline:
             exchange.place = route.service.place if is_free else await self._wait_for_place(exchange, route.service)
         method = match.method or head.method
         exchange.upstream, exchange.request_target = route.upstream, match.target
-        exchange.request_lines = head.lines if exchange.trace is None else traced_lines(head, exchange.trace)
         exchange.retry_state = RetryState(method, route.replay, route.idempotent)
         if route.edits is not None or body.bytes_removed or head.has_special_fields:
             exchange.edit_request()

@@ -45,7 +45,7 @@ DEFERRED_RESPONSE = [SET_COOKIE, *RANGES, *URL_FIELDS, *TLS_ONLY]
 DIGEST_FIELDS = frozenset(DIGESTS)  # wrong once the body is changed
 CODING_AND_DIGEST_FIELDS = frozenset([*DIGESTS, b"content-encoding"])  # wrong once the content coding is removed
 # Request fields that decide whether a request may be sent, that may have to be edited, or that name it.
-SPECIAL_FIELDS = frozenset([*RANGE_AND_CODING, *OVERRIDE_FIELDS, API_KEY, COOKIE])
+SPECIAL_FIELDS = frozenset([*RANGE_AND_CODING, *OVERRIDE_FIELDS, COOKIE])
 SPECIAL_FIELDS |= frozenset(b"max-forwards origin sec-fetch-site via x-request-id".split())
 DROPPED_RESPONSE = [*HOP_BY_HOP, *b"x-request-id set-cookie2 proxy-authenticate proxy-authentication-info".split()]
 # Fields that bind a client to the origin that sends them, which for the caller is the gateway and not OIC: alternative
@@ -65,6 +65,7 @@ REQUEST_RULES = FieldRules(
     dropped_prefixes=NEVER_FORWARDED_PREFIXES,
     underscore_aliases=[*OVERRIDE_FIELDS, API_KEY],
     special=SPECIAL_FIELDS,
+    credentials=[API_KEY],
 )
 RESPONSE_RULES = FieldRules(
     {
@@ -83,14 +84,9 @@ MAX_FORWARDS_LIMIT = 999_999_999
 REQUEST_ID = re.compile(rb"[!-~]{1,128}")
 
 
-def remove_api_key(lines: list[bytes], value: bytes) -> list[bytes]:
-    """Return the lines without X-Api-Key, also where its name has `_` for `-`. `value` is that of all such lines."""
-    usual_line = b"X-Api-Key: " + value
-    if usual_line in lines:
-        kept = lines.copy()
-        kept.remove(usual_line)
-        return kept
-    return [line for line in lines if line.partition(b":")[0].lower().replace(b"_", b"-") != API_KEY]
+def find_api_keys(lines: list[bytes]) -> list[bytes]:
+    """Return the lines of X-Api-Key, also those whose name has `_` for `-`."""
+    return [line for line in lines if line.partition(b":")[0].lower().replace(b"_", b"-") == API_KEY]
 
 
 def choose_request_id(head: RequestHead, make_id: Callable[[], str]) -> str:

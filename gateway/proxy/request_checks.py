@@ -11,7 +11,7 @@ from gateway.oic.soap_credentials import SoapCredentialFilter, may_be_soap
 from gateway.oic.urls import SOAP_TRIGGER_PREFIX
 from gateway.oic.ws_security import UsernameToken
 from gateway.proxy.admission import check_browser
-from gateway.proxy.caller_check import identify_by_tokens, identify_caller
+from gateway.proxy.caller_check import identify_by_tokens, identify_caller, remove_key
 from gateway.proxy.cors import REQUEST_HEADERS, REQUEST_METHOD
 from gateway.proxy.error_response import expected_soap_namespace
 from gateway.proxy.exchange import Exchange
@@ -98,17 +98,17 @@ def _check_page_and_method(exchange: Exchange, match: RouteMatch[Route]) -> Rout
 
 
 async def check_caller_and_body(exchange: Exchange) -> None:
-    """Identify the caller, set the limits of the body, remove the caller's own credentials from it, and check the
-    limits of the caller. Raise UnknownCaller, CallerNotAllowed, TooManyRequests, and as `_strip_soap_credentials` and
-    `prepare_body` do.
+    """Identify the caller, set the limits of the body, remove the caller's own credentials from it and from the head,
+    and check the limits of the caller. Raise UnknownCaller, CallerNotAllowed, TooManyRequests, and as
+    `_strip_soap_credentials` and `prepare_body` do.
     """
-    match = exchange.route_match
-    if exchange.body is NO_BODY:
-        identify_caller(exchange, may_have_token=False)
+    match, has_body = exchange.route_match, exchange.body is not NO_BODY
+    may_be_soap = has_body and _may_be_soap(exchange.head, match.target)
+    if match.route.callers is None:
+        remove_key(exchange)
     else:
-        may_be_soap = _may_be_soap(exchange.head, match.target)
-        if match.route.callers is not None:
-            identify_caller(exchange, may_have_token=may_be_soap)
+        identify_caller(exchange, may_have_token=may_be_soap)
+    if has_body:
         exchange.prepare_body()
         if may_be_soap:
             tokens = await _strip_soap_credentials(exchange)

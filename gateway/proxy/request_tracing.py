@@ -19,9 +19,10 @@ def start_trace(exchange: Exchange, tracer: "Tracer") -> None:
     caller = exchange.caller
     exchange.trace = trace = tracer.start(exchange.head, caller.peer, caller.scheme, exchange.started_at)
     exchange.record.trace_id = trace.trace_id
+    exchange.request_lines = _traced_lines(exchange.head, trace)
 
 
-def traced_lines(head: RequestHead, trace: "RequestTrace") -> list[bytes]:
+def _traced_lines(head: RequestHead, trace: "RequestTrace") -> list[bytes]:
     """Return the caller's field lines without its `traceparent`, which the gateway replaces, and without its
     `tracestate` unless its trace goes on (W3C Trace Context §3.3). Return them as they are if nothing is replaced.
     """

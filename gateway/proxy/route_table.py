@@ -39,8 +39,8 @@ class UpstreamServer(msgspec.Struct, frozen=True):
     """The Host field line, without CRLF."""
 
 
-class Route(msgspec.Struct, frozen=True):
-    """A compiled route: everything a request needs."""
+class Route(msgspec.Struct, frozen=True, eq=False):
+    """A compiled route: everything a request needs. Equal only to itself."""
 
     name: str
     path: str

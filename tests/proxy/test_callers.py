@@ -5,13 +5,19 @@ import base64
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from gateway.callers.directory import KnownCaller, ScopedProofs
+from gateway.callers.proof_table import CallerProofs, ProofTable
+from gateway.observe.meters import CallerMeter
 from gateway.observe.metric_table import PREFIX
 from gateway.observe.record import record_line
-from tests.fakes.gate import Gate, Scene, scene
+from gateway.proxy.caller_check import VerifiedHead
+from gateway.proxy.route_table import Route
+from tests.fakes.collector import Collector
+from tests.fakes.gate import Gate, Scene, config, scene
 from tests.fakes.proofs import PROFILE, basic, password_digest
 
 ERP, KEY, CRM = "s3cr3t-of-erp", "s3cr3t-key-of-scanner", "s3cr3t-of-crm"
@@ -314,3 +320,131 @@ async def test_a_key_in_any_spelling_stays_here() -> None:
         for request in at.upstream.requests:
             assert KEY.encode() not in request.head
             assert request.field("A") == "1"
+
+
+async def exchange_all(at: Scene, *requests: str) -> list[int]:
+    """Send requests on one connection, each after the response to the one before; return the statuses."""
+    caller = await at.gate.caller()
+    statuses = []
+    for request in requests:
+        await caller.send(request.replace("\n", "\r\n").encode())
+        statuses.append((await caller.reply())[0])
+    await at.gate.wait_for_records(len(requests))
+    return statuses
+
+
+def request_with(*fields: str, target: str = "/orders/1", body: str | None = None) -> str:
+    method, length = ("GET", ()) if body is None else ("POST", (f"Content-Length: {len(body)}",))
+    return "\n".join([f"{method} {target} HTTP/1.1", "Host: gw", *fields, *length, "", body or ""])
+
+
+KEY_FIELDS = {
+    "as before": [f"X-Api-Key: {KEY}"],
+    "another spelling of the name": [f"x-api-key: {KEY}"],
+    "an underscore": [f"X_Api_Key: {KEY}"],
+    "no space": [f"X-Api-Key:{KEY}"],
+    "more space": [f"X-Api-Key:  {KEY} "],
+    "named by Connection": [f"X-Api-Key: {KEY}", "Connection: x-api-key"],
+    "between other fields": ["A: 1", f"X-Api-Key: {KEY}", "B: 2"],
+    "an empty line beside it": [f"X-Api-Key: {KEY}", "X_Api-Key:"],
+}
+
+
+@pytest.mark.parametrize("first", KEY_FIELDS.values(), ids=KEY_FIELDS)
+async def test_a_key_verified_before_stays_here_in_any_spelling(first: list[str]) -> None:
+    async with guarded("scanner") as at:
+        pairs = [request_with(*fields) for again in KEY_FIELDS.values() for fields in (first, again)]
+        expected = [401 if "X_Api-Key:" in request.splitlines() else 200 for request in pairs]
+        assert await exchange_all(at, *pairs) == expected
+        assert len(at.upstream.requests) == expected.count(200)
+        assert all(KEY.encode() not in request.head for request in at.upstream.requests)
+        assert {record.caller for record in at.gate.records if record.status == 200} == {"scanner"}
+
+
+async def test_a_key_with_a_comma_stays_here_in_one_line_and_in_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEY", "first-half, second-half")
+    one, two = ["X-Api-Key: first-half, second-half"], ["X-Api-Key: first-half", "X-Api-Key: second-half"]
+    async with guarded("scanner") as at:
+        for order in ((one, two, one), (two, one, two, two)):
+            assert set(await exchange_all(at, *[request_with(*fields) for fields in order])) == {200}
+        assert b"half" not in sent(at)
+
+
+async def test_a_repeated_key_stays_here_with_bodies_limits_and_traces() -> None:
+    callers = {"scanner": {"api_key": {"env": "KEY"}, "rate": "1000/s"}}
+    with_key = f"X-Api-Key: {KEY}", "Traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "A: 1"
+    async with (
+        Collector() as collector,
+        guarded("scanner", callers=callers, telemetry={"endpoint": collector.url}) as at,
+    ):
+        requests = [request_with(*with_key, body=body) for body in (None, "x", None, "<a/>", None)]
+        assert await exchange_all(at, *requests) == [200] * 5
+        assert KEY.encode() not in sent(at)
+        assert [request.field("A") for request in at.upstream.requests] == ["1"] * 5
+        assert {record.caller for record in at.gate.records} == {"scanner"}
+
+
+async def test_open_routes_forward_no_key_of_a_caller_in_any_request() -> None:
+    async with scene(callers=CALLERS) as at:
+        for body in (None, "", "x"):
+            for fields in KEY_FIELDS.values():
+                shaped = [request_with(*fields, body=body), request_with(*fields, body=body)]
+                assert set(await exchange_all(at, *shaped)) == {200}
+        assert KEY.encode() not in sent(at)
+        assert await exchange_all(at, *[request_with("X-Api-Key: of-the-flow", "A: 1", body="x")] * 2) == [200, 200]
+        assert [request.field("X-Api-Key") for request in at.upstream.requests[-2:]] == ["of-the-flow"] * 2
+
+
+async def test_a_replaced_key_proves_nothing_on_an_open_connection() -> None:
+    def proofs(key: str) -> ScopedProofs:
+        table = ProofTable([CallerProofs("scanner", api_keys=(key,))], key=b"k" * 32)
+        return ScopedProofs(table, {"": table})
+
+    async with guarded("scanner") as at:
+        caller = await at.gate.caller()
+        for key, status in ((KEY, 200), ("new", 401), (KEY, 200)):
+            at.gate.runtime.table.callers.proofs = proofs(key)
+            for _ in range(2):
+                await caller.send(request_with(f"X-Api-Key: {KEY}").replace("\n", "\r\n").encode())
+                assert (await caller.reply())[0] == status
+        assert len(at.upstream.requests) == 4
+        assert KEY.encode() not in sent(at)
+
+
+@pytest.mark.parametrize(
+    ("field", "change", "status"),
+    [
+        (f"X-Api-Key: {KEY}", {"route": {"callers": ["erp"]}}, 403),
+        (f"X-Api-Key: {KEY}", {"callers": {"erp": CALLERS["erp"]}, "route": {"callers": ["erp"]}}, 401),
+        (BASIC, {"route": {"callers": ["scanner"]}}, 403),
+        (BASIC, {"callers": {"scanner": CALLERS["scanner"]}, "route": {"callers": ["scanner"]}}, 401),
+        (BASIC, {"callers": {"scanner": CALLERS["scanner"]}, "route": {}}, 200),
+    ],
+)
+async def test_a_reload_decides_again_on_an_open_connection(field: str, change: dict[str, Any], status: int) -> None:
+    async with guarded("erp", "scanner") as at:
+        caller = await at.gate.caller()
+        for expected in (200, 200, status, status):
+            await caller.send(request_with(field).replace("\n", "\r\n").encode())
+            assert (await caller.reply())[0] == expected
+            if len(at.gate.records) == 2:
+                settings = {"callers": CALLERS, **change}
+                at.gate.reload(config(at.identity.url, f"{at.upstream.url}/ic/x", **settings))
+        assert ERP.encode() not in sent(at)
+
+
+def test_what_a_connection_remembers_shows_no_proof() -> None:
+    verified = VerifiedHead(
+        (BASIC.encode(), KEY.encode(), cast("Route", None), cast("ScopedProofs", None)),
+        KnownCaller("erp", CallerMeter()),
+        f"X-Api-Key: {KEY}".encode(),
+    )
+    assert repr(verified) == "<VerifiedHead erp>"
+
+
+async def test_a_recognized_caller_is_within_its_limits() -> None:
+    limited = {"basic": {"username": "erp", "password": {"env": "ERP"}}, "quota": {"calls": "3/h"}}
+    async with guarded("erp", callers={"erp": limited}) as at:
+        assert await exchange_all(at, *[request_with(BASIC)] * 5) == [200, 200, 200, 429, 429]
+        assert at.gate.problems == ["gateway.limits: calls of the caller are refused: 3 calls an hour"]
+        at.gate.problems.clear()
