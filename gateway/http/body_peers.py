@@ -1,4 +1,4 @@
-"""What a request body uses of others: its inspector, the caller's connection, the upstream's connection."""
+"""What bodies use of others: a request body its inspector and both connections, a response body its `BodySink`."""
 
 from typing import Protocol
 
@@ -59,3 +59,14 @@ class UpstreamTransport(Protocol):
 
     def abort(self) -> None:
         """Close the connection at once."""
+
+
+class BodySink(Protocol):
+    """Takes bytes of a response as they arrive."""
+
+    def try_send(self, data: bytes | memoryview) -> bool:
+        """Send bytes at once, or return False: then `read_body` returns them."""
+
+    @property
+    def has_unsent_bytes(self) -> bool:
+        """Whether bytes that were sent may still be in use."""

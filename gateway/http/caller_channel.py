@@ -53,6 +53,16 @@ class CallerChannel(FlowControl):
             raise CallerGone
         transport.writelines(pieces)
 
+    @property
+    def has_room(self) -> bool:
+        """The connection is open, and bytes can be sent without waiting."""
+        return not self.write_paused and self._transport is not None and not self._transport.is_closing()
+
+    @property
+    def has_unsent_bytes(self) -> bool:
+        """The transport may still send from memory that it got."""
+        return self._transport is not None and self._transport.get_write_buffer_size() > 0
+
     async def drain(self, idle_timeout: float) -> None:
         """Wait until the caller has room. Raise CallerGone if it reads nothing for `idle_timeout` seconds."""
         if self.write_paused:

@@ -14,14 +14,11 @@ from typing import cast
 from gateway.content.pieces import coalesce
 from gateway.errors import BadRequest, BodyTooLarge, RequestTimeout
 from gateway.http.body_peers import BodyInspector, ReadControl, UpstreamTransport
+from gateway.http.body_reader import MIN_UNCOPIED
 from gateway.http.chunked import ChunkedDecoder
 from gateway.http.fields import MalformedMessage
 
 BODY_READ_AHEAD = 128 * 1024
-MIN_UNCOPIED = 64 * 1024
-"""Bytes of a piece that is passed on without a copy. For a smaller one, which it cannot send at once, a transport would
-keep a whole read buffer.
-"""
 INSPECTION_STEP = 64 * 1024
 """Bytes that are inspected before other tasks can run."""
 GRACE_PERIOD = 60.0

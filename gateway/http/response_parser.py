@@ -127,6 +127,18 @@ class ResponseParser:
         """The bytes of a head that is incomplete or malformed; empty once a final head is parsed."""
         return b"" if self.head is not None else self._buffer
 
+    @property
+    def missing_size(self) -> int:
+        """The number of bytes that have not been received, of a body whose length is known; 0 for another one."""
+        return self._remaining
+
+    def count_body(self, size: int) -> None:
+        """Count bytes of the body that are not in `body`, at most `missing_size`."""
+        self._remaining -= size
+        if not self._remaining:
+            self.is_complete = True
+            self.can_keep_alive = self.head is not None and self.head.keep_alive
+
     def collect_broken_head(self, data: bytes) -> bool:
         """Add bytes to a head that `feed` has rejected, for `unparsed_head`. Return whether its end is found, or it is
         too large. Without `data`, search the whole head for its end, else only the new bytes.

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from gateway.errors import GatewayError, UpstreamBroken, UpstreamTimeout
+from gateway.http.body_peers import BodySink
+from gateway.http.body_reader import MIN_UNCOPIED, READ_SIZE, BodyReader
 from gateway.http.eager_task import EagerTask
 from gateway.http.event_wait import EventWait
 from gateway.http.fields import FieldRules, MalformedMessage
@@ -62,6 +64,8 @@ class UpstreamConnection(EventWait):
         self._error: GatewayError | None = None
         self._broken_head: UpstreamBroken | None = None
         self._reading_paused = False
+        self._sink: BodySink | None = None
+        self._idle_timeout = 0.0
         self.exchanges = 0
         self.idle_since = loop.time()
         self.expires_at = math.inf
@@ -155,11 +159,14 @@ class UpstreamConnection(EventWait):
             self._transport.resume_reading()
         return pieces
 
-    async def read_body(self, idle_timeout: float) -> list[bytes]:
+    async def read_body(self, idle_timeout: float, sink: BodySink | None = None) -> list[bytes]:
         """Wait for at least one piece, and return all that have arrived; [] at the end of the body. Raise
         UpstreamTimeout after `idle_timeout` seconds of silence, UpstreamBroken if the body breaks off.
+
+        Bytes of a large body that the `sink` takes are not returned: they are sent in the callback that reads them.
         """
         parser = self._parser
+        self._sink, self._idle_timeout = sink, idle_timeout
         try:
             while not parser.body and not parser.is_complete:
                 if self._error is not None:
@@ -167,7 +174,7 @@ class UpstreamConnection(EventWait):
                 self._set_deadline(idle_timeout)
                 await self._next_event()
         finally:
-            self._suspended = self._deadline = None
+            self._suspended = self._deadline = self._sink = None
         return self.read_available()
 
     @property
@@ -242,8 +249,8 @@ class UpstreamConnection(EventWait):
         except MalformedMessage as error:
             self._on_malformed(UpstreamBroken(reason=str(error)))
             return
-        if not parser.is_complete and len(parser.body) > 1 and not self._reading_paused:
-            self._pause(parser.body)
+        if not parser.is_complete:
+            self._read_on(parser)
         if (suspended := self._suspended) is not None:  # as in most
             suspended.resume()
         else:
@@ -277,6 +284,36 @@ class UpstreamConnection(EventWait):
     def _collect_broken_head(self, error: UpstreamBroken, data: bytes) -> None:
         if self._parser.collect_broken_head(data):
             self._fail(error)
+
+    def _read_on(self, parser: ResponseParser) -> None:
+        """Go on with an incomplete response: read a large body into memory that is used again, and pause reading while
+        the pipeline is slower than the upstream.
+        """
+        if parser.missing_size > READ_SIZE and self._transport is not None:
+            self._transport.set_protocol(BodyReader(self, parser, self._on_body_bytes))
+        if len(parser.body) > 1 and not self._reading_paused:
+            self._pause(parser.body)
+
+    def _on_body_bytes(self, view: memoryview) -> bool:
+        """Take bytes of a large body. Return whether their memory may be used again."""
+        parser, sink, transport = self._parser, self._sink, self._transport
+        if transport is None or self._error is not None:
+            return True
+        parser.count_body(len(view))
+        if parser.is_complete:
+            transport.set_protocol(self)
+        data = view if len(view) >= MIN_UNCOPIED else bytes(view)
+        if sink is None or parser.body or not sink.try_send(data):
+            parser.body.append(bytes(data))
+            if not parser.is_complete and not self._reading_paused:
+                self._pause(parser.body)
+            self._wake()
+            return True
+        if parser.is_complete:
+            self._wake()
+        else:
+            self._deadline = self._loop.time() + self._idle_timeout
+        return data is not view or not sink.has_unsent_bytes
 
     def _pause(self, pieces: list[bytes]) -> None:
         if self._transport is not None and (len(pieces) >= PAUSE_AT_PIECES or sum(map(len, pieces)) >= PAUSE_AT):

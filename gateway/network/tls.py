@@ -22,8 +22,10 @@ MAX_RECORD = 16 * 1024
 """Maximum bytes of a record (RFC 8446 §5.1): one read of this size gets a whole record from OpenSSL."""
 MAX_SLICE = 64 * 1024
 """Maximum bytes that OpenSSL gets at once: its memory buffers grow with their content and never shrink."""
-READ_SIZE = 256 * 1024
+READ_SIZE = 240 * 1024
 """Maximum bytes of one read from the socket."""
+DECRYPTED_SIZE = READ_SIZE + MAX_RECORD
+"""Maximum decrypted bytes of one read, with the record that the read before began."""
 MAX_RESUMPTION_TIME = 3600.0
 """Seconds after the verification of a certificate in which sessions are resumed. Every resumption brings a new ticket:
 without this limit the certificate might never be verified again (RFC 8446 §4.6.1)."""
@@ -74,6 +76,16 @@ class _ReadBuffer(threading.local):
 _read_buffer = _ReadBuffer()
 
 
+class _DecryptedBuffer(threading.local):
+    """The buffer that OpenSSL decrypts into, for all connections of a thread: `app` gets a copy of its bytes."""
+
+    def __init__(self) -> None:
+        self.view = memoryview(bytearray(DECRYPTED_SIZE))
+
+
+_decrypted_buffer = _DecryptedBuffer()
+
+
 def _slices(data: bytes | bytearray | memoryview) -> Iterator[memoryview]:
     view = memoryview(data)
     return (view[start : start + MAX_SLICE] for start in range(0, len(view), MAX_SLICE))
@@ -84,7 +96,8 @@ class TlsLayer(asyncio.Transport, asyncio.BufferedProtocol, ABC):
 
     It buffers nothing. Written data is encrypted and passed to the TCP transport at once, and so is the back-pressure
     of that transport. Received data is decrypted at once, and `app` gets all that one read of the socket brought in one
-    call, up to 256 KiB. The context must refuse renegotiation: then no write has to wait for a read.
+    call, up to 256 KiB; a BufferedProtocol gets it in its own buffer. The context must refuse renegotiation: then no
+    write has to wait for a read.
     """
 
     _tls: ssl.SSLObject
@@ -93,6 +106,7 @@ class TlsLayer(asyncio.Transport, asyncio.BufferedProtocol, ABC):
         super().__init__()
         self._received = _read_buffer.view
         self._app = app
+        self._buffered_app: asyncio.BufferedProtocol | None = None
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._transport: asyncio.Transport
         self._error: Exception | None = None
@@ -175,8 +189,12 @@ class TlsLayer(asyncio.Transport, asyncio.BufferedProtocol, ABC):
         return False
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Replace `app`: a tunnel is open, and the next bytes are those of the origin."""
+        """Replace `app`: a large body begins or ends, or the next bytes are those of the origin behind a tunnel. A TLS
+        layer in this one gets bytes without a buffer: its buffer is that of this layer.
+        """
         self._app = cast(asyncio.Protocol, protocol)
+        is_buffered = isinstance(protocol, asyncio.BufferedProtocol) and not isinstance(protocol, TlsLayer)
+        self._buffered_app = cast(asyncio.BufferedProtocol, protocol) if is_buffered else None
 
     def get_protocol(self) -> asyncio.BaseProtocol:
         """Return the protocol of the connection."""
@@ -241,8 +259,9 @@ class TlsLayer(asyncio.Transport, asyncio.BufferedProtocol, ABC):
         """Decrypt all of the data, then deliver it in one piece. Most often it is one record."""
         if self._discards_input:
             return
-        incoming, read = self._incoming, self._tls.read
-        records: list[bytes] = []
+        incoming = self._incoming
+        read: Callable[[int, memoryview], int] = self._tls.read  # type: ignore[assignment] # bytes without a buffer
+        buffer, size, was_full = self._next_buffer(), 0, False
         end: Callable[[], None] | None = None
         for part in (data,) if len(data) <= MAX_SLICE else _slices(data):
             incoming.write(part)
@@ -251,21 +270,37 @@ class TlsLayer(asyncio.Transport, asyncio.BufferedProtocol, ABC):
                 if not self._is_open:
                     continue
             try:
-                while incoming.pending:
-                    if not (record := read(MAX_RECORD)):
+                while incoming.pending or was_full:
+                    count = read(MAX_RECORD, buffer[size:] if size else buffer)
+                    if not count:
                         end = self._on_end
                         break
-                    records.append(record)
+                    size += count
+                    if was_full := size == len(buffer):  # OpenSSL may have more of the record
+                        self._deliver(buffer, size)
+                        buffer, size = self._next_buffer(), 0
             except ssl.SSLWantReadError:  # an incomplete record, or a message of the TLS protocol itself
                 pass
             except ssl.SSLError as error:
                 end = partial(self._fail, error)
-        if records and not self._is_closing:
-            self._app.data_received(b"".join(records))
+        if size:
+            self._deliver(buffer, size)
         if end is not None and not self._is_closing:
             end()
         if self._outgoing.pending:
             self._flush()
+
+    def _next_buffer(self) -> memoryview:
+        app = self._buffered_app
+        return _decrypted_buffer.view if app is None else cast(memoryview, app.get_buffer(-1))
+
+    def _deliver(self, buffer: memoryview, size: int) -> None:
+        if self._is_closing or self._discards_input:
+            return
+        if self._buffered_app is None:
+            self._app.data_received(bytes(buffer[:size]))
+        else:
+            self._buffered_app.buffer_updated(size)
 
     def _flush(self) -> None:
         if self._outgoing.pending:

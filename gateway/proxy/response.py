@@ -31,6 +31,7 @@ from gateway.oic.instance_id import (
 )
 from gateway.proxy import retry
 from gateway.proxy.cors import CORS_FIELDS
+from gateway.proxy.direct_sender import DirectSender
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.headers import TLS_ONLY, build_response_lines, has_date, modified_body_lines, not_modified_lines
 from gateway.proxy.rewriting import RequestContext, RewritePlan, Rewriter, UrlMap, has_no_urls, make_plan
@@ -167,8 +168,8 @@ class ResponseRelay(msgspec.Struct):
         connection, idle = self.connection, self.exchange.route.idle_timeout
         if connection.is_complete:  # and `pieces` are all of it
             return
-        await self.exchange.caller.become_task()  # pieces that come together are sent together
-        while more := await connection.read_body(idle):
+        sender = DirectSender(self.exchange)
+        while more := await connection.read_body(idle, sender):
             self._send(more)
             if not connection.is_complete:  # after its end the upstream need not wait for a slow caller
                 await self.exchange.response.drain(idle)
@@ -216,12 +217,15 @@ class ResponseRelay(msgspec.Struct):
         self._send_head(whole, length, modified=changed or not is_short, decoded=decoded)
 
     async def _stream(self, plan: RewritePlan, pieces: list[bytes]) -> None:
-        await self.exchange.caller.become_task()
         rewriter = self._make_rewriter(plan)
+        sender = DirectSender(self.exchange, rewriter)
         idle, decoded = self.exchange.route.idle_timeout, bool(plan.coding)
-        while pieces or (pieces := await self.connection.read_body(idle)):
-            for piece in pieces:
-                await self._send_parts(rewriter.feed([piece]), decoded=decoded)
+        while pieces or (pieces := await self.connection.read_body(idle, sender)):
+            for number, piece in enumerate(pieces):
+                if number:
+                    await asyncio.sleep(0)
+                if not sender.try_send(piece):
+                    await self._send_parts(rewriter.feed([piece]), decoded=decoded)
             pieces = []
         await self._send_parts(rewriter.end(), decoded=decoded)
         if not self.exchange.response.started:
@@ -233,7 +237,9 @@ class ResponseRelay(msgspec.Struct):
         """
         response = self.exchange.response
         try:
-            for part in parts:
+            for number, part in enumerate(parts):
+                if number:
+                    await asyncio.sleep(0)
                 if not part:
                     pass
                 elif response.started:
@@ -241,7 +247,6 @@ class ResponseRelay(msgspec.Struct):
                     await response.drain(self.exchange.route.idle_timeout)
                 else:
                     self._send_head(part, None, modified=True, decoded=decoded)
-                await asyncio.sleep(0)
         except UnreadableText as error:
             raise UpstreamBroken(reason=str(error)) from None
 

@@ -27,17 +27,26 @@ def rewrite(
     here: RequestContext = HERE,
     charset: str = "",
     coding: str = "",
+    passes: bool = False,
 ) -> bytes:
+    """`passes`: what can pass unchanged is not fed."""
     plan = RewritePlan(kind, charset, coding)
     rewriter = Rewriter(plan, NAMES, here)
     places = [0, *sorted(cuts), len(body)]
     pieces = [body[start:stop] for start, stop in pairwise(places)]
-    output = [b"".join(out) for piece in pieces for out in rewriter.feed([piece] if piece else [])]
+    output = [_rewrite_piece(rewriter, piece, passes=passes) for piece in pieces]
     whole = b"".join(output) + b"".join(b"".join(out) for out in rewriter.end())
     if not coding:
         assert rewriter.changed == (whole != body)
     assert whole == body or not has_no_urls(plan, pieces, NAMES, here.upstream)
     return whole
+
+
+def _rewrite_piece(rewriter: Rewriter, piece: bytes, *, passes: bool) -> bytes:
+    passed = rewriter.pass_unchanged(memoryview(piece)) if passes else None
+    if passed is not None:
+        return passed[0] + piece[: passed[1]]
+    return b"".join(b"".join(out) for out in rewriter.feed([piece] if piece else []))
 
 
 def text(body: str, kind: str = "json", *, here: RequestContext = HERE) -> str:

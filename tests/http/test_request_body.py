@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import BadRequest, BodyTooLarge, RequestTimeout
+from gateway.http.body_reader import MIN_UNCOPIED
 from gateway.http.chunked import ChunkedDecoder
-from gateway.http.request_body import BODY_READ_AHEAD, INSPECTION_STEP, MIN_UNCOPIED, NO_BODY, RequestBody
+from gateway.http.request_body import BODY_READ_AHEAD, INSPECTION_STEP, NO_BODY, RequestBody
 from gateway.http.upstream_connection import UpstreamConnection
 from gateway.http.upstream_dialer import dial
 from gateway.network.dial import Origin

@@ -332,13 +332,42 @@ async def test_an_application_that_stops_hears_no_more(certificate: Path) -> Non
 
 async def test_records_of_one_read_are_delivered_in_one_piece(certificate: Path) -> None:
     async with linked(certificate) as (transport, app, far):
-        pieces = [bytes([number]) * 16 * 1024 for number in range(20)]
+        pieces = [bytes([number]) * 16 * 1024 for number in range(14)]
         data = await records(far, app, *pieces)
         transport.data_received(data[:-1])
-        assert app.sizes == [1, 19 * 16 * 1024]
+        assert app.sizes == [1, 13 * 16 * 1024]
         transport.data_received(data[-1:])
-        assert app.sizes == [1, 19 * 16 * 1024, 16 * 1024]
+        assert app.sizes == [1, 13 * 16 * 1024, 16 * 1024]
         assert bytes(app.got) == b"." + b"".join(pieces)
+
+
+class Taker(asyncio.BufferedProtocol):
+    """Takes `total` bytes into a small buffer, then leaves the connection to `after`."""
+
+    def __init__(self, transport: TlsTransport, total: int, after: asyncio.Protocol) -> None:
+        self.transport, self.total, self.after = transport, total, after
+        self.buffer, self.got = memoryview(bytearray(10_000)), b""
+
+    def get_buffer(self, _sizehint: int) -> memoryview:
+        return self.buffer[: self.total - len(self.got)]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.got += self.buffer[:nbytes]
+        if len(self.got) == self.total:
+            self.transport.set_protocol(self.after)
+
+
+@pytest.mark.parametrize("total", [1, 9_999, 16 * 1024, 40_000, 3 * 16 * 1024])
+async def test_a_buffered_protocol_gets_its_bytes_and_no_more(certificate: Path, total: int) -> None:
+    async with linked(certificate) as (transport, app, far):
+        pieces = [bytes([number]) * 16 * 1024 for number in range(4)]
+        data = await records(far, app, *pieces)
+        taker = Taker(transport, total, app)
+        transport.set_protocol(taker)
+        for at in range(0, len(data), 30_000):
+            transport.data_received(data[at : at + 30_000])
+        whole = b"".join(pieces)
+        assert (taker.got, bytes(app.got)) == (whole[:total], b"." + whole[total:])
 
 
 async def test_records_before_a_broken_one_are_delivered(certificate: Path) -> None:

@@ -416,6 +416,16 @@ async def test_tls_connections_are_kept_and_watched(certificate: Path) -> None:
         upstream.script[:] = [reply(200, b"mine") + POISON]
         assert [(await gate.get())[2] for _ in range(2)] == [b"mine", b"ok"]
         assert upstream.connections == 2
+        upstream.script[:] = [reply(200, large) + POISON]
+        assert [(await gate.get())[2] for _ in range(2)] == [large, b"ok"]
+        assert upstream.connections == 3
+
+
+async def test_bytes_behind_a_large_reply_reach_no_caller() -> None:
+    large = b"x" * 3_000_000
+    async with scene(reply(200, large) + POISON, reply(200, large)) as at:
+        assert [(await at.gate.get())[2] for _ in range(3)] == [large, large, b"ok"]
+        assert at.upstream.connections == 2
 
 
 async def never_another_callers(at: Scene, count: int) -> None:

@@ -96,6 +96,28 @@ def test_chunking_changes_nothing_at_the_window_limits(body: bytes, kind: str, d
     assert rewrite(body, kind, cuts=range(0, len(body), 509)) == whole
 
 
+FILLERS = ["x" * 70_000, '{"a":"b, c"},' * 6000, "<b c='d'/>text " * 6000, "/ic" * 20_000 + " ", "z" * 33_000]
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.sampled_from([*ATOMS, *FILLERS]), max_size=14).map("".join).map(str.encode), KINDS, st.data())
+def test_large_pieces_that_pass_unsearched_change_nothing(body: bytes, kind: str, data: st.DataObject) -> None:
+    body = b"[1, " + body
+    cuts = data.draw(st.lists(st.integers(0, len(body)), max_size=5))
+    assert rewrite(body, kind, cuts=cuts, passes=True) == rewrite(body, kind)
+
+
+@pytest.mark.parametrize("kind", ["json", "xml", "html"])
+@pytest.mark.parametrize(
+    "url", [U, U.upper(), U.replace("/", "&#47;"), U.replace("/", r"\/"), U.replace("h", r"\u0068")]
+)
+def test_a_url_across_large_pieces_is_rewritten(kind: str, url: str) -> None:
+    before, link, after = b"[1, 2] " + b"a, " * 12_000, f'{{"href":"{url}"}}'.encode(), b" b," * 12_000
+    whole = rewrite(before + link + after, kind)
+    for cut in range(len(before), len(before) + len(link) + 1):
+        assert rewrite(before + link + after, kind, cuts=(10, cut), passes=True) == whole
+
+
 @settings(max_examples=200, deadline=None)
 @given(DOCUMENTS, KINDS)
 def test_output_in_the_gateway_s_names_stays(body: bytes, kind: str) -> None:

@@ -213,6 +213,45 @@ async def test_bodies_of_many_callers_with_slow_sides_stay_apart(size: int) -> N
         await asyncio.gather(*(call(gate, number + 1) for number in range(count)))
 
 
+@pytest.mark.parametrize("media_type", ["application/json", "application/octet-stream"])
+async def test_slow_callers_get_the_bytes_of_their_own_large_body(media_type: str) -> None:
+    """A read buffer is not used again while a transport sends from it."""
+    bodies = [b"[" + Random(number).randbytes(6_000_000) for number in range(4)]
+    waiting = iter(bodies)
+
+    async def flood(peer: ScriptedConnection) -> None:
+        await peer.request()
+        await peer.send(reply(200, next(waiting), f"Content-Type: {media_type}"))
+
+    async def call(gate: Gate) -> bytes:
+        caller = await narrow(gate)
+        await caller.send(GET)
+        return (await caller.reply())[2]
+
+    async with scene(*[flood] * len(bodies)) as at:
+        assert sorted(await asyncio.gather(*(call(at.gate) for _ in bodies))) == sorted(bodies)
+
+
+@pytest.mark.parametrize("distance", [3_000, 300_000, 700_000])
+@pytest.mark.parametrize("is_chunked", [False, True])
+async def test_links_in_a_large_body_are_rewritten_as_it_passes(distance: int, *, is_chunked: bool) -> None:
+    items = "".join(f'{{"n":"{Random(at).randbytes(distance // 2).hex()}","href":"HERE/{at}"}},' for at in range(12))
+    text = '{"items":[' + items + "1]}"
+
+    async def send(peer: ScriptedConnection) -> None:
+        body = text.replace("HERE", f"{at.upstream.url}/ic/x").encode()
+        framing = "Transfer-Encoding: chunked" if is_chunked else f"Content-Length: {len(body)}"
+        head = reply(200, b"", "Content-Type: application/json", framing, length=False)
+        for _ in range(2):
+            await peer.request()
+            await peer.send(head + (chunked(body, 50_000) if is_chunked else body))
+
+    async with scene(send) as at:
+        for _ in range(2):
+            assert (await at.gate.get())[2].decode() == text.replace("HERE", "http://localhost/orders")
+        assert at.upstream.connections == 1
+
+
 async def test_tiny_chunks_to_a_slow_caller_are_held_in_few_pieces() -> None:
     async def flood(peer: ScriptedConnection) -> None:
         await peer.request()

@@ -61,7 +61,8 @@ class LiteralSearch:
         self._alphabet = self._in_host + b":/"
         self._not_first = bytes(byte for byte in self._alphabet if byte not in syntax.first_bytes)
         longest = max((len(text) for text in (*self._ends, *own_paths)), default=0)
-        self._reach = MAX_START + MAX_ESCAPE * longest
+        self.reach = MAX_START + MAX_ESCAPE * longest
+        """Maximum bytes of the beginning of a URL up to the end of its host, or of its first path segment."""
 
     def find(self, text: bytes, before: bytes = b"") -> list[re.Pattern[bytes]]:
         """Return patterns that find all places in a text, with the last bytes before it, if it is in lower case."""
@@ -141,7 +142,7 @@ class LiteralSearch:
         """Return the offset, not before `position`, from which a text may be the beginning of a URL whose host is not
         complete. `before` are the bytes before the text.
         """
-        start = max(position, len(text) - self._reach) - NEIGHBOURS
+        start = max(position, len(text) - self.reach) - NEIGHBOURS
         if start > 0:
             return start + self._open_end(text[start:], NEIGHBOURS)
         before = before[-NEIGHBOURS:]
@@ -149,7 +150,7 @@ class LiteralSearch:
 
     def _open_end(self, text: bytes, position: int) -> int:
         syntax, size = self._syntax, len(text)
-        low = max(position, size - self._reach)
+        low = max(position, size - self.reach)
         window = text[low:]
         run = window[len(window.rstrip(self._alphabet)) :].lstrip(self._not_first)
         if not run:

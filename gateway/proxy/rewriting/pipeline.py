@@ -74,6 +74,16 @@ class Rewriter:
             return self._decode(self._decoder, pieces)
         return (out for piece in pieces for out in self._rewrite(piece))
 
+    def pass_unchanged(self, piece: bytes | memoryview) -> tuple[bytes, int] | None:
+        """Search a piece of a large body. If nothing in it is rewritten, as in most, return the bytes that were held
+        back before it, and the number of its bytes that can be sent now; else return None: `feed` rewrites it.
+        """
+        if self._is_unreadable:
+            return b"", len(piece)
+        if self._pipeline is None or self._decoder is not None or self._transcoder is not None:
+            return None
+        return self._pipeline.pass_unchanged(piece)
+
     def end(self) -> Iterator[list[bytes]]:
         """Yield the rest. Raise UnreadableText if the content coding is truncated."""
         if self._decoder is not None:
@@ -168,6 +178,12 @@ class Pipeline:
                 yield []
             for part in description.feed(piece if step == len(piece) else piece[start : start + step]):
                 yield from self._scanner.feed(part)
+
+    def pass_unchanged(self, piece: bytes | memoryview) -> tuple[bytes, int] | None:
+        """Do what `Rewriter.pass_unchanged` does."""
+        if self._description is not None and not self._description.is_done:
+            return None
+        return self._scanner.pass_unchanged(piece)
 
     def end(self) -> Iterator[list[bytes]]:
         """Yield what was held back."""

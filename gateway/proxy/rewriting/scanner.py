@@ -41,6 +41,8 @@ from gateway.proxy.rewriting.xml_context import HtmlContext, XmlContext
 
 STEP = 32 * 1024  # bytes that are searched at a time, if they may contain a URL
 CONTEXT = WINDOW + REACH  # bytes before a URL that decide whether it is rewritten
+MAX_REACH = CONTEXT - NEIGHBOURS - 1
+"""Bytes of the beginning of a URL, with which the last `CONTEXT` bytes of a piece decide how many are held back."""
 URLS_PER_STEP = 128
 """URLs that are decided one by one before other calls run."""
 PLACE_COST = 0.25  # of a URL, for a place without one
@@ -101,6 +103,23 @@ class UrlScanner:
             return
         for start in range(0, len(piece), STEP):
             yield from self._rewrite(piece[start : start + STEP], final=False)
+
+    def pass_unchanged(self, piece: bytes | memoryview) -> tuple[bytes, int] | None:
+        """Search a large piece. If nothing in it is replaced, return the bytes that were held back before it, and the
+        number of its bytes that are decided; else return None: `feed` must have it.
+        """
+        held, size = self._held, len(piece)
+        if self._has_urls or size < STEP or self._literals.reach > MAX_REACH:
+            return None
+        # What begins in the bytes that were held back ends in the first bytes of the piece.
+        beginning = held + piece[:CONTEXT] if held else b""
+        if (held and self._literals.find(beginning)) or self._literals.find(bytes(piece)):
+            self._has_urls = True
+            self._links.forget()
+            return None
+        end = size - CONTEXT + self._literals.open_end(bytes(piece[-CONTEXT:]))
+        self._held, self._before = bytes(piece[end:]), bytes(piece[end - CONTEXT : end])
+        return held, end
 
     def end(self) -> Iterator[list[bytes]]:
         """Yield what was held back, in steps of bounded cost."""

@@ -130,6 +130,11 @@ class Description(ABC):
         out = self._read_piece(piece[:room]) if room else []
         return [*out, *self._release(), piece[room:]]
 
+    @property
+    def is_done(self) -> bool:
+        """Whether the rest of the document passes as it is."""
+        return self._is_done
+
     def end(self) -> list[bytes]:
         """Return what was held back."""
         return [] if self._is_done else self._finish()
