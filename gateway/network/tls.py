@@ -242,18 +242,20 @@ class TlsLayer(asyncio.Transport, asyncio.BufferedProtocol, ABC):
 
     # Shared ---------------------------------------------------------------------------------------------------------
 
-    def _handshake(self) -> None:
+    def _handshake(self) -> bool:
+        """Go on with the handshake. Return whether it is complete."""
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
             self._flush()
-            return
+            return False
         except ssl.SSLError as error:
             self._fail(error)
-            return
+            return False
         self._flush()
         self._is_open = True
         self._on_open()
+        return True
 
     def _receive(self, data: memoryview) -> None:
         """Decrypt all of the data, then deliver it in one piece. Most often it is one record."""
@@ -265,10 +267,8 @@ class TlsLayer(asyncio.Transport, asyncio.BufferedProtocol, ABC):
         end: Callable[[], None] | None = None
         for part in (data,) if len(data) <= MAX_SLICE else _slices(data):
             incoming.write(part)
-            if not self._is_open:
-                self._handshake()
-                if not self._is_open:
-                    continue
+            if not self._is_open and not self._handshake():
+                continue
             try:
                 while incoming.pending or was_full:
                     count = read(MAX_RECORD, buffer[size:] if size else buffer)

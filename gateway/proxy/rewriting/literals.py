@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 from itertools import chain, pairwise
+from typing import cast
 
 from gateway.proxy.rewriting.decoded_url import MAX_ESCAPE, MAX_START, UrlSyntax
 from gateway.proxy.rewriting.links import MANY_PATHS, Origins, common_prefix, link_pattern, reference_pattern
@@ -69,10 +70,7 @@ class LiteralSearch:
         text = before + text
         if SLASH_BYTE not in text and PERCENT not in text and self._escape_byte not in text:
             return []  # no slash in any encoding
-        found: list[int] = []
-        self._scan_hosts(text, append_number, 0, found)
-        self._scan_others(text, append_number, 0, found)
-        if not found:
+        if not (found := self._scan(text)):
             return []
         if self._escape in found and is_found(compile_scan((self._syntax.escapes,)), text):
             unescaped = self._syntax.unescape(text)
@@ -81,6 +79,17 @@ class LiteralSearch:
             places = [*dict.fromkeys(chain.from_iterable(self._places[number] for number in found))]
         lower = text.lower() if places else b""
         return [pattern for pattern in map(re.compile, places) if pattern.search(lower)]
+
+    def may_be_in(self, text: bytes | memoryview) -> bool:
+        """Return False if `find` certainly finds nothing in a text, which is not copied."""
+        return bool(self._scan(cast(bytes, text)))  # Hyperscan scans any buffer
+
+    def _scan(self, text: bytes) -> list[int]:
+        """Return the numbers of the patterns that a text contains."""
+        found: list[int] = []
+        self._scan_hosts(text, append_number, 0, found)
+        self._scan_others(text, append_number, 0, found)
+        return found
 
     def prepare(self) -> None:
         """Compile the patterns for links, which are else compiled when the first one is found."""

@@ -113,11 +113,12 @@ class UrlScanner:
             return None
         # What begins in the bytes that were held back ends in the first bytes of the piece.
         beginning = held + piece[:CONTEXT] if held else b""
-        if (held and self._literals.find(beginning)) or self._literals.find(bytes(piece)):
+        literals = self._literals
+        if (held and literals.find(beginning)) or (literals.may_be_in(piece) and literals.find(bytes(piece))):
             self._has_urls = True
             self._links.forget()
             return None
-        end = size - CONTEXT + self._literals.open_end(bytes(piece[-CONTEXT:]))
+        end = size - CONTEXT + literals.open_end(bytes(piece[-CONTEXT:]))
         self._held, self._before = bytes(piece[end:]), bytes(piece[end - CONTEXT : end])
         return held, end
 
