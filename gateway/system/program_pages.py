@@ -25,6 +25,8 @@ def _unchanged_files(mappings: bytes) -> Iterator[tuple[int, int]]:
     """Yield start and end of the read-only mappings that have the content of their file. A page that the dynamic linker
     has changed exists only in the memory of this process (`Anonymous`), or in its swap: such mappings stay.
     """
+    if not re.search(rb"^Anonymous: +[1-9]", mappings, re.MULTILINE):
+        return  # an emulated system that does not count them, such as that of qemu-user
     # A mapping begins with a line of its addresses, permissions and path. Those of its properties have a capital.
     pattern = rb"^(\w+)-(\w+) r-[-x]p \S+ \S+ \S+ +/.*\n(?:[A-Z].*\n)*?Anonymous: +0 kB\n(?:[A-Z].*\n)*?Swap: +0 kB\n"
     for found in re.finditer(pattern, mappings, re.MULTILINE):
