@@ -1,4 +1,4 @@
-"""The callers of one configuration, by name and by proof."""
+"""The callers of one configuration, by proof."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,17 +7,6 @@ import msgspec
 
 from gateway.callers.proof_table import ProofTable
 from gateway.callers.replay_cache import ReplayCache
-from gateway.observe.meters import CallerMeter
-
-UNKNOWN_LABEL = "-"
-"""The label of requests to routes with `callers` that have no known caller."""
-
-
-class KnownCaller(msgspec.Struct, frozen=True):
-    """A caller of the configuration."""
-
-    name: str
-    meter: CallerMeter
 
 
 class ScopedProofs(msgspec.Struct, frozen=True, eq=False):
@@ -45,7 +34,4 @@ class CallerDirectory:
     """
 
     proofs: ScopedProofs
-    by_name: Mapping[str, KnownCaller]
-    unknown_caller: KnownCaller
-    """Counts the requests without a known caller."""
     replay_cache: ReplayCache

@@ -5,7 +5,7 @@ A histogram is a list: one count for each bucket (not cumulative), one for longe
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from operator import attrgetter, is_not
 from typing import NamedTuple
@@ -15,6 +15,8 @@ from gateway.observe.record import METHODS, Record
 
 OTHER_METHOD = "other"  # the label of other methods: callers must not be able to add labels
 NO_BLAME = "none"
+UNKNOWN_CALLER = "-"
+"""The label of requests to routes with `callers` that have no known caller."""
 
 # Seconds. The last two distinguish the time limit of OIC (300) from our default (330).
 BUCKETS = (
@@ -44,7 +46,7 @@ BATCH_SIZE = 32
 
 _COUNTED = attrgetter(
     *("method", "status", "error", "bytes_in", "bytes_out", "messages", "duration_ms", "upstream_ms", "token_wait_ms"),
-    *("upstream_status", "instance_id"),
+    *("upstream_status", "instance_id", "caller"),
 )
 _is_known = partial(is_not, None)
 
@@ -77,21 +79,25 @@ class Exemplar(NamedTuple):
 
 class RouteMeter:
     """The counters of one route. Increment `begun` when a request begins, append its record to `ended` at its end, and
-    call `record_retry` for each further attempt.
+    call `record_retry` for each further attempt. Append the record to `unidentified` before its end if the request has
+    no known caller although it needs one.
 
     Records are counted in batches: before any counter is read, and by `count_full_batch`.
     """
 
     __slots__ = (
-        *("_bytes_in", "_bytes_out", "_counted", "_duration", "_messages", "_requests", "_token_wait", "_upstream"),
-        *("_with_id", "_without_id", "begun", "ended", "exemplars", "replays"),
+        *("_bytes_in", "_bytes_out", "_callers", "_counted", "_duration", "_messages", "_requests", "_token_wait"),
+        *("_upstream", "_with_id", "_without_id", "begun", "ended", "exemplars", "replays", "unidentified"),
     )
 
-    def __init__(self) -> None:
+    def __init__(self, callers: "dict[str, CallerMeter] | None" = None) -> None:
+        """`callers` are the meters of callers by name, which all routes share; missing ones are added."""
+        self._callers = {} if callers is None else callers
         self.begun = 0
         """Requests that have begun."""
         self.ended: list[Record] = []
         """Records of requests that have ended and are not counted yet."""
+        self.unidentified: list[Record] = []
         self._requests: dict[tuple[str, int, str | None], int] = {}
         self._duration, self._upstream, self._token_wait = new_histogram(), new_histogram(), new_histogram()
         self._bytes_in = self._bytes_out = self._with_id = self._without_id = self._messages = 0
@@ -179,7 +185,8 @@ class RouteMeter:
         records, self.ended = self.ended, []
         self._counted += len(records)
         columns = zip(*map(_COUNTED, records), strict=True)
-        methods, statuses, errors, bytes_in, bytes_out, messages, durations, upstream, waits, answers, ids = columns
+        methods, statuses, errors, bytes_in, bytes_out, messages, durations, upstream, waits, *others = columns
+        answers, ids, callers = others
         for (method, status, error), count in Counter(zip(methods, statuses, errors, strict=True)).items():
             blame = None if error is None else BLAME_BY_CODE[error]
             key = (method if method in METHODS else OTHER_METHOD, (status or 0) // 100, blame)
@@ -196,6 +203,17 @@ class RouteMeter:
         with_id = len(ids) - ids.count(None)
         self._with_id += with_id
         self._without_id += len(answers) - answers.count(None) - with_id
+        if any(callers):
+            self._count_callers(zip(callers, statuses, messages, strict=True))
+        if self.unidentified:
+            unidentified, self.unidentified = self.unidentified, []
+            self._count_callers((UNKNOWN_CALLER, record.status, record.messages) for record in unidentified)
+
+    def _count_callers(self, requests: Iterable[tuple[str | None, int | None, int]]) -> None:
+        """Count requests for their callers: name of the caller, status, messages."""
+        for (caller, status, messages), count in Counter(requests).items():
+            if caller is not None:
+                self._callers.setdefault(caller, CallerMeter()).add(status or 0, count, messages * count)
 
 
 class CallerMeter:
@@ -207,9 +225,10 @@ class CallerMeter:
         self.messages = 0
         self.requests = [0] * 6
 
-    def record(self, status: int) -> None:
-        """Count the end of a request with `status` (0: none)."""
-        self.requests[min(status // 100, 5)] += 1
+    def add(self, status: int, count: int, messages: int) -> None:
+        """Count requests that ended with `status` (0: none), and their messages."""
+        self.requests[min(status // 100, 5)] += count
+        self.messages += messages
 
 
 class TokenMeter:

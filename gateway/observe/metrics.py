@@ -58,15 +58,11 @@ class Metrics:
 
     def route(self, name: str) -> RouteMeter:
         """Return the meter of a route, always the same one; `UNROUTED` is the name for requests without a route."""
-        return self._routes.setdefault(name, RouteMeter())
+        return self._routes.setdefault(name, RouteMeter(self._caller_meters))
 
     def token(self, name: str) -> TokenMeter:
         """Return the meter of a credential, always the same one."""
         return self._tokens.setdefault(name, TokenMeter())
-
-    def caller(self, name: str) -> CallerMeter:
-        """Return the meter of a caller, always the same one."""
-        return self._caller_meters.setdefault(name, CallerMeter())
 
     def watch_callers(self, read: Callable[[], Iterable[tuple[str, Labels, int]]]) -> None:
         """Register a function for connections of callers: name of the metric without `PREFIX`, label values, value."""
@@ -129,7 +125,7 @@ class Metrics:
         for credential, token in tuple(self._tokens.items()):
             _add_token(snapshot, credential, token)
             yield
-        for caller, counts in tuple(self._caller_meters.items()):
+        for caller, counts in tuple(self._caller_meters.items()):  # after the routes, which have counted their requests
             _add_caller(snapshot, caller, counts)
         for name, labels, value in self._read_tokens():
             snapshot[PREFIX + name][labels] = value

@@ -9,7 +9,7 @@ import time
 
 import msgspec
 
-from gateway.callers.directory import KnownCaller, ScopedProofs
+from gateway.callers.directory import ScopedProofs
 from gateway.callers.identification import ConnectionFacts, combine_callers, identify_head
 from gateway.callers.proof_table import ProofTable
 from gateway.callers.username_token import verify_tokens
@@ -29,13 +29,13 @@ class VerifiedHead(msgspec.Struct, frozen=True):
     """What the head of a request proved on a connection: another one that presents the same proves the same."""
 
     presented: PresentedProofs
-    caller: KnownCaller
+    caller: str
     key_line: bytes | None
     """The line of X-Api-Key if it is a proof, empty if that was not one line. None: it is not a proof."""
 
     def __repr__(self) -> str:
         """Return a text without the proofs."""
-        return f"<VerifiedHead {self.caller.name}>"
+        return f"<VerifiedHead {self.caller}>"
 
 
 def recognize_caller(exchange: Exchange) -> bool:
@@ -47,7 +47,7 @@ def recognize_caller(exchange: Exchange) -> bool:
     presented = known.get(b"authorization"), known.get(b"x-api-key"), exchange.route, table.callers.proofs
     if verified is None or verified.presented != presented:
         return False
-    exchange.record.caller, exchange.caller_meter = verified.caller.name, verified.caller.meter
+    exchange.record.caller = verified.caller
     if verified.key_line is not None:
         try:
             exchange.request_lines.remove(verified.key_line)
@@ -74,11 +74,12 @@ def identify_caller(exchange: Exchange, *, may_have_token: bool) -> None:
         raise _unknown_caller_error(exchange, found.problem)
     if found.caller is None and not (may_have_token and proofs.uses_wsse):
         raise _unknown_caller_error(exchange, "the request has no proof")
-    caller = None if found.caller is None else _accept_caller(exchange, found.caller)
+    if found.caller is not None:
+        _accept_caller(exchange, found.caller)
     key_line = remove_key(exchange)
-    if caller is not None:
+    if found.caller is not None:
         presented = authorization, api_key, exchange.route, exchange.route_table.callers.proofs
-        connection.verified_head = VerifiedHead(presented, caller, key_line)
+        connection.verified_head = VerifiedHead(presented, found.caller, key_line)
 
 
 def remove_key(exchange: Exchange) -> bytes | None:
@@ -117,14 +118,12 @@ def _proofs_for(exchange: Exchange) -> ProofTable:
     return exchange.route_table.callers.proofs.for_scope(exchange.route.file_scope)
 
 
-def _accept_caller(exchange: Exchange, name: str) -> KnownCaller:
-    caller = exchange.route_table.callers.by_name[name]
-    exchange.record.caller, exchange.caller_meter = name, caller.meter
+def _accept_caller(exchange: Exchange, name: str) -> None:
+    exchange.record.caller = name
     if name not in (exchange.route.callers or ()):
         raise CallerNotAllowed(reason="the route's `callers` does not name it")
-    return caller
 
 
 def _unknown_caller_error(exchange: Exchange, reason: str) -> UnknownCaller:
-    exchange.caller_meter = exchange.route_table.callers.unknown_caller.meter
+    exchange.route.meter.unidentified.append(exchange.record)
     return UnknownCaller(reason=reason, fields=exchange.route.challenges)

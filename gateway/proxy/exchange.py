@@ -17,7 +17,7 @@ from gateway.http.request_head import RequestHead
 from gateway.http.response_parser import ResponseHead
 from gateway.http.response_writer import ResponseWriter, date_line, make_status_line
 from gateway.limits.limit_gate import LimitGate
-from gateway.observe.meters import CallerMeter, RouteMeter
+from gateway.observe.meters import RouteMeter
 from gateway.observe.record import Record
 from gateway.observe.timestamp import timestamp
 from gateway.oic.billed_messages import count_messages
@@ -86,8 +86,6 @@ class Exchange(msgspec.Struct, eq=False):
     """The caller's field lines to send upstream."""
     host: bytes | None = None
     """The name of the gateway that the caller used."""
-    caller_meter: CallerMeter | None = None
-    """On routes with `callers`."""
     limit_gate: LimitGate | None = None
     """Of a caller with limits."""
     cors_lines: tuple[bytes, ...] = ()
@@ -334,11 +332,8 @@ class Exchange(msgspec.Struct, eq=False):
                 record.upstream_status,
                 has_instance_id=record.instance_id is not None,
             )
-        if self.caller_meter is not None:
-            self.caller_meter.record(record.status or 0)
-            self.caller_meter.messages += record.messages
-            if self.limit_gate is not None and record.messages:
-                self.limit_gate.count_messages(record.messages)
+        if self.limit_gate is not None and record.messages:
+            self.limit_gate.count_messages(record.messages)
         if record.route is None:
             meter, service = unrouted, ""
             meter.begun += 1

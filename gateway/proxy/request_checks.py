@@ -114,7 +114,7 @@ async def check_caller_and_body(exchange: Exchange) -> None:
             tokens = await _strip_soap_credentials(exchange)
             if match.route.callers is not None:
                 identify_by_tokens(exchange, tokens)
-    if exchange.route_table.limits and exchange.caller_meter is not None:
+    if exchange.route_table.limits and exchange.record.caller is not None:
         await _admit_within_limits(exchange)
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import msgspec
 
-from gateway.callers.directory import UNKNOWN_LABEL, CallerDirectory, KnownCaller, ScopedProofs
+from gateway.callers.directory import CallerDirectory, ScopedProofs
 from gateway.callers.proof_table import CallerProofs, ProofTable
 from gateway.callers.replay_cache import ReplayCache
 from gateway.config.caller_model import BasicProof, CallerSettings, WsseProof
@@ -17,7 +17,6 @@ from gateway.config.model import Config
 from gateway.config.secrets import SecretReader
 from gateway.config.strict_model import SecretRef, secret_refs
 from gateway.observe.log import log_event
-from gateway.observe.metrics import Metrics
 from gateway.system.files import in_thread
 from gateway.system.peer_credentials import user_id
 
@@ -136,11 +135,9 @@ async def _watch(directory: CallerDirectory, loaded: LoadedProofs) -> None:
                 log_event(log, logging.INFO, "caller-secrets-reloaded", "secrets of callers were read again")
 
 
-def build_callers(config: Config, loaded: LoadedProofs, *, metrics: Metrics, seen: ReplayCache) -> ConfiguredCallers:
-    """Return the callers of a configuration. `seen` are the one-time proofs that were used."""
-    known = {name: KnownCaller(name, metrics.caller(name)) for name in config.callers}
-    unknown = KnownCaller(UNKNOWN_LABEL, metrics.caller(UNKNOWN_LABEL))
-    return ConfiguredCallers(CallerDirectory(loaded.proofs, known, unknown, seen), loaded)
+def build_callers(loaded: LoadedProofs, *, seen: ReplayCache) -> ConfiguredCallers:
+    """Return the callers whose proofs are loaded. `seen` are the one-time proofs that were used."""
+    return ConfiguredCallers(CallerDirectory(loaded.proofs, seen), loaded)
 
 
 def challenges_of(config: Config, callers: Iterable[str]) -> tuple[str, ...]:

@@ -176,7 +176,7 @@ class Components:
         draft = self._draft(config, loaded)
         for _ in self._compile(config, loaded, draft):
             pass
-        callers = self._build_callers(config, loaded)
+        callers = build_callers(loaded.proofs, seen=self._seen_tokens)
         table = _route_table(config, draft.routes, callers.directory, self.limits.gates)
         return draft.runtime(config, table, callers)
 
@@ -186,7 +186,7 @@ class Components:
         """
         draft = self._draft(config, loaded)
         await run_in_slices(self._compile(config, loaded, draft))
-        callers = self._build_callers(config, loaded)
+        callers = build_callers(loaded.proofs, seen=self._seen_tokens)
         arguments = config, draft.routes, callers.directory, self.limits.gates
         table = await asyncio.to_thread(_route_table, *arguments)  # it only computes
         return draft.runtime(config, table, callers)
@@ -229,9 +229,6 @@ class Components:
             draft.routes.append(compiler.compile(prepared, draft.sources[prepared.route.credential]))
             yield
         draft.pools = compiler.pools
-
-    def _build_callers(self, config: Config, loaded: LoadedFiles) -> ConfiguredCallers:
-        return build_callers(config, loaded.proofs, metrics=self.metrics, seen=self._seen_tokens)
 
     def _reuse_or_build(
         self, name: str, credential: CredentialSettings, draft: "_RuntimeDraft", contexts: TlsContexts

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.observe.meters import BATCH_SIZE, BUCKETS, RouteMeter, TokenMeter, new_histogram, observe
+from gateway.observe.meters import BATCH_SIZE, BUCKETS, CallerMeter, RouteMeter, TokenMeter, new_histogram, observe
 from gateway.observe.record import Record
 
 
@@ -22,6 +22,28 @@ def test_requests_are_counted_by_method_class_and_blame() -> None:
     count_request(meter, Record(method="GET", status=502, error="token-refused"))
     assert meter.requests == {("GET", 2, None): 2, ("GET", 4, None): 1, ("GET", 5, "identity"): 1}
     assert (meter.bytes_in, meter.bytes_out, meter.in_flight) == (3, 6, 0)
+
+
+def test_requests_are_counted_for_their_callers() -> None:
+    callers = {"erp": CallerMeter()}
+    meters = [RouteMeter(callers), RouteMeter(callers)]
+    for number in range(3 * BATCH_SIZE):
+        meter = meters[number % 2]
+        count_request(meter, Record(method="GET", status=200 + number % 2, messages=number % 4, caller="erp"))
+        count_request(meter, Record(method="GET", status=None, caller="crm"))
+        count_request(meter)
+        refused = Record(method="GET", status=401, error="unknown-caller")
+        meter.unidentified.append(refused)
+        count_request(meter, refused)
+        meter.count_full_batch()
+    for meter in meters:
+        assert sum(meter.requests.values()) == 6 * BATCH_SIZE
+    each = 3 * BATCH_SIZE
+    assert {name: (meter.requests, meter.messages) for name, meter in callers.items()} == {
+        "erp": ([0, 0, each, 0, 0, 0], each // 4 * 6),
+        "crm": ([each, 0, 0, 0, 0, 0], 0),
+        "-": ([0, 0, 0, 0, each, 0], 0),
+    }
 
 
 def test_callers_cannot_grow_the_labels() -> None:

@@ -39,8 +39,7 @@ def used() -> Metrics:
     token = metrics.token("orders-app")
     token.record_fetch("ok", 0.3)
     token.expiry = 1_700_000_000.5
-    metrics.caller("erp").record(200)
-    metrics.caller("erp").messages = 3
+    orders.ended[-1].caller, orders.ended[-1].messages = "erp", 3
     metrics.watch_callers(
         lambda: [
             ("caller_connections", (), 5),

@@ -9,9 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from gateway.callers.directory import KnownCaller, ScopedProofs
+from gateway.callers.directory import ScopedProofs
 from gateway.callers.proof_table import CallerProofs, ProofTable
-from gateway.observe.meters import CallerMeter
 from gateway.observe.metric_table import PREFIX
 from gateway.observe.record import record_line
 from gateway.proxy.caller_check import VerifiedHead
@@ -436,7 +435,7 @@ async def test_a_reload_decides_again_on_an_open_connection(field: str, change: 
 def test_what_a_connection_remembers_shows_no_proof() -> None:
     verified = VerifiedHead(
         (BASIC.encode(), KEY.encode(), cast("Route", None), cast("ScopedProofs", None)),
-        KnownCaller("erp", CallerMeter()),
+        "erp",
         f"X-Api-Key: {KEY}".encode(),
     )
     assert repr(verified) == "<VerifiedHead erp>"
