@@ -114,9 +114,8 @@ class ConnectionPool:
         share = share or self._default_share
         if share.in_use >= self._share_limit:
             return None
-        idle = self._idle
-        while idle:
-            connection = idle.pop()
+        while self._idle:
+            connection = self._idle.pop()
             if self._time() < connection.expires_at and connection.is_idle_clean():
                 self._busy[connection] = share
                 share.in_use += 1

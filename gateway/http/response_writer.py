@@ -75,11 +75,10 @@ class ResponseWriter(msgspec.Struct, eq=False):
         self.bytes_sent = size = sum(map(len, body))
         if self.chunked:
             body = self._frame_pieces(body, size)
-        parts = [head, framing, b"\r\n", *body]
         if size <= MAX_JOINED_BODY:  # as most
-            self.transport.write(b"".join(parts))
+            self.transport.write(b"".join([head, framing, b"\r\n", *body]))
         else:
-            self.transport.write_pieces(parts)
+            self.transport.write_pieces([b"%b%b\r\n" % (head, framing), *body])
 
     def send_body(self, pieces: list[bytes]) -> None:
         """Send pieces of the body. Raise CallerGone."""

@@ -236,3 +236,22 @@ def test_heads_that_always_change_compile_few_patterns() -> None:
         read_request(head.encode(), shapes)
     assert QUICKLY_LEARNED <= shapes.compiled <= QUICKLY_LEARNED + 1000 // LEARNING_INTERVAL + 1
     assert len(shapes) <= MAX_SHAPES
+
+
+def test_lines_to_forward_keep_their_order_around_other_lines() -> None:
+    parser = ResponseParser(RESPONSE_RULES, head_limit=1000)
+    lines = [
+        b"Server: a", b"Date: b", b"Content-Length: 3", b"X-C: d", b"Connection: close", b"Location: /e",
+        b"Content-Type: f/g", b"opc-request-id: h", b"Keep-Alive: 5", b"X-I: j",
+    ]  # fmt: skip
+    forwarded = [b"Server: a", b"Date: b", b"X-C: d", b"Content-Type: f/g", b"opc-request-id: h", b"X-I: j"]
+    for version in (b"1.1", b"1.0"):
+        for _ in range(4):  # the shape is learned from the second head, and read from the third on
+            parser.start_response(is_head_request=False)
+            parser.feed(b"\r\n".join([b"HTTP/%b 200 Fine" % version, *lines, b"", b"abc"]))
+            assert parser.head is not None
+            assert parser.head.forwarded_head == b"\r\n".join([b"HTTP/1.1 200 Fine", *forwarded])
+            assert parser.head.known_fields == {b"date": b"b", b"content-type": b"f/g", b"opc-request-id": b"h"}
+            assert (parser.head.deferred, parser.head.length) == (((b"location", b"Location: /e"),), 3)
+        assert parser._shapes.latest is not None
+        assert parser._shapes.latest.template.forwarded_head == b"HTTP/1.1 200 Fine"
