@@ -126,11 +126,11 @@ class UsualLinks:
         if not self._literals.has_dot_segment(text):
             out = text
             for old, new in self._repeated.items():
-                out = out.replace(old, new)
+                out = out.replace(old, new) if new != old else out
             rest = out
             for place in self._places:
                 rest = rest.replace(place, b"\0")
-            if out is not text and out.startswith(before) and not self._has_others(window, rest):
+            if rest is not text and out.startswith(before) and not self._has_others(window, rest):
                 self.changed = self.changed or out != text
                 return [out[len(before) :]], end, []
         self._trials -= 1
