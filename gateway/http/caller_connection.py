@@ -279,7 +279,7 @@ class CallerConnection(CallerChannel):
             self.data_received(data)
         if self._is_half_closed and not body.is_complete and body.error is None:  # the rest of it cannot come
             self.close()
-        elif body.missing_size > READ_SIZE and not self.is_tls and self._transport is not None:
+        elif body.missing_size > READ_SIZE and self._transport is not None:
             self._transport.set_protocol(BodyReader(self, body, self._on_body_bytes))
         return body
 

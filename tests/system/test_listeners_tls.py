@@ -1,12 +1,14 @@
 """Listeners with TLS, against the real process and real clients: curl, openssl."""
 
 import asyncio
+import hashlib
 import json
 import shutil
 import signal
 import socket
 import ssl
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -302,6 +304,20 @@ async def test_large_bodies_pass_over_tls(tmp_path: Path, sandbox: Sandbox) -> N
         status, out, err = await curl(gate, tmp_path, "--data-binary", f"@{upload}", target="/upload/")
         assert status == 0, err
         assert "5120000" in out
+
+
+async def test_a_request_in_the_record_of_a_large_body_is_served(tmp_path: Path, sandbox: Sandbox) -> None:
+    server_pem(tmp_path)
+    async with before(tmp_path, sandbox, listen=listener(tmp_path)) as gate:
+        caller = await tls_caller(gate, tmp_path)
+        body = Random(3).randbytes(3_000_001)
+        upload = request("/upload/", f"Content-Length: {len(body)}", method="POST") + body
+        await caller.send(upload + request("/orders/") + upload)
+        replies = [await caller.reply() for _ in range(3)]
+        assert [status for status, _, _ in replies] == [200, 200, 200]
+        digest = hashlib.sha256(body).hexdigest().encode()
+        assert [digest in reply for _, _, reply in replies] == [True, False, True]
+        caller.close()
 
 
 async def test_tls_connections_drain(tmp_path: Path, sandbox: Sandbox) -> None:
