@@ -3,9 +3,9 @@
 A histogram is a list: one count for each bucket (not cumulative), one for longer values, and the sum.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import partial
 from operator import attrgetter, is_not
 from typing import NamedTuple
@@ -39,7 +39,7 @@ BUCKETS = (
     300.0,
     330.0,
 )
-_find_bucket = partial(bisect_left, tuple(1000 * seconds for seconds in BUCKETS))  # of milliseconds
+_BUCKETS_MS = tuple(1000 * seconds for seconds in BUCKETS)
 
 BATCH_SIZE = 32
 """Number of ended requests of a route that are counted at once: few, since there may be thousands of routes."""
@@ -62,11 +62,16 @@ def observe(counts: list[float], seconds: float) -> None:
     counts[-1] += seconds
 
 
-def _observe_all(counts: list[float], milliseconds: Sequence[float]) -> None:
-    """Add durations to a histogram."""
-    for index, count in Counter(map(_find_bucket, milliseconds)).items():
-        counts[index] += count
-    counts[-1] += sum(milliseconds) / 1000
+def _observe_all(counts: list[float], milliseconds: Iterable[float]) -> None:
+    """Add durations to a histogram. Sorting many is cheaper than a search for each."""
+    times = sorted(milliseconds)
+    begin = 0
+    while begin < len(times):
+        index = bisect_left(_BUCKETS_MS, times[begin])
+        end = len(times) if index == len(_BUCKETS_MS) else bisect_right(times, _BUCKETS_MS[index], begin)
+        counts[index] += end - begin
+        begin = end
+    counts[-1] += sum(times) / 1000
 
 
 class Exemplar(NamedTuple):
@@ -195,7 +200,7 @@ class RouteMeter:
         self._bytes_out += sum(bytes_out)
         self._messages += sum(messages)
         _observe_all(self._duration, durations)
-        _observe_all(self._upstream, list(filter(_is_known, upstream)))
+        _observe_all(self._upstream, filter(_is_known, upstream))
         self._token_wait[0] += waits.count(0.0)
         for time in filter(None, waits):
             observe(self._token_wait, time / 1000)
