@@ -1,6 +1,8 @@
 """Bodies in which URLs repeat, and bodies without URLs: short cuts give the same result."""
 
 import json
+import subprocess
+import sys
 from itertools import pairwise, product
 from urllib.parse import quote
 
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from gateway.proxy.rewriting import RequestContext, RewritePlan, Rewriter, UrlMap, has_no_urls
 from gateway.proxy.routing import UpstreamUrl
 from tests.fakes.documents import FLOW, GATE, HOST, NAMES, ORDERS, U, rewrite
+from tests.fakes.process import ROOT
 
 AUTHORITIES = [HOST, f"{HOST}:443", f"{HOST}:80", f"{HOST}:", f"{HOST}:8443", HOST.upper(), "other.example:8443", "x.y"]
 PATHS = [FLOW, "/ic/api", "/ic/api/integration/v1/flows", "/ic/ws/x", "/ic", "/ic/api/a/b", f"{FLOW}/items", "", "/"]
@@ -240,6 +243,22 @@ def test_a_path_is_rewritten_however_many_blanks_are_before_it(kind: str, item: 
         wanted = body.replace(FLOW.encode(), b"/orders")
         for cuts in ([], [len(body) - 12], range(len(body))):
             assert rewrite(body, kind, cuts=cuts) == wanted
+
+
+FORK = """
+import os
+from tests.fakes.documents import GATE, U, rewrite
+body, wanted = f'["{U}"]'.encode(), f'["{GATE}/orders"]'.encode()
+assert rewrite(body) == wanted
+child = os.fork()
+assert rewrite(body) == wanted
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+def test_a_fork_searches_with_what_was_compiled_before_it() -> None:
+    subprocess.run([sys.executable, "-c", FORK], cwd=ROOT, check=True)
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'"/"', b"\xff\xfe1"])
