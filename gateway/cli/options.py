@@ -14,8 +14,6 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
-from msgspec.structs import replace
-
 from gateway.cli.commands import did_you_mean
 from gateway.config.default_addresses import DEFAULT_ADMIN
 from gateway.config.issue import ConfigProblems, LocatedIssue
@@ -160,6 +158,8 @@ def name_file(text: str, options: argparse.Namespace) -> str:
 
 def with_file(finding: "Finding", options: argparse.Namespace) -> "Finding":
     """Return the finding with `-c FILE` in the commands that its texts show."""
+    from msgspec.structs import replace  # `probe`, which runs every few seconds, does not need it
+
     return replace(finding, means=name_file(finding.means, options), remedy=name_file(finding.remedy, options))
 
 

@@ -4,8 +4,6 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from msgspec.structs import replace
-
 from gateway.config.include_model import INCLUDED_KEYS
 from gateway.config.issue import ConfigIssue, LocatedIssue, Steps, dotted_path, is_plain
 from gateway.config.messages import EMPTY, MESSAGES, did_you_mean
@@ -75,12 +73,12 @@ class MergedTree:
         if steps in file.document.broken:
             return  # reported by the document
         if not issue.other:
-            yield file.locate(replace(issue, steps=steps))
+            yield file.locate(issue._replace(steps=steps))
             return
         other_file, other_steps = self._origin(issue.other)
         for here, at, there, other in ((file, steps, other_file, other_steps), (other_file, other_steps, file, steps)):
             shown = dotted_path(other[:2]) if here is there else f"{there.name}:{there.document.line(other)}"
-            yield here.locate(replace(issue, steps=at, what=issue.what.replace(_OTHER, shown)))
+            yield here.locate(issue._replace(steps=at, what=issue.what.replace(_OTHER, shown)))
             if here is there:
                 return
 

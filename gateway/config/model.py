@@ -27,7 +27,6 @@ from gateway.config.service_model import ServiceEntry
 from gateway.config.state_model import StateSettings
 from gateway.config.strict_model import (
     ClientTlsSettings,
-    Deferred,
     FileScopedModel,
     OneOrMoreSecrets,
     ProxySettings,
@@ -279,7 +278,7 @@ class IncludedSettings(StrictModel):
 
     credentials: dict[Name, CredentialSettings] = Field(default_factory=dict)
     """Credentials by name."""
-    callers: dict[Name, Annotated[CallerSettings, Deferred()]] = Field(default_factory=dict)
+    callers: dict[Name, CallerSettings] = Field(default_factory=dict)
     """Callers by name, for the `callers` of routes. Their proofs are never forwarded to OIC."""
     routes: list[RouteEntry] = Field(default_factory=list)
     """The routes."""
@@ -303,7 +302,7 @@ class Config(StrictModel):
     """Address of health, metrics and status; it never serves routes."""
     admin_quit: bool = False
     """True: `POST /quit` at `admin`, which must be loopback or a unix socket, stops the gateway as SIGTERM does."""
-    console: Annotated[ConsoleSettings, Deferred()] | None = None
+    console: ConsoleSettings | None = None
     """Web console on the admin port; omitted: none. docs/console.md describes it."""
     workers: Workers = 1
     """Processes that serve callers; `auto`: one for each CPU that this process may use."""
@@ -322,23 +321,21 @@ class Config(StrictModel):
     """Limits of requests and connections of callers."""
     pool: PoolSettings = Field(default_factory=PoolSettings.model_construct)
     """Connections to each upstream origin."""
-    notify: Annotated[list[Annotated[NotifySettings, Deferred()]], Field(max_length=MAX_HOOKS)] = Field(
-        default_factory=list
-    )
+    notify: Annotated[list[NotifySettings], Field(max_length=MAX_HOOKS)] = Field(default_factory=list)
     """Hooks that are called when a person should act."""
-    state: Annotated[StateSettings, Deferred()] | None = None
+    state: StateSettings | None = None
     """Store for tokens; omitted: in the memory of each process."""
     history: HistorySettings = Field(default_factory=HistorySettings.model_construct)
     """History of the last calls."""
-    telemetry: Annotated[TelemetrySettings, Deferred()] | None = None
+    telemetry: TelemetrySettings | None = None
     """Export of traces and metrics to an OpenTelemetry collector; omitted: none."""
     oci: OciSettings = Field(default_factory=OciSettings.model_construct)
     """Access to OCI Vault, for secrets with `oci_vault`."""
-    vault: Annotated[VaultSettings, Deferred()] = Field(default_factory=VaultSettings.model_construct)
+    vault: VaultSettings = Field(default_factory=VaultSettings.model_construct)
     """Access to HashiCorp Vault, for secrets with `vault`; docs/vault.md describes it."""
     credentials: Annotated[dict[Name, CredentialSettings], Field(min_length=1)]
     """Credentials by name."""
-    callers: dict[Name, Annotated[CallerSettings, Deferred()]] = Field(default_factory=dict)
+    callers: dict[Name, CallerSettings] = Field(default_factory=dict)
     """Callers by name, for the `callers` of routes. Their proofs are never forwarded to OIC."""
     services: dict[Name, ServiceEntry] = Field(default_factory=dict)
     """OIC service instances by name, with their limits of calls at once; omitted: no limits."""

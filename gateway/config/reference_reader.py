@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
 from pydantic import ValidationError
 
 from gateway.config.issue import (
@@ -62,7 +61,7 @@ class ReferenceReader(msgspec.Struct, frozen=True):
         found = [self.check_secret(secret, secret_steps) for secret_steps, secret in secrets]
         is_one_usable = any(all(issue.severity == "warning" for issue in issues) for issues in found)
         for issue in (issue for issues in found for issue in issues):
-            yield replace(issue, severity="warning") if is_list and is_one_usable else issue
+            yield issue._replace(severity="warning") if is_list and is_one_usable else issue
 
     def check_secret(self, value: Any, steps: Steps, *, allows_spaces: bool = False) -> list[ConfigIssue]:
         """Return issues of one reference to a secret."""

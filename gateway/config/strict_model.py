@@ -8,16 +8,11 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
-    GetCoreSchemaHandler,
-    GetJsonSchemaHandler,
     JsonValue,
     PrivateAttr,
     Tag,
     model_validator,
 )
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
-from pydantic_core.core_schema import with_info_plain_validator_function
 
 from gateway.config.issue import REFERENCES
 from gateway.config.values import (
@@ -43,22 +38,6 @@ class StrictModel(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True, defer_build=True)
-
-
-class Deferred:
-    """Annotates a part that few files have: its validator is built when a file has it. To build all of them takes a
-    fiftieth of the start.
-    """
-
-    def __get_pydantic_core_schema__(self, shape: type[StrictModel], _: GetCoreSchemaHandler) -> CoreSchema:
-        """Validate by the validator of the part itself; pydantic adds where it is to its errors."""
-        self._shape = shape
-        return with_info_plain_validator_function(lambda value, info: shape.model_validate(value, context=info.context))
-
-    def __get_pydantic_json_schema__(self, _: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Describe the part itself."""
-        self._shape.model_rebuild()
-        return handler(self._shape.__pydantic_core_schema__)
 
 
 class FileScopedModel(StrictModel):

@@ -160,7 +160,7 @@ def _sync(path: Path) -> None:
 def _with_flag(problem: LocatedIssue) -> LocatedIssue:
     steps = problem.path.replace("[", ".").split(".")
     flag = next((_FLAGS[step] for step in reversed(steps) if step in _FLAGS), problem.path)
-    return replace(problem, file="", line=0, path=flag)
+    return problem._replace(file="", line=0, path=flag)
 
 
 def _expand_home(text: str) -> str:

@@ -64,8 +64,8 @@ async def test_serve_imports_nothing_that_it_does_not_use(tmp_path: Path, sandbo
 @pytest.mark.parametrize(
     ("arguments", "spared"),
     [
-        (["--version"], ["asyncio", "ssl", "email", "pydantic", "aiohttp", "yaml"]),
-        (["probe", "--admin", "unix:/nowhere"], ["asyncio", "pydantic", "aiohttp", "yaml"]),
+        (["--version"], ["asyncio", "ssl", "email", "pydantic", "aiohttp", "yaml", "msgspec", "dataclasses"]),
+        (["probe", "--admin", "unix:/nowhere"], ["asyncio", "pydantic", "aiohttp", "yaml", "msgspec"]),
         (["instances", "--admin", "unix:/nowhere"], ["asyncio", "pydantic", "aiohttp", "yaml", "sqlite3"]),
         (["usage", "--admin", "unix:/nowhere"], ["asyncio", "pydantic", "aiohttp", "yaml", "sqlite3"]),
         (["schema"], ["asyncio", "aiohttp", "yaml"]),
