@@ -104,7 +104,7 @@ class TlsLayer(asyncio.Transport, asyncio.BufferedProtocol, ABC):
 
     def __init__(self, app: asyncio.Protocol) -> None:
         super().__init__()
-        self._received = _read_buffer.view
+        self._received, self._decrypted = _read_buffer.view, _decrypted_buffer.view
         self._app = app
         self._buffered_app: asyncio.BufferedProtocol | None = None
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -292,7 +292,7 @@ class TlsLayer(asyncio.Transport, asyncio.BufferedProtocol, ABC):
 
     def _next_buffer(self) -> memoryview:
         app = self._buffered_app
-        return _decrypted_buffer.view if app is None else cast(memoryview, app.get_buffer(-1))
+        return self._decrypted if app is None else cast(memoryview, app.get_buffer(-1))
 
     def _deliver(self, buffer: memoryview, size: int) -> None:
         if self._is_closing or self._discards_input:
