@@ -2,20 +2,12 @@
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Protocol
 
 from hyperscan import HS_FLAG_CASELESS, HS_FLAG_DOTALL, HS_FLAG_SINGLEMATCH, HS_MODE_BLOCK, Database, ScanTerminated
 
-
-class Scan(Protocol):
-    """Calls a function for each pattern that a text contains: with the pattern's number, other facts and the context.
-    If the function returns True, the scan ends there.
-    """
-
-    def __call__(
-        self, text: bytes, function: Callable[..., bool | None], flags: int = 0, context: object = None, /
-    ) -> None:
-        """Scan a text."""
+Scan = Callable[..., None]
+"""Takes a text, a function, 0 and a context. It calls the function for each pattern that the text contains, with the
+number of the pattern, three other facts and the context. If the function returns True, the scan ends there."""
 
 
 @lru_cache(maxsize=64)
