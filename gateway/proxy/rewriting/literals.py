@@ -56,7 +56,10 @@ class LiteralSearch:
         others = {escape: list[bytes]()} | _path_searches(own_paths, syntax)
         self._places = [*hosts.values(), *others.values()]
         self._escape = len(hosts)
-        self._scan_hosts, self._scan_others = compile_scan(tuple(hosts)), compile_scan(tuple(others), self._escape)
+        if len(hosts) <= EXACT_HOSTS:
+            self._scans = [compile_scan((*hosts, *others))]
+        else:  # all upstreams share the scan for hosts, which takes long to compile
+            self._scans = [compile_scan(tuple(hosts)), compile_scan(tuple(others), self._escape)]
         self._scan_dots = compile_scan((rb"/\.", b"%2", escape))
         self._in_host = LETTERS + syntax.escape_bytes
         self._alphabet = self._in_host + b":/"
@@ -87,8 +90,8 @@ class LiteralSearch:
     def _scan(self, text: bytes) -> list[int]:
         """Return the numbers of the patterns that a text contains."""
         found: list[int] = []
-        self._scan_hosts(text, append_number, 0, found)
-        self._scan_others(text, append_number, 0, found)
+        for scan in self._scans:
+            scan(text, append_number, 0, found)
         return found
 
     def prepare(self) -> None:
