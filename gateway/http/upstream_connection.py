@@ -299,11 +299,12 @@ class UpstreamConnection(EventWait):
         parser, sink, transport = self._parser, self._sink, self._transport
         if transport is None or self._error is not None:
             return True
+        data = view if len(view) >= MIN_UNCOPIED else bytes(view)
+        is_sent = sink is not None and not parser.body and sink.try_send(data)
         parser.count_body(len(view))
         if parser.is_complete:
             transport.set_protocol(self)
-        data = view if len(view) >= MIN_UNCOPIED else bytes(view)
-        if sink is None or parser.body or not sink.try_send(data):
+        if sink is None or not is_sent:
             parser.body.append(bytes(data))
             if not parser.is_complete and not self._reading_paused:
                 self._pause(parser.body)

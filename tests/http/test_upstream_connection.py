@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from gateway.errors import UpstreamBroken, UpstreamTimeout
+from gateway.http.body_reader import READ_SIZE
 from gateway.http.upstream_connection import StaleConnection, UpstreamConnection
 from gateway.http.upstream_dialer import dial
 from gateway.network.dial import Origin
@@ -157,6 +158,44 @@ async def test_a_complete_unread_response_does_not_pause_reading() -> None:
         assert connection.end_exchange()
         await asked(connection)
         assert (await connection.read_head()).status == 200
+
+
+class FailingSink:
+    """Takes so many bytes, and fails at the last ones."""
+
+    has_unsent_bytes = False
+
+    def __init__(self, size: int) -> None:
+        self._missing_size = size
+
+    def try_send(self, data: bytes | memoryview) -> bool:
+        self._missing_size -= len(data)
+        if not self._missing_size:
+            raise RuntimeError
+        return True
+
+
+async def test_a_body_whose_end_cannot_be_passed_on_is_broken() -> None:
+    is_read = asyncio.Event()
+    first, rest = b"x" * 1000, b"x" * 2 * READ_SIZE
+
+    async def send(talk: ScriptedConnection) -> None:
+        await talk.request()
+        await talk.send(reply(200, b"", f"Content-Length: {len(first + rest)}", length=False) + first)
+        await is_read.wait()
+        await talk.send(rest)
+        await talk.reader.read()
+
+    reported: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context.get("exception")))
+    async with connected(send) as (connection, _):
+        await asked(connection)
+        await connection.read_head()
+        assert b"".join(await connection.read_body(TIME_LIMIT)) == first
+        is_read.set()
+        with pytest.raises(UpstreamBroken):
+            await connection.read_body(TIME_LIMIT, FailingSink(len(rest)))
+    assert isinstance(reported[0], RuntimeError)
 
 
 async def test_silence_between_pieces_is_a_timeout() -> None:

@@ -118,6 +118,21 @@ def test_a_url_across_large_pieces_is_rewritten(kind: str, url: str) -> None:
         assert rewrite(before + link + after, kind, cuts=(10, cut), passes=True) == whole
 
 
+@pytest.mark.parametrize(
+    ("kind", "link"), [("json", '{"href":"HERE/7"}'), ("xml", '<a href="HERE/7"/>'), ("yaml", "href: 'HERE/7'")]
+)
+def test_a_path_across_large_pieces_is_rewritten(kind: str, link: str) -> None:
+    before, middle, after = (
+        b"[1, 2] " + b"a, " * 24_000,
+        link.replace("HERE", FLOW).encode(),
+        b"\n b, " + b" b," * 24_000,
+    )
+    whole = rewrite(before + middle + after, kind)
+    assert b"/orders/7" in whole
+    for cut in range(len(before), len(before) + len(middle) + 1):
+        assert rewrite(before + middle + after, kind, cuts=(10, cut), passes=True) == whole
+
+
 @settings(max_examples=200, deadline=None)
 @given(DOCUMENTS, KINDS)
 def test_output_in_the_gateway_s_names_stays(body: bytes, kind: str) -> None:

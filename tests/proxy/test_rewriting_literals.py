@@ -266,6 +266,21 @@ def test_a_body_that_is_too_short_for_a_url_is_clear(body: bytes) -> None:
     assert has_no_urls(RewritePlan("json", "", ""), [body], NAMES, ORDERS)
 
 
+def test_a_path_below_an_upstream_without_one_is_rewritten_once() -> None:
+    urls = [
+        "https://acme.example.com/",
+        "https://[2001:db8::1]:8443/x",
+        *(f"https://h{n}.example.com/" for n in range(9)),
+    ]
+    for upstreams in (urls[:2], urls):
+        bases = [UpstreamUrl.parse(url) for url in upstreams]
+        url_map = UrlMap.from_routes([(base, f"/r{number}") for number, base in enumerate(bases)])
+        rewriter = Rewriter(RewritePlan("json", "", ""), url_map, RequestContext(bases[0], GATE, route_path="/r0"))
+        body = b'{"href":"/v1/x?q=a/%20b","u":"http:\\/\\/%5bx"}'
+        output = b"".join(piece for step in (rewriter.feed([body]), rewriter.end()) for out in step for piece in out)
+        assert output == body.replace(b"/v1/x", b"/r0/v1/x")
+
+
 UPSTREAMS = [
     "https://acme.integration.us-phoenix-1.ocp.oraclecloud.com/ic",
     "https://acme.integration.eu-frankfurt-1.ocp.oraclecloud.com/ic",

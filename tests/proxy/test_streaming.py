@@ -1,6 +1,7 @@
 """Large bodies: they arrive whole, and a slow side slows the other one instead of filling memory."""
 
 import asyncio
+import gzip
 import socket
 from collections.abc import Callable
 from random import Random
@@ -213,6 +214,9 @@ async def test_bodies_of_many_callers_with_slow_sides_stay_apart(size: int) -> N
         await asyncio.gather(*(call(gate, number + 1) for number in range(count)))
 
 
+INSTANCE_ID = "X-Oracle-ICS-Instance-Id: a-1"  # then the body is not searched for one
+
+
 @pytest.mark.parametrize("media_type", ["application/json", "application/octet-stream"])
 async def test_slow_callers_get_the_bytes_of_their_own_large_body(media_type: str) -> None:
     """A read buffer is not used again while a transport sends from it."""
@@ -221,7 +225,7 @@ async def test_slow_callers_get_the_bytes_of_their_own_large_body(media_type: st
 
     async def flood(peer: ScriptedConnection) -> None:
         await peer.request()
-        await peer.send(reply(200, next(waiting), f"Content-Type: {media_type}"))
+        await peer.send(reply(200, next(waiting), f"Content-Type: {media_type}", INSTANCE_ID))
 
     async def call(gate: Gate) -> bytes:
         caller = await narrow(gate)
@@ -241,7 +245,7 @@ async def test_links_in_a_large_body_are_rewritten_as_it_passes(distance: int, *
     async def send(peer: ScriptedConnection) -> None:
         body = text.replace("HERE", f"{at.upstream.url}/ic/x").encode()
         framing = "Transfer-Encoding: chunked" if is_chunked else f"Content-Length: {len(body)}"
-        head = reply(200, b"", "Content-Type: application/json", framing, length=False)
+        head = reply(200, b"", "Content-Type: application/json", framing, INSTANCE_ID, length=False)
         for _ in range(2):
             await peer.request()
             await peer.send(head + (chunked(body, 50_000) if is_chunked else body))
@@ -250,6 +254,14 @@ async def test_links_in_a_large_body_are_rewritten_as_it_passes(distance: int, *
         for _ in range(2):
             assert (await at.gate.get())[2].decode() == text.replace("HERE", "http://localhost/orders")
         assert at.upstream.connections == 1
+
+
+async def test_a_large_compressed_body_of_an_unknown_charset_passes() -> None:
+    markup = b'<?xml version="1.0" encoding="Shift_JIS"?><a>' + Random(1).randbytes(750_000).hex().encode() + b"</a>"
+    lines = ("Content-Type: application/xml", "Content-Encoding: gzip", INSTANCE_ID)
+    async with scene(reply(200, gzip.compress(markup), *lines)) as at:
+        assert (await at.gate.get())[2] == markup
+        assert at.gate.records[0].error is None
 
 
 async def test_tiny_chunks_to_a_slow_caller_are_held_in_few_pieces() -> None:

@@ -23,8 +23,8 @@ MANY_HOSTS = 8
 MANY_BRANCHES = 4
 """If more segments than this continue a path, its pattern ends before them."""
 MAX_SEGMENTS = 8  # of a path in a pattern
-MAX_SEGMENT = 256  # characters of each
-MAX_PATHS_PATTERN = 4 * 1024
+MAX_SEGMENT = 64  # characters of each
+MAX_PATHS_PATTERN = 512
 """Bytes: a scan has less than 16,000, and longer ones take long to compile."""
 SLASH_BYTE, PERCENT = b"/%"
 IN_HOST = rb"a-z0-9.\-_~@"

@@ -15,6 +15,7 @@ def compile_scan(patterns: tuple[bytes, ...], first: int = 0) -> Scan:
     r"""Compile patterns for a scan, in any letter case. Their numbers begin with `first`.
 
     The syntax is that of `re`, without assertions other than `^` and `\Z`. A pattern has less than 16,000 bytes.
+    One thread may scan at a time, and no function that a scan calls.
     """
     database = Database(mode=HS_MODE_BLOCK)
     database.compile(

@@ -78,9 +78,11 @@ class Rewriter:
         """Search a piece of a large body. If nothing in it is rewritten, as in most, return the bytes that were held
         back before it, and the number of its bytes that can be sent now; else return None: `feed` rewrites it.
         """
+        if self._decoder is not None:
+            return None
         if self._is_unreadable:
             return b"", len(piece)
-        if self._pipeline is None or self._decoder is not None or self._transcoder is not None:
+        if self._pipeline is None or self._transcoder is not None:
             return None
         return self._pipeline.pass_unchanged(piece)
 

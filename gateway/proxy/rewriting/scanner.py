@@ -9,6 +9,7 @@ the limit is held back. Pieces without such URLs pass as the same objects.
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from heapq import merge
+from itertools import groupby
 from re import Match, Pattern
 from types import MappingProxyType
 from typing import NamedTuple
@@ -112,9 +113,9 @@ class UrlScanner:
         if self._has_urls or size < STEP or self._literals.reach > MAX_REACH:
             return None
         # What begins in the bytes that were held back ends in the first bytes of the piece.
-        beginning = held + piece[:CONTEXT] if held else b""
+        beginning = self._before[-NEIGHBOURS:] + held + piece[:CONTEXT]
         literals = self._literals
-        if (held and literals.find(beginning)) or (literals.may_be_in(piece) and literals.find(bytes(piece))):
+        if literals.find(beginning) or (literals.may_be_in(piece) and literals.find(bytes(piece))):
             self._has_urls = True
             self._links.forget()
             return None
@@ -301,7 +302,7 @@ class UrlScanner:
 def _places(text: bytes, patterns: list[Pattern[bytes]]) -> Iterable[int]:
     """Return the positions of the group of all matches, ascending."""
     found = [(match.start(match.lastindex or 0) for match in pattern.finditer(text)) for pattern in patterns]
-    return merge(*found) if len(found) > 1 else found[0]
+    return (place for place, _ in groupby(merge(*found))) if len(found) > 1 else found[0]
 
 
 def _match_end(pattern: Pattern[bytes], text: bytes, start: int, last: int) -> int:
