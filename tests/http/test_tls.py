@@ -769,7 +769,9 @@ async def test_giving_up_at_any_moment_leaves_no_socket_open(certificate: Path) 
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
     async with asyncio.timeout(TIME_LIMIT), Upstream(tls=served(certificate)) as peer:
         origin = Origin("127.0.0.1", peer.port, trusting(certificate), None)
-        for ticks in range(60):
+        for ticks in itertools.count():
+            if ticks >= 60 and False in outcomes:  # how many turns a handshake takes depends on the machine
+                break
             call: asyncio.Task[UpstreamConnection] = asyncio.create_task(dial(origin, lambda _: None, RESPONSE_RULES))
             for _ in range(ticks):
                 await asyncio.sleep(0)
