@@ -1,7 +1,5 @@
 """The transport of one caller's connection: bytes to the caller with backpressure, and what is known of its peer."""
 
-import asyncio
-
 from gateway.content.untrusted_text import format_authority
 from gateway.errors import CallerGone
 from gateway.http.caller_listener import CallerListener
@@ -22,7 +20,6 @@ class CallerChannel(FlowControl):
         "_is_half_closed",
         "_listener",
         "_reading_paused",
-        "_transport",
         "handler_task",
         "is_tls",
         "peer",
@@ -34,7 +31,6 @@ class CallerChannel(FlowControl):
         super().__init__()
         self._listener = listener
         self.is_tls = listener.is_tls
-        self._transport: asyncio.Transport | None = None
         self._destination: tuple[str, int] | None = None
         self._is_half_closed = self._reading_paused = False
         self.peer: str | None = None
@@ -57,11 +53,6 @@ class CallerChannel(FlowControl):
     def has_room(self) -> bool:
         """The connection is open, and bytes can be sent without waiting."""
         return not self.write_paused and self._transport is not None and not self._transport.is_closing()
-
-    @property
-    def has_unsent_bytes(self) -> bool:
-        """The transport may still send from memory that it got."""
-        return self._transport is not None and self._transport.get_write_buffer_size() > 0
 
     async def drain(self, idle_timeout: float) -> None:
         """Wait until the caller has room. Raise CallerGone if it reads nothing for `idle_timeout` seconds."""

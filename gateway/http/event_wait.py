@@ -28,7 +28,6 @@ class EventWait(FlowControl, ABC):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__()
         self._loop = loop
-        self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._reader_task: EagerTask[bool] | None = None
         self._suspended: EagerTask[bool] | None = None

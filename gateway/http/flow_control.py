@@ -6,11 +6,17 @@ import asyncio
 class FlowControl(asyncio.Protocol):
     """A protocol that can wait while `write_paused`."""
 
-    __slots__ = ("_drained", "write_paused")
+    __slots__ = ("_drained", "_transport", "write_paused")
 
     def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
         self._drained: asyncio.Future[None] | None = None
         self.write_paused = False
+
+    @property
+    def has_unsent_bytes(self) -> bool:
+        """Whether the transport may still send from memory that it got."""
+        return self._transport is not None and self._transport.get_write_buffer_size() > 0
 
     def pause_writing(self) -> None:
         """asyncio: the write buffer is full."""

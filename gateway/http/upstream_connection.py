@@ -21,7 +21,7 @@ from gateway.http.event_wait import EventWait
 from gateway.http.fields import FieldRules, MalformedMessage
 from gateway.http.head_shapes import HeadShapes
 from gateway.http.response_parser import ResponseHead, ResponseParser
-from gateway.network.tls import TlsTransport
+from gateway.network.tls_client import TlsTransport
 
 HEAD_LIMIT = 64 * 1024
 NO_RESPONSE = "no response in time"
@@ -207,11 +207,6 @@ class UpstreamConnection(EventWait):
     def is_open(self) -> bool:
         """The transport is open and not closing."""
         return self._transport is not None and not self._transport.is_closing()
-
-    @property
-    def has_unsent_bytes(self) -> bool:
-        """The transport may still send from memory that it got."""
-        return self._transport is not None and self._transport.get_write_buffer_size() > 0
 
     def is_idle_clean(self) -> bool:
         """Return whether the idle connection is open and has received nothing: unexpected bytes would be taken for the

@@ -15,7 +15,7 @@ from typing import Literal, TypeVar
 import aiohappyeyeballs
 
 from gateway.content.untrusted_text import format_authority
-from gateway.network.tls import TlsSession, TlsTransport
+from gateway.network.tls_client import TlsSession, TlsTransport
 from gateway.network.tunnel import Tunnel, connect_request
 
 HAPPY_EYEBALLS_DELAY = 0.25  # seconds

@@ -1,13 +1,10 @@
 """TLS over an open connection: OpenSSL works on memory buffers, and the TCP transport of the loop carries the records.
 
 Unlike the TLS of uvloop and asyncio, it distinguishes a clean end from a truncation, and it reads a large body at half
-the cost. Small exchanges cost the same. `TlsLayer` is common to both sides. `TlsTransport` is the client side: it
-accepts session tickets on an idle connection and resumes the last session of the origin. `caller_tls` is the server
-side.
+the cost. Small exchanges cost the same. `TlsLayer` is common to both sides: `tls_client` and `caller_tls`.
 """
 
 import asyncio
-import socket
 import ssl
 import threading
 from abc import ABC, abstractmethod
@@ -17,7 +14,6 @@ from functools import partial
 from itertools import chain
 from typing import Any, cast
 
-MSG_DONTWAIT = int(socket.MSG_DONTWAIT)
 MAX_RECORD = 16 * 1024
 """Maximum bytes of a record (RFC 8446 §5.1): one read of this size gets a whole record from OpenSSL."""
 MAX_SLICE = 64 * 1024
@@ -26,64 +22,19 @@ READ_SIZE = 240 * 1024
 """Maximum bytes of one read from the socket."""
 DECRYPTED_SIZE = READ_SIZE + MAX_RECORD
 """Maximum decrypted bytes of one read, with the record that the read before began."""
-MAX_RESUMPTION_TIME = 3600.0
-"""Seconds after the verification of a certificate in which sessions are resumed. Every resumption brings a new ticket:
-without this limit the certificate might never be verified again (RFC 8446 §4.6.1)."""
 
 
-class TlsSession:
-    """The session that the next handshake with an origin resumes: that of the newest connection to it.
-
-    The session is read only when it is needed. Reading it costs a fifth of a handshake, and a newer ticket may still
-    arrive.
-    """
+class _Buffers(threading.local):
+    """The buffers of a thread, which all its connections share."""
 
     def __init__(self) -> None:
-        self._newest: ssl.SSLObject | None = None
-        self._session: ssl.SSLSession | None = None
-        self.verified_at = 0.0
-
-    def session(self, now: float) -> ssl.SSLSession | None:
-        """Return the session to resume, if any. `now` is the time of the loop, as `verified_at` is."""
-        if now - self.verified_at >= MAX_RESUMPTION_TIME:
-            self.forget()
-        return self._newest.session if self._newest is not None else self._session
-
-    def remember(self, tls: ssl.SSLObject, *, verified_at: float) -> None:
-        """Make the session of a new connection the one to resume."""
-        self._newest = tls
-        self.verified_at = verified_at
-
-    def release(self, tls: ssl.SSLObject) -> None:
-        """Keep only the session of a connection that ended, if it is the newest connection."""
-        if self._newest is tls:
-            self._newest, self._session = None, tls.session
-
-    def forget(self) -> None:
-        """Forget the session: the next handshake is a full one."""
-        self._newest = self._session = None
+        self.received = memoryview(bytearray(READ_SIZE))
+        """What sockets are read into. OpenSSL gets its bytes, which are encrypted, before the next read."""
+        self.decrypted = memoryview(bytearray(DECRYPTED_SIZE))
+        """What OpenSSL decrypts into. `app` gets a copy of its bytes."""
 
 
-class _ReadBuffer(threading.local):
-    """The buffer that the sockets of a thread are read into. All connections share it: its bytes, which are encrypted,
-    are passed to OpenSSL before the next read.
-    """
-
-    def __init__(self) -> None:
-        self.view = memoryview(bytearray(READ_SIZE))
-
-
-_read_buffer = _ReadBuffer()
-
-
-class _DecryptedBuffer(threading.local):
-    """The buffer that OpenSSL decrypts into, for all connections of a thread: `app` gets a copy of its bytes."""
-
-    def __init__(self) -> None:
-        self.view = memoryview(bytearray(DECRYPTED_SIZE))
-
-
-_decrypted_buffer = _DecryptedBuffer()
+_buffers = _Buffers()
 
 
 def _slices(data: bytes | bytearray | memoryview) -> Iterator[memoryview]:
@@ -104,7 +55,7 @@ class TlsLayer(asyncio.Transport, asyncio.BufferedProtocol, ABC):
 
     def __init__(self, app: asyncio.Protocol) -> None:
         super().__init__()
-        self._received, self._decrypted = _read_buffer.view, _decrypted_buffer.view
+        self._received, self._decrypted = _buffers.received, _buffers.decrypted
         self._app = app
         self._buffered_app: asyncio.BufferedProtocol | None = None
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -316,85 +267,3 @@ class TlsLayer(asyncio.Transport, asyncio.BufferedProtocol, ABC):
         if not self._is_closing:
             self._error = error
             self.abort()
-
-
-class TlsTransport(TlsLayer):
-    """The client side. `eof_received` of `app` is called after close_notify; `connection_lost` gets an error if the
-    connection ended without it.
-    """
-
-    def __init__(
-        self,
-        app: asyncio.Protocol,
-        sock: socket.socket,
-        *,
-        context: ssl.SSLContext,
-        server_name: str,
-        tls_session: TlsSession,
-    ) -> None:
-        """`sock` is the socket of the TCP connection, even if another TLS layer is between. Raise UnicodeError for a
-        name that no certificate can contain.
-        """
-        super().__init__(app)
-        self._loop = loop = asyncio.get_running_loop()
-        self._socket = sock
-        self._tls_session = tls_session
-        session = tls_session.session(loop.time())
-        self._verified_at = tls_session.verified_at
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name, session=session)
-        self.opened: asyncio.Future[None] = loop.create_future()
-        """Done after the handshake; an OSError, such as ssl.SSLError, if it failed."""
-
-    def is_idle_clean(self) -> bool:
-        """Return whether the idle connection is open and has received no application data.
-
-        Read the socket: a session ticket or a key update (RFC 8446 §4.6) may have arrived, and the connection is still
-        usable then. This costs one system call if nothing has arrived.
-        """
-        if isinstance(self._transport, TlsTransport):  # the TLS connection to the egress proxy reads the socket
-            return self._transport.is_idle_clean() and not self.is_closing()
-        while not self.is_closing():
-            try:
-                data = self._socket.recv(MAX_RECORD, MSG_DONTWAIT)
-            except BlockingIOError:
-                return True
-            except OSError:
-                return False
-            if not data:
-                return False
-            self.data_received(data)
-        return False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start the handshake (asyncio)."""
-        super().connection_made(transport)
-        self._handshake()
-
-    def eof_received(self) -> None:
-        """Fail: TCP ended without close_notify, which an attacker can cause (RFC 8446 §6.1) (asyncio)."""
-        if self._is_open:
-            self._fail(ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "TLS ended without close_notify"))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """End the connection (asyncio)."""
-        self._is_closing = self._is_lost = True
-        error = self._error or exc
-        if self._is_open:
-            self._tls_session.release(self._tls)
-            self._app.connection_lost(error)
-            return
-        self._tls_session.forget()  # make the next handshake a full one, whatever the cause
-        if not self.opened.done():
-            self.opened.set_exception(error or ConnectionResetError("the connection ended during the handshake"))
-            self.opened.exception()  # mark it as retrieved: the waiter may be cancelled
-
-    def _on_open(self) -> None:
-        verified_at = self._verified_at if self._tls.session_reused else self._loop.time()
-        self._tls_session.remember(self._tls, verified_at=verified_at)
-        self._app.connection_made(self)
-        if not self.opened.done():
-            self.opened.set_result(None)
-
-    def _on_end(self) -> None:
-        self._app.eof_received()
-        self.close()

@@ -5,7 +5,7 @@ WINDOW = 10
 
 
 class RecentCount:
-    """The number of events in the present second and the nine before it. `events` counts all events: set it, after
+    """The number of events in the present second and the nine before it. `events` counts all events: set it, before
     `advance`, in place of a call of `add` for each event.
     """
 

@@ -20,7 +20,7 @@ from gateway.errors import UpstreamUnreachable
 from gateway.http.upstream_connection import UpstreamConnection
 from gateway.http.upstream_dialer import dial
 from gateway.network.dial import EgressProxy, Origin
-from gateway.network.tls import MAX_RESUMPTION_TIME, TlsSession, TlsTransport
+from gateway.network.tls_client import MAX_RESUMPTION_TIME, TlsSession, TlsTransport
 from gateway.proxy.headers import RESPONSE_RULES
 from gateway.wiring.outbound import TlsContexts
 from tests.fakes.certificates import DAY, self_signed
