@@ -65,6 +65,10 @@ class ResponseHead(msgspec.Struct, gc=False):
     them, and they describe this response (a 304 describes another one).
     """
 
+    def __repr__(self) -> str:
+        """Return a text without the fields: they may contain cookies."""
+        return f"<ResponseHead {self.status}>"
+
     @property
     def status_line(self) -> bytes:
         """Return the status line for the caller."""

@@ -28,6 +28,10 @@ class FetchReason(msgspec.Struct, frozen=True):
     forced: bool = False
     shared_only: bool = False
 
+    def __repr__(self) -> str:
+        """Return a text without the token."""
+        return f"<FetchReason {self.trigger}>"
+
 
 class SharedFetch:
     """Obtains tokens for the source `name` with `lease` and `fetcher`. `failure` is the last failure, until a token

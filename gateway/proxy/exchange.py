@@ -116,6 +116,10 @@ class Exchange(msgspec.Struct, eq=False):
     upstream: UpstreamServer = UNKNOWN
     request_target: str = UNKNOWN
 
+    def __repr__(self) -> str:
+        """Return a text without the token and what the caller sent."""
+        return f"<Exchange {self.record.request_id}>"
+
     @classmethod
     def begin(cls, caller: CallerConnection, head: RequestHead, body: RequestBody, table: RouteTable) -> "Exchange":
         """Return the state of a request that has arrived, with a request id."""

@@ -68,6 +68,10 @@ class ResponseRelay(msgspec.Struct):
     may_have_urls: bool = False
     """A search of the whole body has found something that may be rewritten."""
 
+    def __repr__(self) -> str:
+        """Return a text without fields and body."""
+        return f"<ResponseRelay {self.exchange} {self.response}>"
+
     def record_ids(self) -> bool:
         """Record the status, and the ids in OIC's own header fields. Return whether the route's rules accept that
         instance id.
