@@ -1,5 +1,5 @@
-"""The number of parallel test processes, the order of tests, garbage collection, the settings of hypothesis, and a port
-without a server.
+"""The number of parallel test processes, the order of tests, garbage collection, the settings of hypothesis, and
+fixtures: a port without a server, an hour that does not end.
 
 Many tests wait for processes and sockets, so each CPU has two test processes.
 """
@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.fakes.ports import reserved_port
+from tests.fakes.waiting import is_within_an_hour, wait_until
 
 settings.register_profile("busy machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy machine")
@@ -63,3 +64,9 @@ def closed_port() -> Iterator[int]:
     """A port of 127.0.0.1 that refuses connections for as long as the test runs."""
     with reserved_port() as port:
         yield port
+
+
+@pytest.fixture
+async def within_an_hour() -> None:
+    """Begin the test when its hour of UTC goes on for long enough: its quotas must not begin again meanwhile."""
+    await wait_until(is_within_an_hour)

@@ -5,6 +5,7 @@ machine whose CPUs are all busy.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 TIME_LIMIT = 60.0  # seconds; a longer wait is a hang
@@ -19,3 +20,8 @@ async def wait_until(condition: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(TIME_LIMIT):
         while not await condition():  # noqa: ASYNC110 - what is outside this process has no event
             await asyncio.sleep(POLL_PAUSE)
+
+
+async def is_within_an_hour() -> bool:
+    """Return whether the hour of UTC goes on for half a minute: with the next one, quotas begin again."""
+    return time.time() % 3600 < 3600 - 30

@@ -20,6 +20,8 @@ from gateway.limits.replica_limits import ReplicaLimits
 from tests.fakes.redis import RedisServer
 from tests.fakes.waiting import TIME_LIMIT
 
+pytestmark = pytest.mark.usefixtures("within_an_hour")
+
 DAY = 86400
 KEY = "test:1:limits:erp"
 

@@ -441,6 +441,7 @@ def test_what_a_connection_remembers_shows_no_proof() -> None:
     assert repr(verified) == "<VerifiedHead erp>"
 
 
+@pytest.mark.usefixtures("within_an_hour")
 async def test_a_recognized_caller_is_within_its_limits() -> None:
     limited = {"basic": {"username": "erp", "password": {"env": "ERP"}}, "quota": {"calls": "3/h"}}
     async with guarded("erp", callers={"erp": limited}) as at:

@@ -10,6 +10,8 @@ from gateway.observe.metric_table import PREFIX
 from tests.fakes.gate import Gate, Scene, scene
 from tests.fakes.upstream import reply
 
+pytestmark = pytest.mark.usefixtures("within_an_hour")
+
 ERP, CRM = "X-Api-Key: key-of-erp", "X-Api-Key: key-of-crm"
 RUN = reply(200, b"{}", "x-oracle-ics-instance-id: lJrSjUUVEfGXW0tyvl-GZA")
 XML = "Content-Type: text/xml; charset=utf-8"

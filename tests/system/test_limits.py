@@ -10,12 +10,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gateway.sandbox import Sandbox
 from tests.fakes.gate import Caller
 from tests.fakes.process import Document, Process, gateway, request
 from tests.fakes.redis import RedisServer
 from tests.fakes.waiting import wait_until
 from tests.system.scene import SECRETS, settings, written
+
+pytestmark = pytest.mark.usefixtures("within_an_hour")
 
 KEYS = {"FLOOD": "key-of-flood", "LIGHT": "key-of-light"}
 FLOOD, LIGHT = (request("/orders/1001", f"X-Api-Key: {key}") for key in KEYS.values())

@@ -13,6 +13,8 @@ from tests.fakes.upstream import Upstream
 from tests.fakes.waiting import wait_until
 from tests.system.scene import SECRETS, Settings, credential, route, simple, written
 
+pytestmark = pytest.mark.usefixtures("within_an_hour")
+
 BAD_GATEWAY = b"HTTP/1.1 502 Bad\r\nContent-Length: 0\r\n\r\n"
 SECRET_PATH = "T000/secret-path-of-the-hook"
 STATE_KEY = {"STATE_KEY": "0123456789abcdef" * 4}
