@@ -61,8 +61,8 @@ class ResponseHead(msgspec.Struct, gc=False):
     connection_options: frozenset[bytes]
     """The names of fields that are for this connection only, because Connection lists them (RFC 9110 §7.6.1)."""
     is_plain: bool
-    """The forwarded lines are those for the caller: no field is deferred, or for this connection only, Date is among
-    them, and they describe this response (a 304 describes another one).
+    """With the deferred ones, the forwarded lines are those for the caller: none is for this connection only, Date is
+    among them, and they describe this response (a 304 describes another one).
     """
 
     def __repr__(self) -> str:
@@ -280,7 +280,7 @@ class ResponseParser:
             has_no_body,
             is_framed and is_persistent(connection, is_http11=is_http11),
             options,
-            b"date" in known and status != 304 and not deferred and not options,
+            b"date" in known and status != 304 and not options,
         )
 
     def _set_framing(self, head: ResponseHead) -> None:

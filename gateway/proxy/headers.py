@@ -131,7 +131,7 @@ def _framing_line(head: RequestHead, removed: int) -> str:
     return f"Content-Length: {(head.length or 0) - removed}\r\n"
 
 
-def build_response_lines(
+def edit_deferred_lines(
     head: ResponseHead,
     *,
     rewrite: Callable[[bytes, bytes], bytes],
@@ -139,24 +139,31 @@ def build_response_lines(
     cookie_line: Callable[[bytes], bytes | None] | None = None,
     weaken_etag: bool = False,
 ) -> list[bytes]:
-    """Return the field lines to forward to the caller, without framing and X-Request-Id.
+    """Return the deferred field lines as they are forwarded to the caller, behind the others.
 
     `rewrite(lower-case name, value)` returns the value of a URL field with gateway URLs; `kept` are the deferred fields
     that are forwarded unchanged (`forwardable_response_fields`). `cookie_line` returns the line for the value of a
     Set-Cookie field, or None to remove it; without it all are removed. `weaken_etag`: the body differs from OIC's, or
     another response for the same URL may (RFC 9110 §8.8.1).
     """
-    lines = head.forwarded_lines
+    lines: list[bytes] = []
     for key, line in head.deferred:
-        if key in URL_FIELDS:
-            lines.append(b"%b: %b" % (line.partition(b":")[0], rewrite(key, field_value(line))))
-        elif key == b"etag":
+        if key == b"etag":
             lines.append(_weaken_etag(line) if weaken_etag else line)
-        elif key == SET_COOKIE:
-            if cookie_line is not None and (cookie := cookie_line(field_value(line))) is not None:
-                lines.append(cookie)
         elif key in kept:
             lines.append(line)
+        elif key in URL_FIELDS:
+            lines.append(b"%b: %b" % (line.partition(b":")[0], rewrite(key, field_value(line))))
+        elif key == SET_COOKIE and cookie_line is not None and (cookie := cookie_line(field_value(line))) is not None:
+            lines.append(cookie)
+    return lines
+
+
+def build_response_lines(head: ResponseHead, deferred_lines: list[bytes]) -> list[bytes]:
+    """Return the field lines to forward to the caller, without framing and X-Request-Id; `deferred_lines` are those of
+    `edit_deferred_lines`.
+    """
+    lines = head.forwarded_lines + deferred_lines
     return remove_fields(head.connection_options, lines) if head.connection_options else lines
 
 

@@ -33,7 +33,14 @@ from gateway.proxy import retry
 from gateway.proxy.cors import CORS_FIELDS
 from gateway.proxy.direct_sender import DirectSender
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.headers import TLS_ONLY, build_response_lines, has_date, modified_body_lines, not_modified_lines
+from gateway.proxy.headers import (
+    TLS_ONLY,
+    build_response_lines,
+    edit_deferred_lines,
+    has_date,
+    modified_body_lines,
+    not_modified_lines,
+)
 from gateway.proxy.rewriting import RequestContext, RewritePlan, Rewriter, UrlMap, has_no_urls, make_plan
 
 log = logging.getLogger("gateway.forward")
@@ -283,12 +290,13 @@ class ResponseRelay(msgspec.Struct):
         `decoded`: its content coding is removed.
         """
         response, exchange = self.response, self.exchange
-        if response.is_plain and not modified and not exchange.cors_lines:
-            head = response.forwarded_head
-        else:
+        head = response.forwarded_head
+        if not response.is_plain or modified or exchange.cors_lines:
             head = CRLF.join([response.status_line, *self._edit_lines(modified=modified, decoded=decoded)])
             if response.status == 304 and exchange.route.rewrite:
                 length = None
+        elif response.deferred:
+            head = CRLF.join([head, *self._edit_deferred_lines(weaken_etag=self.plan is not None)])
         if exchange.id_scanner is not None:
             exchange.scan_for_id(body)
         exchange.response.send_head(
@@ -303,14 +311,8 @@ class ResponseRelay(msgspec.Struct):
         """Return the field lines for the caller, without framing and X-Request-Id."""
         response, exchange, route = self.response, self.exchange, self.exchange.route
         known = response.known_fields
-        kept = route.response_fields | TLS_ONLY if exchange.caller.is_tls else route.response_fields
-        lines = build_response_lines(
-            response,
-            rewrite=self._rewrite_field,
-            kept=kept,
-            cookie_line=None if route.cookies is None or exchange.upstream is not route.upstream else self._cookie_line,
-            weaken_etag=modified or self.plan is not None,
-        )
+        deferred = self._edit_deferred_lines(weaken_etag=modified or self.plan is not None)
+        lines = build_response_lines(response, deferred)
         if modified:
             lines = modified_body_lines(lines, known, decoded=decoded)
         elif response.status == 304 and route.rewrite:
@@ -320,6 +322,16 @@ class ResponseRelay(msgspec.Struct):
         if exchange.cors_lines:
             lines = [*remove_fields(CORS_FIELDS, lines), *exchange.cors_lines]
         return [*lines, *self.extra_lines]
+
+    def _edit_deferred_lines(self, *, weaken_etag: bool) -> list[bytes]:
+        exchange, route = self.exchange, self.exchange.route
+        return edit_deferred_lines(
+            self.response,
+            rewrite=self._rewrite_field,
+            kept=route.response_fields | TLS_ONLY if exchange.caller.is_tls else route.response_fields,
+            cookie_line=None if route.cookies is None or exchange.upstream is not route.upstream else self._cookie_line,
+            weaken_etag=weaken_etag,
+        )
 
     def _rewrite_field(self, name: bytes, value: bytes) -> bytes:
         url_map = self._url_map()

@@ -18,6 +18,7 @@ from gateway.proxy.headers import (
     build_request_head,
     build_response_lines,
     choose_request_id,
+    edit_deferred_lines,
     forwardable_response_fields,
     read_retry_after_field,
 )
@@ -51,20 +52,22 @@ def passed(*lines: str, method: str = "GET") -> list[str]:
 def returned(*lines: str, ranges: bool = False, has_cookies: bool = False) -> list[str]:
     """The lines that a caller gets of a reply."""
     forwarded, known, deferred = sort_fields([line.encode("latin-1") for line in lines], RESPONSE_RULES)
-    got = build_response_lines(
-        ResponseHead(
-            *(200, b"\r\n".join([b"HTTP/1.1 200 OK", *forwarded]), known, deferred),
-            length=None,
-            chunked=False,
-            has_no_body=False,
-            keep_alive=True,
-            connection_options=connection_options(known.get(b"connection", b"")),
-            is_plain=False,
-        ),
+    head = ResponseHead(
+        *(200, b"\r\n".join([b"HTTP/1.1 200 OK", *forwarded]), known, deferred),
+        length=None,
+        chunked=False,
+        has_no_body=False,
+        keep_alive=True,
+        connection_options=connection_options(known.get(b"connection", b"")),
+        is_plain=False,
+    )
+    edited = edit_deferred_lines(
+        head,
         rewrite=lambda name, value: b"%b<%b>" % (name, value),
         kept=forwardable_response_fields(ranges=ranges),
         cookie_line=cookie_line if has_cookies else None,
     )
+    got = build_response_lines(head, edited)
     assert not any(b"\r" in line or b"\n" in line for line in got)
     return [line.decode("latin-1") for line in got]
 
