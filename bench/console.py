@@ -89,7 +89,7 @@ def console(bench: Bench) -> list[Fact]:
         for name, changes in settings.items():
             running[name] = stack.enter_context(gateway(bench.stage, f"console-{name}", cpus=str(PROXY_CPU), **changes))
         readers = stack.enter_context(live_readers(running["live"].admin))
-        found = bench.turns({name: each.load("/ic/k1") for name, each in running.items()})
+        found = bench.with_short_turns().turns({name: each.load("/ic/k1") for name, each in running.items()})
         events = readers.events
     off, idle, live = (found[name].cpu_us for name in ("off", "on", "live"))
     return [

@@ -5,6 +5,7 @@ peer.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from bench.additions import ADDITIONS
 from bench.results import Results
 
 FLAT = 1.03
@@ -65,11 +66,6 @@ def _fact(key: str) -> Callable[[Results], float | None]:
     return lambda results: results.fact(key)
 
 
-def _added(work: str) -> Callable[[Results], float | None]:
-    """Return what a line of the gateway costs beside `plain`."""
-    return lambda results: results.added(work, "plain")
-
-
 def _unit(goal: Goal) -> str:
     return f" {goal.unit}" if goal.unit else ""
 
@@ -94,7 +90,6 @@ _BY_ENVOY = {
     "plain-256": 0.75,
     "plain-1000": 0.75,
 }
-_ADDED = {"key": "a caller with a key", "basic": "a caller with Basic", "limit": "a limit of calls at once"}
 _BY_NGINX = {"plain": 2.2, "plain-fixed": 1.8, "tls": 2.0}
 
 GOALS = (
@@ -107,7 +102,7 @@ GOALS = (
     Goal("history in SQLite adds", _fact("history.added_us"), 8, "µs"),
     Goal("a console by none, CPU", _fact("console.on_ratio"), CONSOLE),
     Goal("a console with 20 live readers by none, CPU", _fact("console.live_ratio"), CONSOLE),
-    *(Goal(f"{about} adds", _added(work), 3, "µs") for work, about in _ADDED.items()),
+    *(Goal(f"{about} adds", _fact(f"additions.{work}_us"), 3, "µs") for work, about in ADDITIONS.items()),
     Goal("10,000 routes by one, CPU", _fact("routes.ratio"), FLAT),
     Goal("1,000 credentials by one, CPU", _fact("credentials.ratio"), FLAT),
     Goal("10,000 idle callers add", _fact("idle.mb"), 100, "MB"),

@@ -30,11 +30,6 @@ class Results:
         ours, theirs = self.rows.get((work, "gateway")), self.rows.get((work, peer))
         return getattr(ours, figure) / getattr(theirs, figure) if ours and theirs else None
 
-    def added(self, work: str, without: str) -> float | None:
-        """Return the CPU time that a workload costs the gateway beside another one, if both were measured."""
-        ours, base = self.rows.get((work, "gateway")), self.rows.get((without, "gateway"))
-        return ours.cpu_us - base.cpu_us if ours and base else None
-
     def fact(self, key: str) -> float | None:
         """Return a fact of a scale run by its key, if it was found."""
         return next((fact.value for facts in self.facts.values() for fact in facts if fact.key == key), None)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from bench.additions import additions
 from bench.console import console
 from bench.measure import Bench
 from bench.renaming import renaming
@@ -23,7 +24,21 @@ from bench.sub_filter import sub_filter
 RUNS: dict[str, Callable[[Bench], list[Fact]]] = {
     run.__name__: run
     for run in (
-        *(routes, credentials, history, console, renewal, idle, storm, rest, start, stream, renaming, sub_filter),
+        *(
+            additions,
+            routes,
+            credentials,
+            history,
+            console,
+            renewal,
+            idle,
+            storm,
+            rest,
+            start,
+            stream,
+            renaming,
+            sub_filter,
+        ),
         workers,
     )
 }

@@ -20,6 +20,7 @@ MAX_SLICE = 64 * 1024
 """Maximum bytes that OpenSSL gets at once: its memory buffers grow with their content and never shrink."""
 READ_SIZE = 240 * 1024
 """Maximum bytes of one read from the socket."""
+NOTHING = memoryview(b"")
 DECRYPTED_SIZE = READ_SIZE + MAX_RECORD
 """Maximum decrypted bytes of one read, with the record that the read before began."""
 
@@ -166,8 +167,27 @@ class TlsLayer(asyncio.Transport, asyncio.BufferedProtocol, ABC):
         return self._received
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Decrypt bytes in the buffer (asyncio)."""
-        self._receive(self._received[:nbytes])
+        """Decrypt bytes in the buffer (asyncio). Most often they are one record, which needs no other buffer."""
+        data, incoming = self._received[:nbytes], self._incoming
+        if nbytes > MAX_RECORD or self._buffered_app is not None or not self._is_open or self._discards_input:
+            self._receive(data)
+            return
+        incoming.write(data)
+        try:
+            record = self._tls.read(MAX_RECORD)
+        except ssl.SSLWantReadError:  # as in `_receive`
+            self._flush()
+        except ssl.SSLError as error:
+            self._fail(error)
+        else:
+            if not record or incoming.pending:
+                self._decrypted[: len(record)] = record
+                self._receive(NOTHING, len(record), has_more=True)
+                return
+            if not self._is_closing:
+                self._app.data_received(record)
+            if self._outgoing.pending:
+                self._flush()
 
     def data_received(self, data: bytes) -> None:
         """Decrypt bytes that were not read into the buffer, such as those of a TLS layer below."""
@@ -208,26 +228,28 @@ class TlsLayer(asyncio.Transport, asyncio.BufferedProtocol, ABC):
         self._on_open()
         return True
 
-    def _receive(self, data: memoryview) -> None:
-        """Decrypt all of the data, then deliver it in one piece. Most often it is one record."""
+    def _receive(self, data: memoryview, size: int = 0, *, has_more: bool = False) -> None:
+        """Decrypt all of the data, then deliver it in one piece, with `size` bytes that are decrypted already.
+        `has_more`: OpenSSL may have something to read even if there is no data.
+        """
         if self._discards_input:
             return
         incoming = self._incoming
         read: Callable[[int, memoryview], int] = self._tls.read  # type: ignore[assignment] # bytes without a buffer
-        buffer, size, was_full = self._next_buffer(), 0, False
+        buffer = self._next_buffer()
         end: Callable[[], None] | None = None
         for part in (data,) if len(data) <= MAX_SLICE else _slices(data):
             incoming.write(part)
             if not self._is_open and not self._handshake():
                 continue
             try:
-                while incoming.pending or was_full:
+                while incoming.pending or has_more:
                     count = read(MAX_RECORD, buffer[size:] if size else buffer)
                     if not count:
                         end = self._on_end
                         break
                     size += count
-                    if was_full := size == len(buffer):  # OpenSSL may have more of the record
+                    if has_more := size == len(buffer):  # OpenSSL may have more of the record
                         self._deliver(buffer, size)
                         buffer, size = self._next_buffer(), 0
             except ssl.SSLWantReadError:  # an incomplete record, or a message of the TLS protocol itself
