@@ -319,26 +319,58 @@ async def records(far: Far, app: App, *texts: bytes) -> bytes:
     return far.outgoing.read()
 
 
-async def test_an_application_that_stops_hears_no_more(certificate: Path) -> None:
+def read(transport: TlsTransport, data: bytes) -> None:
+    """Pass bytes as a read of the socket does."""
+    for at in range(0, len(data), len(transport.get_buffer(-1))):
+        part = data[at : at + len(transport.get_buffer(-1))]
+        transport.get_buffer(-1)[: len(part)] = part
+        transport.buffer_updated(len(part))
+
+
+WAYS = pytest.mark.parametrize("receive", [read, TlsTransport.data_received], ids=["socket", "tunnel"])
+Receive = Callable[[TlsTransport, bytes], None]
+
+
+@WAYS
+async def test_an_application_that_stops_hears_no_more(certificate: Path, receive: Receive) -> None:
     async with linked(certificate) as (transport, app, far):
         first, second = await records(far, app, b"first"), await records(far, app, b"second")
         app.stops_at_first = True
-        transport.data_received(first)
-        transport.data_received(second)
+        receive(transport, first)
+        receive(transport, second)
         await app.until(lambda: app.is_lost)
         assert bytes(app.got) == b".first"
         assert (app.events, app.error) == (["made", "lost"], None)
 
 
-async def test_records_of_one_read_are_delivered_in_one_piece(certificate: Path) -> None:
+@WAYS
+@pytest.mark.parametrize("size", [100, 16 * 1024])
+async def test_records_of_one_read_are_delivered_in_one_piece(certificate: Path, receive: Receive, size: int) -> None:
     async with linked(certificate) as (transport, app, far):
-        pieces = [bytes([number]) * 16 * 1024 for number in range(14)]
+        pieces = [bytes([number]) * size for number in range(14)]
         data = await records(far, app, *pieces)
-        transport.data_received(data[:-1])
-        assert app.sizes == [1, 13 * 16 * 1024]
-        transport.data_received(data[-1:])
-        assert app.sizes == [1, 13 * 16 * 1024, 16 * 1024]
+        receive(transport, data[:-1])
+        assert app.sizes == [1, 13 * size]
+        receive(transport, data[-1:])
+        assert app.sizes == [1, 13 * size, size]
         assert bytes(app.got) == b"." + b"".join(pieces)
+
+
+@WAYS
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_records_cut_anywhere_bring_the_same_bytes_and_the_same_end(
+    certificate: Path, receive: Receive, version: ssl.TLSVersion
+) -> None:
+    for step in (1, 7, 29, 64, 1000):
+        async with linked(certificate, version) as (transport, app, far):
+            data = await records(far, app, b"one", b"", b"two" * 20)
+            with suppress(ssl.SSLWantReadError):
+                far.tls.unwrap()
+            data += far.outgoing.read()
+            for at in range(0, len(data), step):
+                receive(transport, data[at : at + step])
+            await app.until(lambda: app.is_lost)
+            assert (bytes(app.got), app.events, app.error) == (b".one" + b"two" * 20, ["made", "end", "lost"], None)
 
 
 class Taker(asyncio.BufferedProtocol):
@@ -370,9 +402,10 @@ async def test_a_buffered_protocol_gets_its_bytes_and_no_more(certificate: Path,
         assert (taker.got, bytes(app.got)) == (whole[:total], b"." + whole[total:])
 
 
-async def test_records_before_a_broken_one_are_delivered(certificate: Path) -> None:
+@WAYS
+async def test_records_before_a_broken_one_are_delivered(certificate: Path, receive: Receive) -> None:
     async with linked(certificate) as (transport, app, far):
-        transport.data_received(await records(far, app, b"good", b"too") + b"\x17\x03\x03\x00\x20" + b"?" * 32)
+        receive(transport, await records(far, app, b"good", b"too") + b"\x17\x03\x03\x00\x20" + b"?" * 32)
         await app.until(lambda: app.is_lost)
         assert (bytes(app.got), app.events) == (b".goodtoo", ["made", "lost"])
         assert isinstance(app.error, ssl.SSLError)
