@@ -18,7 +18,7 @@ MIB = 1024 * 1024
 
 _FIELDS = ("User-Agent: orders-client/2.1 (linux)", "Accept: application/json, text/plain;q=0.5")
 _MORE_FIELDS = (
-    *("Accept-Language: de-CH, de;q=0.9, en;q=0.8", "Cache-Control: no-cache", "X-Tenant: tenant-17"),
+    *("Accept-Language: de-CH, de;q=0.9, en;q=0.8", "Accept-Encoding: gzip, deflate", "X-Tenant: tenant-17"),
     'X-Source: "orders"; version=2',
 )
 _VARIED = """

@@ -7,6 +7,7 @@ begins.
 
 import dataclasses
 import re
+from collections.abc import Sequence
 
 import msgspec
 from msgspec.structs import replace
@@ -82,6 +83,8 @@ class RequestHead(msgspec.Struct, frozen=True):
     """The field lines to forward, without CRLF, in order."""
     known_fields: dict[bytes, bytes]
     """Fields that the gateway reads, by lower-case name; repeated ones joined with a comma (RFC 9110 §5.2)."""
+    deferred: Sequence[tuple[bytes, bytes]] = ()
+    """(lower-case name, line) of the fields of which a later step decides whether and how they are forwarded."""
     length: int | None = None
     """Content-Length, or None."""
     chunked: bool = False
@@ -142,6 +145,8 @@ def read_shaped_head(shape: HeadShape[RequestHead], match: re.Match[bytes]) -> R
     target, lines = match[TARGET_GROUP].decode("ascii"), [*shape.get_forwarded(match)]
     known = dict(zip(shape.known_keys, shape.get_known(match), strict=False))
     head = shape.template
+    if shape.deferred_keys:
+        head = replace(head, deferred=tuple(zip(shape.deferred_keys, shape.get_deferred(match), strict=False)))
     if head.length is None:
         return replace(head, target=target, lines=lines, known_fields=known)
     length = int(known[b"content-length"])
@@ -160,7 +165,7 @@ def _has_shape(head: RequestHead, line_count: int, limits: RequestLimits) -> boo
 
 def _without_values(head: RequestHead) -> RequestHead:
     length = None if head.length is None else 0
-    return replace(head, target="", lines=[], known_fields={}, length=length)
+    return replace(head, target="", lines=[], known_fields={}, deferred=(), length=length)
 
 
 def _parse_lines(head_bytes: bytes, limits: RequestLimits, rules: FieldRules) -> tuple[RequestHead, list[bytes]]:
@@ -171,15 +176,16 @@ def _parse_lines(head_bytes: bytes, limits: RequestLimits, rules: FieldRules) ->
         size = len(head_bytes) + MAX_PARTIAL_END
         if size > limits.smallest or len(lines) > limits.fields:
             _check_sizes(size, lines, target, limits)
-        forwarded, known, _ = sort_fields(lines[1:], rules)
+        forwarded, known, deferred = sort_fields(lines[1:], rules)
     except MalformedMessage:
         raise malformed_error(head_bytes) from None
     if (connection := known.get(b"connection")) is not None and (named := connection_options(connection)):
         forwarded = remove_fields(named, forwarded)
+        deferred = [(key, line) for key, line in deferred if key not in named]
         for name in REWRITTEN_FIELDS & named:
             known.pop(name, None)
     error, is_special = _find_error(method, known, is_http11=is_http11), not rules.special.isdisjoint(known)
-    head = RequestHead(method, target, is_http11, forwarded, known, has_special_fields=is_special)
+    head = RequestHead(method, target, is_http11, forwarded, known, tuple(deferred), has_special_fields=is_special)
     if error is not None:
         return replace(head, error=error, keeps_alive=False), lines
     value = known.get(b"content-length")

@@ -24,11 +24,10 @@ from gateway.oic.billed_messages import count_messages
 from gateway.proxy.error_response import REASONS, build_error_response, error_status, request_soap_namespace
 from gateway.proxy.headers import (
     DIGEST_FIELDS,
-    RANGE_AND_CODING,
     choose_request_id,
     decrement_max_forwards,
+    deferred_request_lines,
     read_max_forwards,
-    request_whole_response,
 )
 from gateway.proxy.redirects import MAX_REDIRECTS, resolve_redirect
 from gateway.proxy.request_edits import TemplateValues
@@ -150,8 +149,9 @@ class Exchange(msgspec.Struct, eq=False):
     def edit_request(self) -> None:
         """Apply to target and field lines what the route, or a shortened body, changes."""
         route, known = self.route, self.head.known_fields
-        if route.rewrite and not RANGE_AND_CODING.isdisjoint(known):
-            self.request_lines = request_whole_response(self.request_lines, known)
+        if self.head.deferred:
+            added = deferred_request_lines(self.head.deferred, asks_whole=bool(route.rewrite))
+            self.request_lines = [*self.request_lines, *added]
         if self.body.bytes_removed:
             self.request_lines = remove_fields(DIGEST_FIELDS, self.request_lines)
         if COOKIE in known and route.cookies is not None and (line := route.cookies.request_line(known[COOKIE])):

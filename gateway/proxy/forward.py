@@ -174,7 +174,7 @@ class RequestPipeline:
         method = match.method or head.method
         exchange.upstream, exchange.request_target = route.upstream, match.target
         exchange.retry_state = RetryState(method, route.replay, route.idempotent)
-        if route.edits is not None or body.bytes_removed or head.has_special_fields:
+        if route.edits is not None or body.bytes_removed or head.has_special_fields or head.deferred:
             exchange.edit_request()
         if self._before_unsafe is not None and method not in retry.SAFE_METHODS:
             self._before_unsafe(exchange.record)

@@ -5,7 +5,7 @@ parsers of `http` sort the fields by them in one pass. All other fields are forw
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from gateway.content.untrusted_text import read_retry_after
 from gateway.errors import BadRequest
@@ -25,11 +25,8 @@ SET_BY_GATEWAY = b"content-length expect x-request-id via".split()
 API_KEY = b"x-api-key"
 CONSUMED = b"authorization connection cookie host transfer-encoding upgrade".split()
 # Fields that refer to OIC's bytes, which a rewritten body does not have, or that have it sent encoded.
-RANGE_AND_CODING = frozenset(b"accept-encoding if-match if-range range".split())
-INSPECTED = [
-    *RANGE_AND_CODING,
-    *b"if-none-match content-encoding content-type origin sec-fetch-site soapaction".split(),
-]
+RANGE_AND_CODING = b"accept-encoding if-match if-range range".split()
+INSPECTED = b"if-none-match content-encoding content-type origin sec-fetch-site soapaction".split()
 INSPECTED += [*OVERRIDE_FIELDS, b"max-forwards", API_KEY, REQUEST_METHOD, REQUEST_HEADERS, TRACEPARENT, TRACESTATE]
 DROPPED = [*HOP_BY_HOP, *NEVER_FORWARDED, *SET_BY_GATEWAY]
 
@@ -45,7 +42,7 @@ DEFERRED_RESPONSE = [SET_COOKIE, *RANGES, *URL_FIELDS, *TLS_ONLY]
 DIGEST_FIELDS = frozenset(DIGESTS)  # wrong once the body is changed
 CODING_AND_DIGEST_FIELDS = frozenset([*DIGESTS, b"content-encoding"])  # wrong once the content coding is removed
 # Request fields that decide whether a request may be sent, that may have to be edited, or that name it.
-SPECIAL_FIELDS = frozenset([*RANGE_AND_CODING, *OVERRIDE_FIELDS, COOKIE])
+SPECIAL_FIELDS = frozenset([*OVERRIDE_FIELDS, COOKIE])
 SPECIAL_FIELDS |= frozenset(b"max-forwards origin sec-fetch-site via x-request-id".split())
 DROPPED_RESPONSE = [*HOP_BY_HOP, *b"x-request-id set-cookie2 proxy-authenticate proxy-authentication-info".split()]
 # Fields that bind a client to the origin that sends them, which for the caller is the gateway and not OIC: alternative
@@ -61,6 +58,7 @@ REQUEST_RULES = FieldRules(
         **dict.fromkeys(DROPPED, FieldAction.DROP),
         **dict.fromkeys([*SET_BY_GATEWAY, *CONSUMED], FieldAction.CONSUME),
         **dict.fromkeys(INSPECTED, FieldAction.INSPECT),
+        **dict.fromkeys(RANGE_AND_CODING, FieldAction.DEFER),
     },
     dropped_prefixes=NEVER_FORWARDED_PREFIXES,
     underscore_aliases=[*OVERRIDE_FIELDS, API_KEY],
@@ -131,7 +129,7 @@ def _framing_line(head: RequestHead, removed: int) -> str:
     return f"Content-Length: {(head.length or 0) - removed}\r\n"
 
 
-def edit_deferred_lines(
+def deferred_response_lines(
     head: ResponseHead,
     *,
     rewrite: Callable[[bytes, bytes], bytes],
@@ -161,7 +159,7 @@ def edit_deferred_lines(
 
 def build_response_lines(head: ResponseHead, deferred_lines: list[bytes]) -> list[bytes]:
     """Return the field lines to forward to the caller, without framing and X-Request-Id; `deferred_lines` are those of
-    `edit_deferred_lines`.
+    `deferred_response_lines`.
     """
     lines = head.forwarded_lines + deferred_lines
     return remove_fields(head.connection_options, lines) if head.connection_options else lines
@@ -174,21 +172,25 @@ def forwardable_response_fields(*, ranges: bool) -> frozenset[bytes]:
     return RANGES if ranges else frozenset()
 
 
-def request_whole_response(lines: list[bytes], known: Mapping[bytes, bytes]) -> list[bytes]:
-    """Return the caller's lines for a request whose response body may be rewritten: it must come unencoded and whole.
+def deferred_request_lines(deferred: Sequence[tuple[bytes, bytes]], *, asks_whole: bool) -> list[bytes]:
+    """Return the lines of `RANGE_AND_CODING` as they are sent to OIC, behind the others. `asks_whole`: the response
+    must come unencoded and whole, because it may be rewritten.
 
-    Range is removed, which RFC 9110 §14.2 allows: its offsets count OIC's bytes. If-Match loses the mark of weak ETags,
-    which responses have: a weak tag would never match (RFC 9110 §13.1.1).
+    Then Range is removed, which RFC 9110 §14.2 allows: its offsets count OIC's bytes. If-Match loses the mark of weak
+    ETags, which responses have: a weak tag would never match (RFC 9110 §13.1.1).
     """
-    if RANGE_AND_CODING.isdisjoint(known):
-        return lines
-    kept = remove_fields(RANGE_AND_CODING, lines)
-    if _find_value(lines, b"accept-encoding") is not None:
-        kept.append(b"Accept-Encoding: identity")
-    # Not from `known`: fields that Connection names are removed from the lines only.
-    if (tags := _find_value(lines, b"if-match")) is not None:
-        kept.append(b"If-Match: %b" % ENTITY_TAG.sub(rb"\1", tags))
-    return kept
+    if not asks_whole:
+        return [line for _, line in deferred]
+    lines: list[bytes] = []
+    tags: list[bytes] = []
+    for key, line in deferred:
+        if key == b"accept-encoding":
+            lines = [b"Accept-Encoding: identity"]
+        elif key == b"if-match":
+            tags.append(field_value(line))
+    if tags:
+        lines.append(b"If-Match: %b" % ENTITY_TAG.sub(rb"\1", b", ".join(tags)))
+    return lines
 
 
 def not_modified_lines(lines: list[bytes], known: Mapping[bytes, bytes], request: Mapping[bytes, bytes]) -> list[bytes]:

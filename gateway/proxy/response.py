@@ -36,7 +36,7 @@ from gateway.proxy.exchange import Exchange
 from gateway.proxy.headers import (
     TLS_ONLY,
     build_response_lines,
-    edit_deferred_lines,
+    deferred_response_lines,
     has_date,
     modified_body_lines,
     not_modified_lines,
@@ -296,7 +296,7 @@ class ResponseRelay(msgspec.Struct):
             if response.status == 304 and exchange.route.rewrite:
                 length = None
         elif response.deferred:
-            head = CRLF.join([head, *self._edit_deferred_lines(weaken_etag=self.plan is not None)])
+            head = CRLF.join([head, *self._deferred_lines(weaken_etag=self.plan is not None)])
         if exchange.id_scanner is not None:
             exchange.scan_for_id(body)
         exchange.response.send_head(
@@ -311,7 +311,7 @@ class ResponseRelay(msgspec.Struct):
         """Return the field lines for the caller, without framing and X-Request-Id."""
         response, exchange, route = self.response, self.exchange, self.exchange.route
         known = response.known_fields
-        deferred = self._edit_deferred_lines(weaken_etag=modified or self.plan is not None)
+        deferred = self._deferred_lines(weaken_etag=modified or self.plan is not None)
         lines = build_response_lines(response, deferred)
         if modified:
             lines = modified_body_lines(lines, known, decoded=decoded)
@@ -323,9 +323,9 @@ class ResponseRelay(msgspec.Struct):
             lines = [*remove_fields(CORS_FIELDS, lines), *exchange.cors_lines]
         return [*lines, *self.extra_lines]
 
-    def _edit_deferred_lines(self, *, weaken_etag: bool) -> list[bytes]:
+    def _deferred_lines(self, *, weaken_etag: bool) -> list[bytes]:
         exchange, route = self.exchange, self.exchange.route
-        return edit_deferred_lines(
+        return deferred_response_lines(
             self.response,
             rewrite=self._rewrite_field,
             kept=route.response_fields | TLS_ONLY if exchange.caller.is_tls else route.response_fields,

@@ -13,7 +13,7 @@ import re
 from gateway.http.request_head import END_OF_HEAD, RequestHead
 from gateway.http.response_parser import ResponseHead
 from gateway.http.response_writer import make_status_line
-from gateway.proxy.headers import DEFERRED_RESPONSE, build_request_head, build_response_lines, edit_deferred_lines
+from gateway.proxy.headers import DEFERRED_RESPONSE, build_request_head, build_response_lines, deferred_response_lines
 from tests.fuzz.reference import Other, replies_of, requests_of
 from tests.fuzz.wire import Conversation, Message, Reply, converse, read_reply, ways_to_cut
 
@@ -138,7 +138,7 @@ def check_same_reply(parted: Reply, whole: Reply) -> None:
 
 def check_reply_head(head: ResponseHead) -> None:
     """Claims 3 and 5: nothing that a caller gets can end a line."""
-    deferred = edit_deferred_lines(head, rewrite=lambda _, value: value, kept=DEFERRED_RESPONSE)
+    deferred = deferred_response_lines(head, rewrite=lambda _, value: value, kept=DEFERRED_RESPONSE)
     lines = build_response_lines(head, deferred)
     parts = [head.status_line, *lines, *head.known_fields, *head.known_fields.values()]
     assert not any(CONTROL.search(part) for part in parts), "a control byte passes"

@@ -20,6 +20,7 @@ LIMITS = RequestLimits(uri=400, field=300, fields=12, head=500, connections=1)
 REQUEST_NAMES = (
     *("Host", "host", "Accept", "User-Agent", "X-A", "x_a", "Content-Length", "Content-Type", "Connection", "Via"),
     *("Authorization", "Expect", "Upgrade", "Transfer-Encoding", "X-Request-Id", "If-Match", "X-Forwarded-For"),
+    *("Accept-Encoding", "Range"),
 )
 RESPONSE_NAMES = (
     *("Server", "Date", "ETag", "X-A", "Content-Length", "Content-Type", "Connection", "Transfer-Encoding"),

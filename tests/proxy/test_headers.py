@@ -18,7 +18,8 @@ from gateway.proxy.headers import (
     build_request_head,
     build_response_lines,
     choose_request_id,
-    edit_deferred_lines,
+    deferred_request_lines,
+    deferred_response_lines,
     forwardable_response_fields,
     read_retry_after_field,
 )
@@ -38,7 +39,8 @@ def sent(*lines: str, method: str = "GET", target: str = "/x") -> list[str]:
     """The head that goes upstream for a caller's head."""
     read_head = read(*lines, method=method)
     assert read_head.error is None
-    head = build_request_head(read_head, target, HOST_LINE, request_id="id-1", bearer="tok")
+    all_lines = [*read_head.lines, *deferred_request_lines(read_head.deferred, asks_whole=False)]
+    head = build_request_head(read_head, target, HOST_LINE, request_id="id-1", bearer="tok", lines=all_lines)
     assert head.endswith(b"\r\n\r\n")
     return head[:-4].decode("latin-1").split("\r\n")
 
@@ -61,7 +63,7 @@ def returned(*lines: str, ranges: bool = False, has_cookies: bool = False) -> li
         connection_options=connection_options(known.get(b"connection", b"")),
         is_plain=False,
     )
-    edited = edit_deferred_lines(
+    edited = deferred_response_lines(
         head,
         rewrite=lambda name, value: b"%b<%b>" % (name, value),
         kept=forwardable_response_fields(ranges=ranges),

@@ -25,7 +25,7 @@ from gateway.diagnosis.route_health import RouteHealth
 from gateway.http.chunked import ChunkedDecoder
 from gateway.http.fields import MalformedMessage
 from gateway.proxy.redirects import resolve_redirect
-from gateway.proxy.headers import REQUEST_RULES, RESPONSE_RULES, parse_entity_tags, via_contains, request_whole_response
+from gateway.proxy.headers import REQUEST_RULES, RESPONSE_RULES, deferred_request_lines, parse_entity_tags, via_contains
 from gateway.proxy.method_override import overriding_methods
 from gateway.http.response_parser import ResponseParser
 from gateway.http.request_head import RequestLimits, check_partial_head, may_begin_request, parse_request_head
@@ -83,7 +83,7 @@ for pump in (
         with suppress(*FAILURES):
             parse_request_head(head % text, LIMITS, REQUEST_RULES)
     may_begin_request(text)
-    request_whole_response([], {b"if-match": text})
+    deferred_request_lines([(b"if-match", b"if-match:" + text)], asks_whole=True)
     parse_entity_tags(text)
     via_contains(text, "oic-gateway")
     read_media_type(text)
