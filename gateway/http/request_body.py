@@ -139,6 +139,11 @@ class RequestBody:
         self._limit = limit
         self._send_continue = send_continue
 
+    def peek(self) -> bytes | None:
+        """Return the whole body, which stays, if it has come and none of it has been taken; else None."""
+        is_untaken = self.is_complete and not self.bytes_read and self.error is None
+        return b"".join(self._pieces) if is_untaken else None
+
     async def inspect(self, inspector: BodyInspector, *, idle_timeout: float) -> None:
         """Inspect the beginning of the body as it arrives, and replace it by the output of the inspector.
 

@@ -9,6 +9,7 @@ from gateway.http.request_body import NO_BODY
 from gateway.http.request_head import RequestHead
 from gateway.oic.soap_credentials import SoapCredentialFilter, may_be_soap
 from gateway.oic.urls import SOAP_TRIGGER_PREFIX
+from gateway.oic.usual_soap import usual_message_namespace
 from gateway.oic.ws_security import UsernameToken
 from gateway.proxy.admission import check_browser
 from gateway.proxy.caller_check import identify_by_tokens, identify_caller, remove_key
@@ -136,11 +137,16 @@ async def _strip_soap_credentials(exchange: Exchange) -> list[UsernameToken]:
     BadRequest if the message cannot be searched, CallerGone if the caller left.
     """
     known, match = exchange.head.known_fields, exchange.route_match
+    content_type, coding = known.get(b"content-type"), known.get(b"content-encoding")
+    whole = exchange.body.peek()
+    if whole is not None and (namespace := usual_message_namespace(content_type, coding, whole)) is not None:
+        exchange.soap_namespace = namespace
+        return []
     soap_filter = SoapCredentialFilter(
-        known.get(b"content-type"),
+        content_type,
         soap_action=b"soapaction" in known,
         is_soap_route=SOAP_TRIGGER_PREFIX in match.target,
-        coding=known.get(b"content-encoding"),
+        coding=coding,
         reads_tokens=match.route.callers is not None,
     )
     try:

@@ -358,7 +358,7 @@ async def test_records_of_one_read_are_delivered_in_one_piece(certificate: Path,
 
 @WAYS
 @pytest.mark.parametrize("version", VERSIONS)
-async def test_records_cut_anywhere_bring_the_same_bytes_and_the_same_end(
+async def test_records_cut_anywhere_bring_the_same_bytes_and_end(
     certificate: Path, receive: Receive, version: ssl.TLSVersion
 ) -> None:
     for step in (1, 7, 29, 64, 1000):

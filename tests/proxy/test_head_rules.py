@@ -205,7 +205,7 @@ def test_a_max_forwards_that_connection_names_does_not_come_back() -> None:
     assert read_max_forwards({}) is None
 
 
-async def test_fields_about_the_bytes_of_a_response_pass_where_it_is_not_rewritten() -> None:
+async def test_range_and_coding_pass_where_nothing_is_rewritten() -> None:
     lines = ("Range: bytes=0-1", "Accept-Encoding: br", 'If-Range: W/"x"', 'If-Match: W/"a"', "accept-encoding: gzip")
     async with scene(route={"rewrite": []}) as at:
         for _ in range(3):  # the head becomes a known shape
