@@ -13,7 +13,25 @@ PARTIAL_SIZE_LINE = re.compile(rb"[0-9A-Fa-f]{0,15}(?:(?<=[0-9A-Fa-f])[ \t]*(?:;
 PLAIN_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})\r\n")
 MAX_SIZE_START = 16  # bytes: the digits of a size, and one more of what follows them
 CRLF = b"\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
 HEX = b"0123456789abcdefABCDEF"
+
+
+def split_whole_body(data: bytes, start: int) -> list[bytes] | None:
+    """Return the pieces of a body that `data` contains from `start` to its end, whole and without extensions and
+    trailers, as most short ones; None for anything else, which a `ChunkedDecoder` must read.
+    """
+    pieces: list[bytes] = []
+    while not data.startswith(LAST_CHUNK, start):
+        match = PLAIN_SIZE_LINE.match(data, start)
+        if match is None:
+            return None
+        begin, end = match.end(), match.end() + int(match[1], 16)
+        start = end + len(CRLF)
+        if end == begin or data[end:start] != CRLF:
+            return None
+        pieces.append(data[begin:end])
+    return pieces if start + len(LAST_CHUNK) == len(data) else None
 
 
 class ChunkState(Enum):

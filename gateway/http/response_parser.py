@@ -12,7 +12,7 @@ from functools import lru_cache
 import msgspec
 from msgspec.structs import replace
 
-from gateway.http.chunked import ChunkedDecoder
+from gateway.http.chunked import ChunkedDecoder, split_whole_body
 from gateway.http.fields import (
     CRLF,
     MALFORMED_BYTES,
@@ -161,15 +161,18 @@ class ResponseParser:
         if end > self._head_limit:
             raise MalformedMessage(HEAD_TOO_LARGE)
         head = _read_head(shape, match)
-        if len(data) - end != head.length or head.has_no_body:
+        pieces: list[bytes] | None = None
+        if head.chunked:
+            pieces = split_whole_body(data, end)
+        elif len(data) - end == head.length and not head.has_no_body:
+            pieces = [data[end:]] if head.length else []
+        if pieces is None:
             self.head_size = end
             self._set_framing(head)
             self._feed_parts(data[end:])
             return
         # The whole response in one piece, as most.
-        self.head = head
-        if head.length:
-            self.body = [data[end:]]
+        self.head, self.body = head, pieces
         self.is_complete = True
         self.can_keep_alive = head.keep_alive
 

@@ -10,6 +10,8 @@ from typing import Protocol
 
 import msgspec
 
+from gateway.http.chunked import LAST_CHUNK
+
 MAX_JOINED_BODY = 64 * 1024
 """Maximum bytes of a body that is sent in one write with the head."""
 
@@ -49,8 +51,10 @@ class ResponseWriter(msgspec.Struct, eq=False):
         length: int | None,
         has_no_body: bool,  # noqa: FBT001 - positional arguments cost less, and every response passes here
         is_request_complete: bool,  # noqa: FBT001
+        *,
+        is_whole: bool = False,
     ) -> None:
-        """Send the head, and the pieces of the body that are available. Raise CallerGone.
+        """Send the head, and the pieces of the body that are available: all of it if it `is_whole`. Raise CallerGone.
 
         `head` is the status line and field lines, each with CRLF; those of the framing follow. `length` is that of the
         body, if known; None for 204 (RFC 9110 §8.6). `has_no_body`: no body follows (HEAD, 204, 304), and `length` is
@@ -74,7 +78,7 @@ class ResponseWriter(msgspec.Struct, eq=False):
         self.started = True
         self.bytes_sent = size = sum(map(len, body))
         if self.chunked:
-            body = self._frame_pieces(body, size)
+            body = [*self._frame_pieces(body, size), LAST_CHUNK] if is_whole else self._frame_pieces(body, size)
         if size <= MAX_JOINED_BODY:  # as most
             self.transport.write(b"".join([head, framing, b"\r\n", *body]))
         else:
@@ -93,7 +97,7 @@ class ResponseWriter(msgspec.Struct, eq=False):
     def end_body(self) -> None:
         """Send the last chunk of a chunked body."""
         if self.chunked:
-            self.transport.write(b"0\r\n\r\n")
+            self.transport.write(LAST_CHUNK)
 
     def abort(self) -> None:
         """Abort the connection with RST: an ordinary close is the valid end of a body without framing."""

@@ -34,6 +34,7 @@ from gateway.proxy.cors import CORS_FIELDS
 from gateway.proxy.direct_sender import DirectSender
 from gateway.proxy.exchange import Exchange
 from gateway.proxy.headers import (
+    CODING_AND_DIGEST_FIELDS,
     TLS_ONLY,
     build_response_lines,
     deferred_response_lines,
@@ -139,16 +140,15 @@ class ResponseRelay(msgspec.Struct):
         if self.first_pieces:
             pieces = [*self.first_pieces, *pieces]
         if plan is None:
-            self._send_head(pieces, length)
+            self._send_head(pieces, length, is_whole=True)
         elif response.has_no_body:
             self._send_head(pieces, None, modified=True, decoded=bool(plan.coding))
         elif has_no_urls(plan, pieces, exchange.route_table.url_maps[route.file_scope], route.upstream.url):
-            self._send_head(pieces, length, modified=length is None or length > BUFFERED_LIMIT)
+            is_streamed = length is None or length > BUFFERED_LIMIT
+            self._send_head(pieces, length, modified=is_streamed, is_whole=True)
         else:
             self.first_pieces, self.may_have_urls = pieces, True
             return False
-        if length is None:
-            exchange.response.end_body()
         return True
 
     async def deliver(self) -> None:
@@ -284,19 +284,26 @@ class ResponseRelay(msgspec.Struct):
     # The head -------------------------------------------------------------------------------------------------------
 
     def _send_head(
-        self, body: list[bytes], length: int | None, *, modified: bool = False, decoded: bool = False
+        self,
+        body: list[bytes],
+        length: int | None,
+        *,
+        modified: bool = False,
+        decoded: bool = False,
+        is_whole: bool = False,
     ) -> None:
         """Send the head with the pieces of the body that are ready. `modified`: the body is not OIC's, byte for byte;
-        `decoded`: its content coding is removed.
+        `decoded`: its content coding is removed; `is_whole`: the pieces are all of it.
         """
         response, exchange = self.response, self.exchange
         head = response.forwarded_head
-        if not response.is_plain or modified or exchange.cors_lines:
+        describes_body = modified and not CODING_AND_DIGEST_FIELDS.isdisjoint(response.known_fields)
+        if not response.is_plain or describes_body or exchange.cors_lines:
             head = CRLF.join([response.status_line, *self._edit_lines(modified=modified, decoded=decoded)])
             if response.status == 304 and exchange.route.rewrite:
                 length = None
         elif response.deferred:
-            head = CRLF.join([head, *self._deferred_lines(weaken_etag=self.plan is not None)])
+            head = CRLF.join([head, *self._deferred_lines(weaken_etag=modified or self.plan is not None)])
         if exchange.id_scanner is not None:
             exchange.scan_for_id(body)
         exchange.response.send_head(
@@ -305,6 +312,7 @@ class ResponseRelay(msgspec.Struct):
             length,
             response.has_no_body,
             exchange.body.is_complete and not (exchange.caller.reader.pending and exchange.caller.trailing_size()),
+            is_whole=is_whole,
         )
 
     def _edit_lines(self, *, modified: bool, decoded: bool) -> list[bytes]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.http.chunked import ChunkedDecoder
+from gateway.http.chunked import ChunkedDecoder, split_whole_body
 from gateway.http.fields import MalformedMessage
 
 LIMIT = 64
@@ -213,3 +213,45 @@ def test_nothing_is_read_after_the_end() -> None:
     assert reader.feed(b"0\r\n\r\n") == ([], b"")
     assert reader.feed(b"zz") == ([], b"zz")
     assert reader.has_ended
+
+
+# Whole bodies -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", [data for data, *_ in GOOD.values()], ids=GOOD)
+def test_a_body_that_is_split_at_once_is_what_the_decoder_reads(data: bytes) -> None:
+    for before in (b"", b"HTTP/1.1 200 OK\r\n\r\n"):
+        pieces = split_whole_body(before + data, len(before))
+        if pieces is not None:
+            assert ChunkedDecoder(LIMIT).feed(data) == (pieces, b"")
+
+
+def test_usual_bodies_are_split_at_once() -> None:
+    assert split_whole_body(b"0\r\n\r\n", 0) == []
+    assert split_whole_body(b"5\r\nhello\r\n6\r\n world\r\n0\r\n\r\n", 0) == [b"hello", b" world"]
+
+
+@pytest.mark.parametrize("data", [*UNFINISHED.values(), *BAD.values()], ids=[*UNFINISHED, *BAD])
+def test_an_unfinished_or_broken_body_is_left_to_the_decoder(data: bytes) -> None:
+    assert split_whole_body(data, 0) is None
+
+
+CHUNK_PARTS = (
+    b"0\r\n\r\n",
+    b"5\r\nhello\r\n",
+    b"5\r\n",
+    b"hello",
+    b"\r\n",
+    b"00\r\n",
+    b"1;a\r\nx\r\n",
+    b"X: y\r\n",
+    b"\n",
+)
+
+
+@given(st.lists(st.sampled_from(CHUNK_PARTS), max_size=8).map(b"".join))
+def test_random_bodies_split_at_once_are_what_is_decoded(data: bytes) -> None:
+    decoder = ChunkedDecoder(LIMIT)
+    pieces = split_whole_body(data, 0)
+    if pieces is not None:
+        assert (decoder.feed(data), decoder.has_ended) == ((pieces, b""), True)

@@ -146,6 +146,12 @@ def test_a_response_of_a_known_shape_is_read_as_any_other(found: list[bytes]) ->
         assert read_response(parser, head) == expected == read_response(parser, head)
 
 
+CHUNKED = (
+    *(b"5\r\nhello\r\n0\r\n\r\n", b"0\r\n\r\n", b"5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n", b"5\r\nhello\r\n"),
+    *(b"5\r\nhello\r\n0\r\n\r\nX", b"5;a\r\nhello\r\n0\r\nX: 1\r\n\r\n", b"5\r\nhello\r\n00\r\n\r\n"),
+)
+
+
 @given(
     st.sampled_from((b"HTTP/1.1 200 OK", b"HTTP/1.1 204", b"HTTP/1.1 304 X", b"HTTP/1.0 500 ")),
     st.sampled_from((b"", b"Connection: close", b"Connection: keep-alive", b"Connection: date")),
@@ -155,7 +161,7 @@ def test_a_response_of_a_known_shape_is_read_as_any_other(found: list[bytes]) ->
     ),
     st.lists(
         st.tuples(
-            st.sampled_from((b"hello", b"hello", b"hello", b"", b"hell", b"hello!", b"5\r\nhello\r\n0\r\n\r\n")),
+            st.sampled_from((b"hello", b"hello", b"hello", b"", b"hell", b"hello!", *CHUNKED)),
             st.lists(st.integers(0, 2000), max_size=3),
             st.sampled_from((False, False, False, True)),
         ),
