@@ -19,6 +19,8 @@ NAME_BORDERS = b" \t\r\n<,{["
 MAX_REPEATED = 4
 """Links with different bytes before them that are remembered."""
 LEARNED_FROM = 16  # links
+MIN_LEARNED = 4 * 1024
+"""Bytes of a text with links to remember: few follow a shorter one."""
 TRIALS = 4
 """Times that remembered links may not be all links of a text."""
 SLASH = b"/"[0]
@@ -97,7 +99,8 @@ class UsualLinks:
         links = [self._new[old] if answer else old for old, answer in zip(parts[1::2], answers, strict=True)]
         if not links or self._has_others(window, b"\0".join(parts[::2])):
             return [], 0, _link_edits(parts, links, len(window) - len(before))
-        self._learn(parts, links)
+        if len(data) >= MIN_LEARNED:
+            self._learn(parts, links)
         position = sum(map(len, parts)) - len(before)
         self.changed = self.changed or links != parts[1::2]
         parts[0] = parts[0][len(before) :]
