@@ -51,7 +51,7 @@ BUFFERED_LIMIT = 64 * 1024
 MAX_DECODED = 1024 * 1024
 """Decoded bytes of a compressed body that is read whole; a larger body is streamed."""
 YIELD_AFTER = 2 * 1024
-"""Decoded bytes of the first piece of a body after which other tasks run; they run after every further piece."""
+"""Decoded bytes of a body after which other tasks run; they run after every further piece."""
 NEVER_REWRITTEN = frozenset({206, 304})
 """The offsets of a partial body count OIC's bytes (RFC 9110 §14.4); 304 has no body."""
 
@@ -209,10 +209,10 @@ class ResponseRelay(msgspec.Struct):
         try:
             while size <= MAX_DECODED and (part := next(parts, None)) is not None:
                 added = sum(map(len, part))
-                if size or added > YIELD_AFTER or not added:
+                size += added
+                if size > YIELD_AFTER or not added:
                     await asyncio.sleep(0)
                 whole += part
-                size += added
             rest = next(parts, None)
         except UnreadableText:
             self.plan = None
