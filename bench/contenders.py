@@ -111,8 +111,8 @@ def verify(runner: Runner, work: Workload, stage: Stage, *, timeout: float = 15.
     `timeout` seconds, because a contender may listen before it has its token.
     """
     direct = f"http://127.0.0.1:{stage.words['UPSTREAM']}/ic{work.sample}"
-    body = b"x" * 16 if work.size else None
-    expected = b'{"ok":true}' if body else (stage.folder / "www" / "ic" / work.sample.split("/")[1]).read_bytes()
+    body, file = work.body, stage.folder / "www" / "ic" / work.sample.split("/")[1]
+    expected = file.read_bytes() if body is None else work.answer.encode()
     if (status := ask(direct, body)[0]) != 401:
         raise BenchFailed(f"the upstream answers {status} without a bearer")
     until = time.monotonic() + timeout

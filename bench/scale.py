@@ -107,7 +107,7 @@ def routes(bench: Bench) -> list[Fact]:
         one_route = stack.enter_context(start("one-route", routes=[many[MIDDLE]]))
         all_routes = stack.enter_context(start("all-routes", routes=many))
         path = f"/r{MIDDLE}/k1"
-        found = bench.turns({"one": one_route.load(path), "all": all_routes.load(path)})
+        found = bench.with_short_turns().turns({"one": one_route.load(path), "all": all_routes.load(path)})
     return _one_and_all("routes", "1 route", "10,000 routes", found)
 
 
@@ -128,7 +128,7 @@ def credentials(bench: Bench) -> list[Fact]:
             )
             running[label] = stack.enter_context(start)
             await_ready(running[label])
-        found = bench.turns({label: each.load(f"/{used}/k1") for label, each in running.items()})
+        found = bench.with_short_turns().turns({label: each.load(f"/{used}/k1") for label, each in running.items()})
     return _one_and_all("credentials", "1 credential", "1,000 credentials", found)
 
 
@@ -152,7 +152,7 @@ def history(bench: Bench) -> list[Fact]:
         for name, setting in settings.items():
             state = {"path": str(bench.stage.folder / f"state-{name}"), "keys": [{"file": str(key)}]}
             running[name] = stack.enter_context(gateway(bench.stage, f"history-{name}", state=state, history=setting))
-        found = bench.turns({name: each.load("/ic/k1") for name, each in running.items()})
+        found = bench.with_short_turns().turns({name: each.load("/ic/k1") for name, each in running.items()})
         stored = json.loads(ask(running["on"].admin + "/instances?limit=1")[1])
     if stored["lost"] or not stored["kept"]:
         raise BenchFailed(f"the history has {stored['kept']} calls and lost {stored['lost']}")

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from bench.files import make_files
-from bench.workloads import API_KEY, PASSWORD, USER
+from bench.workloads import API_KEY, ENVELOPE_ANSWER, PASSWORD, USER
 
 HERE = Path(__file__).parent
 PROXY_CPU, LOAD_CPU = 0, 1
@@ -46,6 +46,7 @@ class Stage:
         self.folder = folder
         self.words: dict[str, str | int] = {
             "TOKEN": TOKEN,
+            "ENVELOPE_ANSWER": ENVELOPE_ANSWER,
             "API_KEY": API_KEY,
             "USER_HASH": f"{USER}:{{SHA}}{b64encode(sha1(PASSWORD.encode()).digest()).decode()}",
             "UPSTREAM": free_port(),

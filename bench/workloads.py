@@ -27,7 +27,9 @@ local head = table.concat({{
   "{method} %s-%d/orders/ORD-%07d/lines?expand=lines&page=%d HTTP/1.1", "Host: orders.internal", {fields}
   "X-Correlation-Id: %08x-0c1d-4f6e-9a51-%012d",
   "Traceparent: 00-4bf92f3577b34da6a3ce929d%08x-00f067aa%08x-01"{length}, "", ""}}, "\\r\\n")
-for number = 0, {variants} - 1 do bodies[number] = string.rep("x", {size} > 0 and {size} - number or 0) end
+for number = 0, {variants} - 1 do
+  bodies[number] = {before} .. string.rep("x", {size} > 0 and {size} - number or 0) .. {after}
+end
 request = function()
   n = n + 1
   local number = n % {variants}
@@ -43,9 +45,22 @@ USER, PASSWORD = "erp", "4bf92f3577b34da6a3ce929d0e0e4736"
 BASIC = b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 
 
+_ENVELOPE_BEGIN = (
+    '<?xml version="1.0" encoding="UTF-8"?><soap:Envelope xmlns:soap="http://schemas.xmlsoap.org/soap/envelope/"'
+    ' xmlns:ord="http://xmlns.example.com/orders/v2"><soap:Header/><soap:Body><ord:order><ord:remark>'
+)
+_ENVELOPE_END = "</ord:remark></ord:order></soap:Body></soap:Envelope>"
+ENVELOPE_ANSWER = (
+    '<soap:Envelope xmlns:soap="http://schemas.xmlsoap.org/soap/envelope/"><soap:Body><orderResponse>'
+    f"<status>SHIPPED</status><remark>{'x' * 800}</remark></orderResponse></soap:Body></soap:Envelope>"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """Requests for `file` of the upstream, or with a body of `size` bytes for `post`. `about` is a line for readers."""
+    """Requests for `file` of the upstream, or with a body of `size` bytes for `post`. `about` is a line for readers.
+    `around` is the text before and behind the bytes of a body.
+    """
 
     file: str
     about: str
@@ -54,6 +69,14 @@ class Workload:
     fields: tuple[str, ...] = _FIELDS
     way: Way = "plain"
     connections: int = CONNECTIONS
+    around: tuple[str, str] = ("", "")
+    answer: str = '{"ok":true}'
+    """The response to a body."""
+
+    @property
+    def body(self) -> bytes | None:
+        """Return the body of one request, for a check; None without one."""
+        return "x".join(self.around).encode() if self.size else None
 
     @property
     def path(self) -> str:
@@ -84,23 +107,29 @@ class Workload:
     def script(self) -> str:
         """Return the script of wrk."""
         if self.is_varied:
-            return varied(self.fields, size=self.size)
+            return varied(self.fields, size=self.size, around=self.around)
         return _FIXED_POST.format(size=self.size) if self.size else ""
 
 
-def varied(fields: tuple[str, ...] = _FIELDS, *, size: int = 0) -> str:
-    """Return a script of wrk whose requests all differ: GET, or POST with bodies of up to `size` bytes."""
-    lines = (*fields, "Content-Type: application/octet-stream") if size else fields
+def varied(fields: tuple[str, ...] = _FIELDS, *, size: int = 0, around: tuple[str, str] = ("", "")) -> str:
+    """Return a script of wrk whose requests all differ: GET, or POST with bodies of up to `size` bytes between the
+    texts `around` them.
+    """
+    has_type = any(field.startswith("Content-Type:") for field in fields)
+    lines = fields if has_type or not size else (*fields, "Content-Type: application/octet-stream")
     return _VARIED.format(
         method="POST" if size else "GET",
         fields="".join(f"{_lua(line)}, " for line in lines),
         length=', "Content-Length: %d"' if size else "",
         size=size,
         variants=VARIANTS,
+        before=_lua(around[0]),
+        after=_lua(around[1]),
     )
 
 
 def _lua(text: str) -> str:
+    """Return a format of Lua's string.format."""
     return "'" + text.replace("%", "%%") + "'"
 
 
@@ -120,6 +149,20 @@ WORKLOADS = {
     "post-tls": Workload("post", "`post` with TLS to the upstream", _POST, way="tls"),
     "json": Workload("json", "`plain` with 1 KiB of JSON of an order, without a URL of OIC"),
     "xml": Workload("xml", "`plain` with 1 KiB of SOAP with namespaces, without a URL of OIC"),
+    "soap": Workload(
+        "soap",
+        "as clients call OIC: POST 1 KiB of SOAP, TLS to the upstream, a chunked response with the fields of OIC",
+        800,
+        fields=(
+            *_FIELDS,
+            "Accept-Encoding: gzip, deflate",
+            "Content-Type: text/xml; charset=utf-8",
+            'SOAPAction: "order"',
+        ),
+        way="tls",
+        around=(_ENVELOPE_BEGIN, _ENVELOPE_END),
+        answer=ENVELOPE_ANSWER,
+    ),
     "down": _stream("m1", "GET 1 MiB of JSON without a URL"),
     "up": _stream("post", "POST 1 MiB, a short response", size=MIB),
     "down-tls": _stream("m1", "`down` with TLS to the upstream", way="tls"),
