@@ -165,4 +165,9 @@ class HeadShapes(dict[ShapeKey, HeadShape[H]]):
 
 def _group_getter(numbers: Sequence[int]) -> Callable[[Match], tuple[bytes, ...]]:
     """Return the function that returns these groups of a match."""
-    return itemgetter(*numbers) if len(numbers) > 1 else lambda match: tuple(match[number] for number in numbers)
+    if not numbers:
+        return lambda _: ()
+    if len(numbers) > 1:
+        return itemgetter(*numbers)
+    number = numbers[0]
+    return lambda match: (match[number],)

@@ -144,13 +144,20 @@ def read_shaped_head(shape: HeadShape[RequestHead], match: re.Match[bytes]) -> R
     """Return the head that a shape has matched; it must not be larger than the smallest limit."""
     target, lines = match[TARGET_GROUP].decode("ascii"), [*shape.get_forwarded(match)]
     known = dict(zip(shape.known_keys, shape.get_known(match), strict=False))
-    head = shape.template
-    if shape.deferred_keys:
-        head = replace(head, deferred=tuple(zip(shape.deferred_keys, shape.get_deferred(match), strict=False)))
+    keys, head = shape.deferred_keys, shape.template
+    deferred = tuple(zip(keys, shape.get_deferred(match), strict=False)) if keys else ()
     if head.length is None:
-        return replace(head, target=target, lines=lines, known_fields=known)
+        return replace(head, target=target, lines=lines, known_fields=known, deferred=deferred)
     length = int(known[b"content-length"])
-    return replace(head, target=target, lines=lines, known_fields=known, length=length, has_body=length > 0)
+    return replace(
+        head,
+        target=target,
+        lines=lines,
+        known_fields=known,
+        deferred=deferred,
+        length=length,
+        has_body=length > 0,
+    )
 
 
 def _has_shape(head: RequestHead, line_count: int, limits: RequestLimits) -> bool:
