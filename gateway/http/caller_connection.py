@@ -11,7 +11,7 @@ from gateway.errors import CallerGone, Draining, GatewayError, RequestTimeout
 from gateway.http.body_reader import READ_SIZE, BodyReader
 from gateway.http.caller_channel import CallerChannel
 from gateway.http.caller_listener import CallerListener
-from gateway.http.chunked import ChunkedDecoder
+from gateway.http.chunked import ChunkedDecoder, split_whole_body
 from gateway.http.connection_limits import ConnectionLimits, RefusalReason
 from gateway.http.eager_task import EagerTask
 from gateway.http.fields import FieldRules
@@ -269,12 +269,15 @@ class CallerConnection(CallerChannel):
         if head.error is not None:  # where a body would end is not known
             self._discarding = True
             return NO_BODY
-        chunks = ChunkedDecoder(CHUNK_OVERHEAD) if head.chunked else None
-        body = RequestBody(head.length or 0, decoder=chunks, read_control=self)
-        self._body = body
         data = self.reader.take_pending()
         if self._reading_paused:
             self.resume_reading()
+        pieces = split_whole_body(data, 0) if head.chunked else [data] if len(data) == head.length else None
+        if pieces is not None:  # all of it has come, as most
+            return RequestBody.from_whole(pieces, chunked=head.chunked)
+        chunks = ChunkedDecoder(CHUNK_OVERHEAD) if head.chunked else None
+        body = RequestBody(head.length or 0, decoder=chunks, read_control=self)
+        self._body = body
         if data:
             self.data_received(data)
         if self._is_half_closed and not body.is_complete and body.error is None:  # the rest of it cannot come

@@ -66,6 +66,16 @@ class RequestBody:
         self.is_replayable = True
         self.bytes_read = self.bytes_removed = 0
 
+    @classmethod
+    def from_whole(cls, pieces: list[bytes], *, chunked: bool) -> "RequestBody":
+        """Return a body of which all has come already. `chunked`: it goes on in chunks."""
+        body = cls(0)
+        body._pieces = coalesce([], pieces, size=0)
+        body._unread_size = sum(map(len, pieces))
+        body._is_all_read = False
+        body.chunked = chunked
+        return body
+
     # The caller's side ----------------------------------------------------------------------------------------------
 
     @property
