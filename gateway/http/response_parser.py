@@ -161,12 +161,10 @@ class ResponseParser:
         if end > self._head_limit:
             raise MalformedMessage(HEAD_TOO_LARGE)
         head = _read_head(shape, match)
-        pieces: list[bytes] | None = None
-        if head.chunked:
-            pieces = split_whole_body(data, end)
-        elif len(data) - end == head.length and not head.has_no_body:
+        pieces: list[bytes] | None
+        if len(data) - end == head.length and not head.has_no_body:
             pieces = [data[end:]] if head.length else []
-        if pieces is None:
+        elif not head.chunked or (pieces := split_whole_body(data, end)) is None:
             self.head_size = end
             self._set_framing(head)
             self._feed_parts(data[end:])

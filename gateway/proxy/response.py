@@ -297,8 +297,8 @@ class ResponseRelay(msgspec.Struct):
         """
         response, exchange = self.response, self.exchange
         head = response.forwarded_head
-        describes_body = modified and not CODING_AND_DIGEST_FIELDS.isdisjoint(response.known_fields)
-        if not response.is_plain or describes_body or exchange.cors_lines:
+        describes_other_bytes = modified and not CODING_AND_DIGEST_FIELDS.isdisjoint(response.known_fields)
+        if not response.is_plain or describes_other_bytes or exchange.cors_lines:
             head = CRLF.join([response.status_line, *self._edit_lines(modified=modified, decoded=decoded)])
             if response.status == 304 and exchange.route.rewrite:
                 length = None
