@@ -124,7 +124,8 @@ async def test_a_changed_secret_needs_no_restart(tmp_path: Path, sandbox: Sandbo
         (tmp_path / "key").unlink()
         await gate.wait_for_events("caller-secrets-reloaded", 2 * workers)
         assert await status(f"X-Api-Key: {KEY}") == 401
-        assert {line["caller"] for line in gate.events("caller-secret-unreadable")} == {"scanner"}
+        unreadable = await gate.wait_for_events("caller-secret-unreadable")
+        assert {line["caller"] for line in unreadable} == {"scanner"}
         secret(tmp_path, "missing", "the-second-s3cr3t-key-0123456789")
         await gate.wait_for_events("caller-secrets-reloaded", 3 * workers)
         assert await status("X-Api-Key: the-second-s3cr3t-key-0123456789") == 200

@@ -72,7 +72,7 @@ async def test_flood_gets_exactly_its_burst(tmp_path: Path, sandbox: Sandbox) ->
         assert flood == {200: 50, 429: CONNECTIONS * 20 - 50}
         assert light == {200: 20}
         assert len(sandbox.calls) == 70
-        assert len(gate.events("caller-limited")) == 1
+        assert len(await gate.wait_for_events("caller-limited")) == 1
         _, status = await gate.ask("/status")
         assert status["caller_limits"]["flood"]["problem"]["code"] == "too-many-requests"
 

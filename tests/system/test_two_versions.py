@@ -126,7 +126,7 @@ async def test_refresh_token_of_another_format_is_left_alone(tmp_path: Path) -> 
             status = await old.until_answer("/status", lambda document: document["credentials"]["given"]["last_error"])
             error = status["credentials"]["given"]["last_error"]
             assert (error["code"], "`state.keys`" in error["remedy"]) == ("store", True)
-            assert {line["entry"] for line in old.events("store-unreadable")} >= {name.decode()}
+            assert {line["entry"] for line in await old.wait_for_events("store-unreadable")} >= {name.decode()}
             assert (len(sandbox.token_requests), await redis.get(name)) == (1, entry)
             call.cancel()
             assert (await new.get("/orders/"))[0] == 200
