@@ -149,6 +149,11 @@ class RequestBody:
         self._limit = limit
         self._send_continue = send_continue
 
+    def check_limit(self) -> None:
+        """Raise BodyTooLarge if more bytes than are allowed have come already."""
+        if self._limit is not None and self._unread_size > self._limit:
+            self._take_pieces()  # counts them, and raises
+
     def peek(self) -> bytes | None:
         """Return the whole body, which stays, if it has come and none of it has been taken; else None."""
         is_untaken = self.is_complete and not self.bytes_read and self.error is None
@@ -164,8 +169,7 @@ class RequestBody:
         rest = None
         while rest is None:
             await self._wait_for_pieces(idle_timeout)
-            if self._limit is not None and self._unread_size > self._limit:
-                self._take_pieces()  # raises BodyTooLarge
+            self.check_limit()
             pieces, self._pieces = self._pieces, []
             try:
                 rest = await _inspect_parts(inspector, b"".join(pieces), last=self.is_complete)

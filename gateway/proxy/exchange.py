@@ -131,8 +131,8 @@ class Exchange(msgspec.Struct, eq=False):
     # The request ----------------------------------------------------------------------------------------------------
 
     def prepare_body(self) -> None:
-        """Set the limits of the body. Raise BodyTooLarge if its Content-Length is above `limits.body` (a chunked body
-        is counted while it is read), BadRequest if its framing is broken already.
+        """Set the limits of the body. Raise BodyTooLarge if its Content-Length, or what has come of a chunked body, is
+        above `limits.body` (the rest is counted while it is read), BadRequest if its framing is broken already.
         """
         body, table = self.body, self.route_table
         if body.error is not None:
@@ -145,6 +145,7 @@ class Exchange(msgspec.Struct, eq=False):
             send_continue=self.response.send_continue if self.head.expects_continue else None,
             min_rate=table.body_rate,
         )
+        body.check_limit()
 
     def edit_request(self) -> None:
         """Apply to target and field lines what the route, or a shortened body, changes."""

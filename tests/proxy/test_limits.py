@@ -141,3 +141,26 @@ async def test_callers_without_limits_have_no_gate() -> None:
         assert await statuses(at.gate, 3) == [200] * 3
         assert at.gate.runtime.table.limits == {}
         assert at.gate.components.limits.status() == {}
+
+
+SOAP_LINES = [XML, 'SOAPAction: "x"']
+
+
+@pytest.mark.parametrize(
+    ("fields", "cut"), [(SOAP_LINES, 0), (SOAP_LINES, 200), (["Content-Type: application/json"], 0)]
+)
+async def test_a_body_above_its_limit_uses_no_permit_and_no_connection(fields: list[str], cut: int) -> None:
+    callers = {"erp": {"api_key": {"env": "ERP"}, "rate": "1/h", "burst": 1}}
+    body = S11.replace(b"<s:Body/>", b"<s:Body>" + b"x" * 500 + b"</s:Body>")
+    lines = ["POST /orders/1 HTTP/1.1", "Host: gw", ERP, *fields, "Transfer-Encoding: chunked", "", ""]
+    data = "\r\n".join(lines).encode() + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    async with scene(callers=callers, route={"callers": ["erp"]}, limits={"body": "300B"}) as at:
+        for _ in range(2):
+            caller = await at.gate.caller()
+            await caller.send(data[:cut])
+            await caller.send(data[cut:])
+            _, answer, _ = await caller.reply()
+            assert b"\r\nX-Gateway-Error: body-too-large" in answer
+        assert (await at.gate.get("/orders/1", ERP))[0] == 200
+        assert [record.attempts for record in at.gate.records] == [0, 0, 1]
+        assert len(at.upstream.requests) == 1
