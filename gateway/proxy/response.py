@@ -19,7 +19,6 @@ from gateway.content.content_coding import can_be_in_coding, decode_beginning
 from gateway.errors import UpstreamBroken
 from gateway.http.fields import CRLF, remove_fields
 from gateway.http.response_parser import ResponseHead, find_status_in_broken_head
-from gateway.http.response_writer import date_line
 from gateway.http.upstream_connection import UpstreamConnection
 from gateway.oic.instance_id import (
     BODY_PART,
@@ -30,19 +29,10 @@ from gateway.oic.instance_id import (
     read_ids,
 )
 from gateway.proxy import retry
-from gateway.proxy.cors import CORS_FIELDS
 from gateway.proxy.direct_sender import DirectSender
 from gateway.proxy.exchange import Exchange
-from gateway.proxy.headers import (
-    CODING_AND_DIGEST_FIELDS,
-    TLS_ONLY,
-    build_response_lines,
-    deferred_response_lines,
-    has_date,
-    modified_body_lines,
-    not_modified_lines,
-)
-from gateway.proxy.rewriting import RequestContext, RewritePlan, Rewriter, UrlMap, has_no_urls, make_plan
+from gateway.proxy.response_fields import edit_response_head, request_context
+from gateway.proxy.rewriting import RewritePlan, Rewriter, UrlMap, has_no_urls, make_plan
 
 log = logging.getLogger("gateway.forward")
 
@@ -68,7 +58,6 @@ class ResponseRelay(msgspec.Struct):
     """Pieces of the body that are read already."""
     extra_lines: Sequence[bytes] = ()
     """Field lines to add to the head."""
-    url_context: RequestContext | None = None
     plan: RewritePlan | None = None
     """How OIC URLs in the body are rewritten; None for a body that cannot contain any. With a plan the ETag is weak,
     whether or not anything is rewritten, so that HEAD and GET have the same.
@@ -281,6 +270,13 @@ class ResponseRelay(msgspec.Struct):
             self.exchange.scan_for_id(pieces)
         self.exchange.response.send_body(pieces)
 
+    def _make_rewriter(self, plan: RewritePlan) -> Rewriter:
+        return Rewriter(plan, self._url_map(), request_context(self.exchange))
+
+    def _url_map(self) -> UrlMap:
+        exchange = self.exchange
+        return exchange.route_table.url_maps[exchange.route.file_scope]
+
     # The head -------------------------------------------------------------------------------------------------------
 
     def _send_head(
@@ -296,14 +292,16 @@ class ResponseRelay(msgspec.Struct):
         `decoded`: its content coding is removed; `is_whole`: the pieces are all of it.
         """
         response, exchange = self.response, self.exchange
-        head = response.forwarded_head
-        describes_other_bytes = modified and not CODING_AND_DIGEST_FIELDS.isdisjoint(response.known_fields)
-        if not response.is_plain or describes_other_bytes or exchange.cors_lines:
-            head = CRLF.join([response.status_line, *self._edit_lines(modified=modified, decoded=decoded)])
-            if response.status == 304 and exchange.route.rewrite:
-                length = None
-        elif response.deferred:
-            head = CRLF.join([head, *self._deferred_lines(weaken_etag=modified or self.plan is not None)])
+        head = edit_response_head(
+            exchange,
+            response,
+            self.extra_lines,
+            modified=modified,
+            decoded=decoded,
+            weaken_etag=modified or self.plan is not None,
+        )
+        if response.status == 304 and exchange.route.rewrite:
+            length = None
         if exchange.id_scanner is not None:
             exchange.scan_for_id(body)
         exchange.response.send_head(
@@ -314,62 +312,6 @@ class ResponseRelay(msgspec.Struct):
             exchange.body.is_complete and not (exchange.caller.reader.pending and exchange.caller.trailing_size()),
             is_whole=is_whole,
         )
-
-    def _edit_lines(self, *, modified: bool, decoded: bool) -> list[bytes]:
-        """Return the field lines for the caller, without framing and X-Request-Id."""
-        response, exchange, route = self.response, self.exchange, self.exchange.route
-        known = response.known_fields
-        deferred = self._deferred_lines(weaken_etag=modified or self.plan is not None)
-        lines = build_response_lines(response, deferred)
-        if modified:
-            lines = modified_body_lines(lines, known, decoded=decoded)
-        elif response.status == 304 and route.rewrite:
-            lines = not_modified_lines(lines, known, exchange.head.known_fields)
-        if not has_date(response):
-            lines.append(date_line(time.time()))
-        if exchange.cors_lines:
-            lines = [*remove_fields(CORS_FIELDS, lines), *exchange.cors_lines]
-        return [*lines, *self.extra_lines]
-
-    def _deferred_lines(self, *, weaken_etag: bool) -> list[bytes]:
-        exchange, route = self.exchange, self.exchange.route
-        return deferred_response_lines(
-            self.response,
-            rewrite=self._rewrite_field,
-            kept=route.response_fields | TLS_ONLY if exchange.caller.is_tls else route.response_fields,
-            cookie_line=None if route.cookies is None or exchange.upstream is not route.upstream else self._cookie_line,
-            weaken_etag=weaken_etag,
-        )
-
-    def _rewrite_field(self, name: bytes, value: bytes) -> bytes:
-        url_map = self._url_map()
-        rewrite = url_map.rewrite_link if name == b"link" else url_map.rewrite
-        return rewrite(value.decode("latin-1"), self._request_context()).encode("latin-1")
-
-    def _cookie_line(self, set_cookie: bytes) -> bytes | None:
-        exchange = self.exchange
-        proxied_as, cookies = exchange.route_match.proxied_as, exchange.route.cookies
-        assert cookies is not None
-        return cookies.response_line(
-            set_cookie,
-            target=exchange.request_target,
-            base_url=proxied_as or exchange.public_base_url(),
-            is_proxied=bool(proxied_as),
-        )
-
-    def _make_rewriter(self, plan: RewritePlan) -> Rewriter:
-        return Rewriter(plan, self._url_map(), self._request_context())
-
-    def _url_map(self) -> UrlMap:
-        exchange = self.exchange
-        return exchange.route_table.url_maps[exchange.route.file_scope]
-
-    def _request_context(self) -> RequestContext:
-        """Return the names of this request; made only for the few responses that need it."""
-        if self.url_context is None:
-            match, base_url = self.exchange.route_match, self.exchange.public_base_url()
-            self.url_context = RequestContext(match.route.upstream_url, base_url, match.proxied_as, match.route.path)
-        return self.url_context
 
 
 def record_unreadable_response(exchange: Exchange, connection: UpstreamConnection) -> None:
