@@ -204,11 +204,19 @@ class Process:
 
     async def ended(self) -> int:
         """Wait for its end and its last byte; return the exit status, and check that no child is left."""
-        async with asyncio.timeout(TIME_LIMIT):
-            status = await self._process.wait()
-            await asyncio.gather(*self._readers)
+        try:
+            async with asyncio.timeout(TIME_LIMIT):
+                status = await self._process.wait()
+                await asyncio.gather(*self._readers)
+        except TimeoutError:
+            raise AssertionError(f"it has not ended: {self._threads()}\n{self.output_text()}") from None
         assert not self._is_group_alive(), "a child process was left behind"
         return status
+
+    def _threads(self) -> str:
+        """Return the name of each thread, and what it waits for in the kernel (Linux)."""
+        threads = Path(f"/proc/{self.pid}/task").glob("*")
+        return ", ".join(" ".join((one / name).read_text().strip() for name in ("comm", "wchan")) for one in threads)
 
     async def wait_group_exit(self) -> int:
         """Wait for the last byte of its whole process group; return the exit status of the first process."""
