@@ -119,18 +119,23 @@ def varied(fields: tuple[str, ...] = _FIELDS, *, size: int = 0, around: tuple[st
     lines = fields if has_type or not size else (*fields, "Content-Type: application/octet-stream")
     return _VARIED.format(
         method="POST" if size else "GET",
-        fields="".join(f"{_lua(line)}, " for line in lines),
+        fields="".join(f"{_lua_format(line)}, " for line in lines),
         length=', "Content-Length: %d"' if size else "",
         size=size,
         variants=VARIANTS,
-        before=_lua(around[0]),
-        after=_lua(around[1]),
+        before=_lua_text(around[0]),
+        after=_lua_text(around[1]),
     )
 
 
-def _lua(text: str) -> str:
-    """Return a format of Lua's string.format."""
-    return "'" + text.replace("%", "%%") + "'"
+def _lua_text(text: str) -> str:
+    """Return a string of Lua; the text has no `'` and no backslash."""
+    return f"'{text}'"
+
+
+def _lua_format(text: str) -> str:
+    """Return the same for a format of `string.format`."""
+    return _lua_text(text.replace("%", "%%"))
 
 
 _POST = 10 * 1024
