@@ -34,7 +34,9 @@ from gateway.system.sqlite_file import (
 BUSY_TIMEOUT = 2.0
 """Seconds to wait for another process that writes."""
 _WAL_SIZE = 1024 * 1024
-"""Bytes of the write-ahead log at which SQLite moves them into the file, and its maximum size after that."""
+"""Bytes of the write-ahead log at which SQLite moves them into the file, and its maximum size after that; less on a
+small volume, so that the log stays within the room that is kept free for it.
+"""
 _PROGRESS_STEPS = 10_000
 """Steps of SQLite's virtual machine between two checks of the time limit: well below a millisecond."""
 _TOO_LONG = "the search takes too long; narrow it by a time or a rarer value"
@@ -178,8 +180,9 @@ class HistoryFile:
             ) from cause
 
     def _configure(self, connection: sqlite3.Connection) -> None:
-        connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_SIZE // 4096}")
-        connection.execute(f"PRAGMA journal_size_limit = {_WAL_SIZE}")
+        wal_size = min(_WAL_SIZE, volume_of(self._path).reserve // 2)
+        connection.execute(f"PRAGMA wal_autocheckpoint = {wal_size // 4096}")
+        connection.execute(f"PRAGMA journal_size_limit = {wal_size}")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA secure_delete = OFF")
         connection.execute(sqlite_tables.OPEN_CALL_TABLE)

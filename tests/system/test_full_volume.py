@@ -165,6 +165,33 @@ def test_an_entry_is_replaced_on_a_full_volume(tmp_path: Path) -> None:
     assert (ended.returncode, ended.stderr) == (0, b"")
 
 
+CALLS = """
+import sys
+from pathlib import Path
+from gateway.history.free_space import volume_of
+from gateway.history.history_file import HistoryFile
+from gateway.history.interface import HistoryLimits
+from tests.history.call_lines import call_line
+
+path = Path(sys.argv[1]) / "history"
+history_file = HistoryFile(path)
+limits = HistoryLimits(calls=None, keep=1e9, size=1 << 19)
+for batch in range(100):
+    history_file.append([call_line(100 * batch + number, reason="x" * 400) for number in range(100)])
+    while history_file.prune(limits, 0):
+        pass
+    assert path.with_name("history-wal").stat().st_size <= volume_of(path).reserve
+    assert history_file.has_room()
+"""
+
+
+def test_the_log_of_a_history_fits_into_a_small_volume(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [*with_volume(tmp_path), sys.executable, "-c", CALLS, str(tmp_path)], cwd=ROOT, capture_output=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
 @pytest.mark.parametrize(
     ("total", "free", "is_short", "can_start"),
     [
